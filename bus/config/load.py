@@ -1,0 +1,236 @@
+"""From a TOML file and ``key=value`` overrides to :class:`~bus.config.settings.Settings`.
+
+Every problem is found before any is reported: unknown keys with the nearest known one, wrong
+types, values out of range, all with file and dotted key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
+from bus.config.field import Meaning, meaning
+from bus.config.settings import Settings
+from bus.errors import ConfigError, Problem
+
+
+def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Read ``path`` (``None``: all defaults) and apply ``key=value`` overrides, in order.
+
+    Override keys are dotted (``bridge.port=9000``); their values are TOML, a bare word counts as
+    a string. Raises :class:`~bus.errors.ConfigError` with every problem found.
+    """
+    problems: list[Problem] = []
+    table: dict[str, Any] = {}
+    where = "settings"
+    if path is not None:
+        where = str(path)
+        table = _read(Path(path), problems)
+    origin: dict[str, str] = {}
+    for override in overrides:
+        _override(table, override, origin, problems)
+    loader = _Loader(where, origin, problems)
+    settings = loader.section(Settings, table, "", Settings())
+    if not problems:
+        loader.check_together(settings)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(
+            Problem(str(path), "", "no such file", "write one with: mdbus config init")
+        )
+    except IsADirectoryError:
+        problems.append(Problem(str(path), "", "is a directory, a TOML file is expected"))
+    except PermissionError:
+        problems.append(Problem(str(path), "", "cannot be read: permission denied"))
+    except UnicodeDecodeError as error:
+        problems.append(Problem(str(path), "", f"not UTF-8 at byte {error.start}"))
+    except tomllib.TOMLDecodeError as error:
+        problems.append(Problem(str(path), "", f"not valid TOML: {error}"))
+    return {}
+
+
+def _override(
+    table: dict[str, Any], text: str, origin: dict[str, str], problems: list[Problem]
+) -> None:
+    where = f"--set {text}"
+    key, equals, raw = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        problems.append(Problem(where, "", "not of the form key=value", "e.g. bridge.port=9000"))
+        return
+    try:
+        value = tomllib.loads(f"value = {raw.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    node = table
+    for part in parts[:-1]:
+        below = node.setdefault(part, {})
+        if not isinstance(below, dict):
+            problems.append(Problem(where, key, f"{part} is a value, not a table"))
+            return
+        node = below
+    node[parts[-1]] = value
+    origin[".".join(parts)] = where
+
+
+@dataclasses.dataclass
+class _Loader:
+    where: str
+    origin: dict[str, str]
+    problems: list[Problem]
+
+    def section(self, kind: type[Any], table: Mapping[str, Any], prefix: str, base: Any) -> Any:
+        hints = typing.get_type_hints(kind)
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        values: dict[str, Any] = {}
+        for key, value in table.items():
+            dotted = f"{prefix}{key}"
+            field = fields.get(key)
+            if field is None:
+                self.unknown(dotted, key, fields)
+                continue
+            declared = meaning(field)
+            if declared is not None:
+                found = self.value(dotted, value, hints[key], declared)
+            elif not isinstance(value, dict):
+                self.problem(dotted, f"is a table of settings, not {_kind(value)}")
+                continue
+            elif key == "feeds":
+                found = self.feeds(value)
+            else:
+                found = self.section(hints[key], value, f"{dotted}.", getattr(base, key))
+            if found is not None:
+                values[key] = found
+        return dataclasses.replace(base, **values)
+
+    def feeds(self, table: Mapping[str, Any]) -> dict[str, FeedSettings]:
+        feeds = dict(DEFAULT_FEEDS)
+        for name, value in table.items():
+            if not isinstance(value, dict):
+                self.problem(f"feeds.{name}", f"is a table of settings, not {_kind(value)}")
+                continue
+            if name not in DEFAULT_FEEDS and "venue" not in value:
+                self.unknown(f"feeds.{name}", name, DEFAULT_FEEDS, "a new feed needs a venue key")
+                continue
+            base = DEFAULT_FEEDS.get(name, FeedSettings())
+            feeds[name] = self.section(FeedSettings, value, f"feeds.{name}.", base)
+        return feeds
+
+    def value(self, dotted: str, value: Any, hint: Any, declared: Meaning) -> Any:
+        found = _typed(value, hint)
+        if found is None:
+            unit = f" ({declared.unit})" if declared.unit else ""
+            self.problem(dotted, f"must be {_expected(hint)}{unit}, not {_shown(value)}")
+            return None
+        if declared.choices and found not in declared.choices:
+            near = _nearest(str(found), declared.choices)
+            self.problem(dotted, f"must be one of {', '.join(declared.choices)}", near)
+            return None
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            unit = f" {declared.unit}" if declared.unit else ""
+            if declared.minimum is not None and found < declared.minimum:
+                self.problem(dotted, f"{found} is below the least, {declared.minimum:g}{unit}")
+                return None
+            if declared.maximum is not None and found > declared.maximum:
+                self.problem(dotted, f"{found} is above the most, {declared.maximum:g}{unit}")
+                return None
+        return found
+
+    def check_together(self, settings: Settings) -> None:
+        """What no single key can tell."""
+        for alias, target in settings.aliases.items():
+            key = f"aliases.{alias}"
+            symbol, at, feed = target.partition("@")
+            if not (symbol and at and feed):
+                self.problem(key, f'{target!r} is not of the form "SYMBOL@feed"')
+            elif feed not in settings.feeds:
+                near = _nearest(feed, settings.feeds)
+                self.problem(key, f"there is no feed {feed!r}", near)
+            if alias != alias.upper():
+                self.problem(key, "aliases are upper case", f"write {alias.upper()}")
+        ports = {
+            "bridge.port": settings.bridge.port,
+            "simulator.binance_port": settings.simulator.binance_port,
+            "simulator.finnhub_port": settings.simulator.finnhub_port,
+        }
+        seen: dict[int, str] = {}
+        for key, port in ports.items():
+            if port and port in seen and settings.simulated:
+                self.problem(key, f"port {port} is taken by {seen[port]} already")
+            seen.setdefault(port, key)
+
+    def unknown(
+        self, dotted: str, key: str, known: Iterable[str], otherwise: str = ""
+    ) -> None:
+        self.problem(dotted, "unknown setting", _nearest(key, known) or otherwise)
+
+    def problem(self, dotted: str, message: str, hint: str = "") -> None:
+        where = self.origin.get(dotted, self.where)
+        self.problems.append(Problem(where, dotted, message, hint))
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
+    return f"did you mean {match[0]}?" if match else ""
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """``value`` as the declared type, or ``None``. No conversion but int to float, list to tuple."""
+    origin = typing.get_origin(hint)
+    if hint is bool:
+        return value if isinstance(value, bool) else None
+    if hint is int:
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if hint is float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) else None
+    if hint is str:
+        return value if isinstance(value, str) else None
+    if origin is tuple and isinstance(value, list):
+        inner = typing.get_args(hint)[0]
+        items = tuple(_typed(item, inner) for item in value)
+        return None if any(item is None for item in items) else items
+    if origin is dict and isinstance(value, dict):
+        inner = typing.get_args(hint)[1]
+        table = {key: _typed(item, inner) for key, item in value.items()}
+        return None if any(item is None for item in table.values()) else table
+    return None
+
+
+def _expected(hint: Any) -> str:
+    names = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+    if hint in names:
+        return names[hint]
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each item {_expected(arguments[0])}"
+    if typing.get_origin(hint) is dict:
+        return f"a table, each value {_expected(arguments[1])}"
+    assert not isinstance(hint, types.UnionType)
+    return str(hint)
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string"}
+    return names.get(type(value), "a list" if isinstance(value, list) else "a table")
+
+
+def _shown(value: Any) -> str:
+    text = f"{value!r}" if not isinstance(value, bool) else str(value).lower()
+    return f"{_kind(value)}: {text[:40]}{'…' if len(text) > 40 else ''}"

@@ -1,0 +1,119 @@
+"""All settings of one bus, frozen and typed, and what follows from several of them together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bus.config.bridge import BridgeSettings
+from bus.config.broker import BrokerSettings
+from bus.config.feeds import DEFAULT_FEEDS, FeedSettings as FeedSettings
+from bus.config.field import setting
+from bus.config.simulator import SimulatorSettings
+from bus.config.supervision import SupervisorSettings
+
+SIMULATED_VENUE = "sim"
+"""The venue label of everything the simulator makes."""
+
+DEFAULT_ALIASES: dict[str, str] = {
+    "BTC": "BTC-USDT@binance",
+    "BTCUSDT": "BTC-USDT@binance",
+    "ETH": "ETH-USDT@binance",
+    "ETHUSDT": "ETH-USDT@binance",
+    "SOL": "SOL-USDT@binance",
+    "SOLUSDT": "SOL-USDT@binance",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """ZeroMQ endpoints and sockets of one bus: publishers and subscribers connect to these."""
+
+    publish: str
+    subscribe: str
+    link: str
+    control: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole of ``mdbus.toml``. Read once at start; a changed file means a new instance."""
+
+    mode: str = setting(
+        "embedded",
+        choices=("embedded", "live"),
+        doc="embedded: a simulated market on this machine, no keys, no internet; all its data is "
+        "labelled venue `sim`. live: the real venues.",
+    )
+    run_dir: str = setting(
+        "",
+        unit="path",
+        doc="Sockets, pid file and logs. Empty: $MDBUS_RUN_DIR, else $XDG_RUNTIME_DIR/mdbus, "
+        "else /tmp/mdbus-<uid>.",
+    )
+    log_level: str = setting(
+        "info", choices=("debug", "info", "warning", "error"), doc="Least level that is logged."
+    )
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    simulator: SimulatorSettings = field(default_factory=SimulatorSettings)
+    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+    feeds: dict[str, FeedSettings] = field(default_factory=lambda: dict(DEFAULT_FEEDS))
+    aliases: dict[str, str] = setting(
+        DEFAULT_ALIASES,
+        doc="Short names for WebSocket clients: alias = \"SYMBOL@feed\", upper case. The symbol "
+        "of every feed is its own alias unless another one takes the name.",
+    )
+
+    @property
+    def run_path(self) -> Path:
+        """The run directory in force (not created here)."""
+        if self.run_dir:
+            return Path(self.run_dir)
+        if given := os.environ.get("MDBUS_RUN_DIR"):
+            return Path(given)
+        if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+            return Path(runtime) / "mdbus"
+        return Path(f"/tmp/mdbus-{os.getuid()}")  # noqa: S108  (made 0700, owner checked)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where everything of this bus meets."""
+        run = self.run_path
+        return Endpoints(
+            publish=self.broker.publish or f"ipc://{run}/publish.sock",
+            subscribe=self.broker.subscribe or f"ipc://{run}/subscribe.sock",
+            link=f"ipc://{run}/link.sock",
+            control=run / "control.sock",
+        )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data comes from the simulator."""
+        return self.mode == "embedded"
+
+    def venue_of(self, feed: str) -> str:
+        """The venue (package name) of a feed."""
+        return self.feeds[feed].venue or feed
+
+    def venue_label(self, feed: str) -> str:
+        """The venue in the topics of a feed: ``sim`` whenever the data is simulated."""
+        return SIMULATED_VENUE if self.simulated else self.venue_of(feed)
+
+    def resolve_alias(self, name: str) -> tuple[str, str] | None:
+        """Map a client's symbol to (venue label, symbol); ``None`` when nothing serves it.
+
+        ``name`` is an alias or a full symbol, in any case. A symbol of several feeds resolves to
+        the first feed in the file.
+        """
+        wanted = name.upper()
+        if target := self.aliases.get(wanted):
+            symbol, _, feed = target.partition("@")
+            if feed in self.feeds and self.feeds[feed].enabled:
+                return self.venue_label(feed), symbol
+            return None
+        for feed, settings in self.feeds.items():
+            if settings.enabled and wanted in settings.symbols:
+                return self.venue_label(feed), wanted
+        return None

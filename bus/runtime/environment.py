@@ -1,0 +1,73 @@
+"""What the supervisor tells a process it starts, and how: environment variables.
+
+Everything is in `Spawned`; a process started by hand finds none of it and runs alone. The
+variables are removed as they are read, so that a grandchild never mistakes itself for the child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+_LINK = "MDBUS_LINK"
+_GENERATION = "MDBUS_GENERATION"
+_TOKEN = "MDBUS_TOKEN"  # noqa: S105 - the variable's name, not a secret
+_PARENT = "MDBUS_PARENT_PID"
+_LIFELINE = "MDBUS_LIFELINE_FD"
+_LISTEN = "MDBUS_LISTEN_FD"
+_GRACE = "MDBUS_DRAIN_SECONDS"
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The facts of one spawn.
+
+    ``link`` is the supervisor's ZeroMQ endpoint, ``token`` the secret of this spawn,
+    ``parent_pid`` the supervisor, ``lifeline_fd`` a pipe that reads end-of-file when the
+    supervisor is gone, ``listen_fd`` an inherited listening socket (None for most processes),
+    ``drain_s`` how long the process may take to leave once its supervisor is gone.
+    """
+
+    link: str
+    generation: int
+    token: str
+    parent_pid: int
+    lifeline_fd: int
+    listen_fd: int | None = None
+    drain_s: float = 0.8
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables to add to the child's environment."""
+        variables = {
+            _LINK: self.link,
+            _GENERATION: str(self.generation),
+            _TOKEN: self.token,
+            _PARENT: str(self.parent_pid),
+            _LIFELINE: str(self.lifeline_fd),
+            _GRACE: repr(self.drain_s),
+        }
+        if self.listen_fd is not None:
+            variables[_LISTEN] = str(self.listen_fd)
+        return variables
+
+
+def take_spawned(environment: MutableMapping[str, str]) -> Spawned | None:
+    """Read and remove the supervisor's variables; None when there are none (run alone).
+
+    Raises `ValueError` when they are there and cannot be read: somebody set them by hand.
+    """
+    names = (_LINK, _GENERATION, _TOKEN, _PARENT, _LIFELINE, _LISTEN, _GRACE)
+    values = {name: environment.pop(name, None) for name in names}
+    link = values[_LINK]
+    if not link:
+        return None
+    listen = values[_LISTEN]
+    return Spawned(
+        link=link,
+        generation=int(values[_GENERATION] or ""),
+        token=values[_TOKEN] or "",
+        parent_pid=int(values[_PARENT] or ""),
+        lifeline_fd=int(values[_LIFELINE] or ""),
+        listen_fd=int(listen) if listen else None,
+        drain_s=float(values[_GRACE] or "0.8"),
+    )

@@ -1,0 +1,137 @@
+"""The process's end of the link to its supervisor: says ready, beats, hears stop.
+
+It owns one DEALER socket and does nothing on its own: the loop of the process calls `service`,
+so that a beat proves that this loop turns.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import zmq
+
+from bus.clock import NS_PER_MS
+from bus.errors import WireError
+from bus.runtime.environment import Spawned
+from bus.runtime.guard import dump_stacks
+from bus.runtime.log import get_logger
+from bus.transport.link import make_link_dealer
+from bus.wire.link import (
+    Beat,
+    Bye,
+    Draining,
+    Dump,
+    Hello,
+    LinkMessage,
+    Ready,
+    Sender,
+    Stop,
+    decode_link,
+    encode_link,
+)
+
+BEAT_INTERVAL_NS: Final = 1_000 * NS_PER_MS
+"""How often a process says that its loop turns."""
+
+SERVICE_INTERVAL_NS: Final = 250 * NS_PER_MS
+"""How often the loop should call `ChildLink.service`; what it is late by is its lag."""
+
+Report = Callable[[], Mapping[str, int | float | str]]
+
+_log = get_logger("runtime.link")
+
+
+def _nothing() -> dict[str, int | float | str]:
+    return {}
+
+
+class ChildLink:
+    """One spawn's link. Not thread-safe: everything is called from the process's own loop.
+
+    Messages are sent without blocking; one that does not fit is counted in ``dropped``.
+    """
+
+    def __init__(
+        self, name: str, spawned: Spawned, context: zmq.Context[zmq.Socket[bytes]]
+    ) -> None:
+        self._sender = Sender(name, spawned.generation, spawned.token)
+        self.socket: Final = make_link_dealer(context, spawned.link)
+        self.report: Report = _nothing
+        self.dropped = 0
+        self._number = 0
+        self._next_beat_ns = 0
+        self._expected_ns: int | None = None
+        self._worst_lag_ns = 0
+        self._send(Hello(os.getpid()))
+
+    def ready(self, endpoints: Mapping[str, str]) -> None:
+        """Tell the supervisor that the process serves."""
+        self._send(Ready(dict(endpoints)))
+
+    def draining(self, reason: str) -> None:
+        """Tell the supervisor that the process has begun to stop."""
+        self._send(Draining(reason))
+
+    def service(self, now_ns: int) -> str | None:
+        """One turn of the loop at monotonic ``now_ns``: beat when due, read what came.
+
+        Returns the reason when the supervisor asked for a stop, else None.
+        """
+        if self._expected_ns is not None:
+            self._worst_lag_ns = max(self._worst_lag_ns, now_ns - self._expected_ns)
+        self._expected_ns = now_ns + SERVICE_INTERVAL_NS
+        if now_ns >= self._next_beat_ns:
+            self._next_beat_ns = now_ns + BEAT_INTERVAL_NS
+            self._beat()
+        return self.receive()
+
+    def receive(self) -> str | None:
+        """Read every waiting message; the reason of a stop among them, or None.
+
+        The socket's descriptor is edge-triggered: reading to the end is what re-arms it.
+        """
+        reason: str | None = None
+        while True:
+            try:
+                frame = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return reason
+            try:
+                _, message = decode_link(frame)
+            except WireError as error:
+                _log.warning("bad message from the supervisor", error=error)
+                continue
+            if isinstance(message, Stop):
+                reason = message.reason
+            elif isinstance(message, Dump):
+                dump_stacks()
+
+    def close(self, exit_code: int, line: str) -> None:
+        """Say the last word and close the socket."""
+        self._send(Bye(exit_code, line))
+        self.socket.close()
+
+    def _beat(self) -> None:
+        try:
+            counters = self.report()
+        except Exception as error:  # noqa: BLE001 - a wrong counter must not look like a hang
+            _log.exception("report failed", error)
+            counters = {}
+        self._number += 1
+        lag_ms = max(0, self._worst_lag_ns) / NS_PER_MS
+        self._worst_lag_ns = 0
+        self._send(Beat(self._number, lag_ms, counters))
+
+    def _send(self, message: LinkMessage) -> None:
+        try:
+            self.socket.send(encode_link(self._sender, message), zmq.NOBLOCK)
+        except zmq.Again:
+            self.dropped += 1
+
+
+def new_token() -> str:
+    """A fresh secret for one spawn."""
+    return secrets.token_hex(8)

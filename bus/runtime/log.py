@@ -1,0 +1,164 @@
+"""Logs: one line an event, on standard error.
+
+``2026-11-22T08:22:44.123Z INFO  feed.binance feeds.session connected url=wss://… attempt=3``
+
+that is: time (UTC), level, process, logger, event, then ``key=value`` pairs; a value with a
+space, a quote or a control character is quoted as JSON, so that a line stays one line whatever a
+venue sent. Writing never raises and never blocks the program on a full disk: what could not be
+written is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_PLAIN: Final = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
+_MAX_VALUE: Final = 4_000
+
+
+class _Sink:
+    """Where lines go, one per program: the process's name, threshold and file descriptor."""
+
+    def __init__(self) -> None:
+        self.process = "-"
+        self.threshold = LEVELS["info"]
+        self.lost_lines = 0
+
+    def write(self, line: str) -> None:
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):  # disk full, or stderr closed under us
+            self.lost_lines += 1
+
+
+_sink: Final = _Sink()
+
+
+def configure(process: str, level: str = "info") -> None:
+    """Name this process in every line and drop lines below ``level`` (a key of `LEVELS`).
+
+    Lines of libraries that use :mod:`logging` come out in the same form, from WARNING up.
+    """
+    _sink.process = process
+    _sink.threshold = LEVELS[level]
+    root = logging.getLogger()
+    root.handlers[:] = [_LibraryHandler()]
+    root.setLevel(logging.WARNING if level != "debug" else logging.INFO)
+
+
+def lost_lines() -> int:
+    """Lines that could not be written since the program began."""
+    return _sink.lost_lines
+
+
+class Logger:
+    """Writes events of one part of the program; cheap to make, safe from any thread."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Detail for whoever is looking into a problem."""
+        self._emit("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """A change of state an operator may want to see."""
+        self._emit("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Something is wrong and is being dealt with."""
+        self._emit("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Something is wrong and needs an operator."""
+        self._emit("error", event, fields)
+
+    def exception(self, event: str, error: BaseException, **fields: object) -> None:
+        """An error line with the traceback of ``error`` as its last field, on the same line."""
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        self._emit(
+            "error", event, {**fields, "error": f"{type(error).__name__}: {error}", "trace": trace}
+        )
+
+    def _emit(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if LEVELS[level] >= _sink.threshold:
+            _sink.write(format_line(level, _sink.process, self._name, event, fields))
+
+
+def get_logger(name: str) -> Logger:
+    """The logger of one module, named as its path below ``bus`` (``feeds.session``)."""
+    return Logger(name)
+
+
+def format_line(
+    level: str,
+    process: str,
+    logger: str,
+    event: str,
+    fields: dict[str, object],
+    *,
+    at: datetime | None = None,
+) -> str:
+    """One log line without its newline; ``at`` defaults to the time now."""
+    moment = at or datetime.now(UTC)
+    stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    head = f"{stamp} {level.upper():<7} {process} {logger} {_one_line(event)}"
+    return " ".join([head, *(f"{key}={_value(value)}" for key, value in fields.items())])
+
+
+def _one_line(event: str) -> str:
+    return event if event.isprintable() else json.dumps(event, ensure_ascii=False)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nil"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3f}"
+    text = str(value)
+    if _PLAIN.fullmatch(text) and text.isprintable():
+        return text
+    limit = _MAX_VALUE
+    quoted = json.dumps(text if len(text) <= limit else f"{text[:limit]}…", ensure_ascii=False)
+    # json leaves U+2028, C1 controls and the like as they are; a terminal may obey them
+    return quoted if quoted.isprintable() else json.dumps(text[:limit])
+
+
+class _LibraryHandler(logging.Handler):
+    """Turns records of :mod:`logging` (websockets, asyncio) into lines of our own form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        fields: dict[str, object] = {}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["trace"] = _trace(record.exc_info[1], record.exc_info[2])
+        _sink.write(
+            format_line(
+                level if level in LEVELS else "info",
+                _sink.process,
+                record.name,
+                record.getMessage(),
+                fields,
+            )
+        )
+
+
+def _trace(error: BaseException, trace: TracebackType | None) -> str:
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def process_line(process: str, text: str) -> str:
+    """The plain line a program prints for a person before logging is set up."""
+    return f"{process}: {text}" if process else f"{os.path.basename(sys.argv[0])}: {text}"

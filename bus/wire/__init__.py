@@ -1,0 +1,1 @@
+"""The bus wire format: topics, payloads, requests. Pure: bytes in, values out."""
