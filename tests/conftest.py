@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,22 +15,22 @@ import uvloop
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop_kind(request: pytest.FixtureRequest) -> str:
-    """Ask for this fixture to run an async test on both event loops."""
-    kind: str = request.param
-    return kind
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Async tests run on asyncio; those that ask for ``loop_kind`` run on uvloop as well."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "asyncio": asyncio.new_event_loop
+    }
+    if "loop_kind" in getattr(item, "fixturenames", ()):
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 @pytest.fixture
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """The policy pytest-asyncio uses: uvloop where the test's ``loop_kind`` says so."""
-    kind = "asyncio"
-    if "loop_kind" in request.fixturenames:
-        kind = request.getfixturevalue("loop_kind")
-    if kind == "uvloop":
-        return uvloop.EventLoopPolicy()
-    return asyncio.DefaultEventLoopPolicy()
+def loop_kind(request: pytest.FixtureRequest) -> str:
+    """Ask for this fixture to run an async test on both event loops; it names the one in use."""
+    return "uvloop" if "uvloop" in request.node.callspec.id else "asyncio"
 
 
 @pytest.fixture
