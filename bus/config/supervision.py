@@ -9,14 +9,91 @@ from bus.config.field import setting
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings:
-    """How processes are started, watched and stopped."""
+    """How processes are started, watched, restarted and stopped."""
 
-    hang_timeout_s: float = setting(
-        5.0, unit="s", minimum=1, doc="A process silent for this long is killed and restarted."
+    log_max_bytes: int = setting(
+        20_000_000,
+        unit="bytes",
+        minimum=10_000,
+        doc="A process's log file larger than this is set aside as NAME.log.1 when the process "
+        "starts; the one set aside before is dropped.",
     )
     ready_timeout_s: float = setting(
-        30.0, unit="s", minimum=1, doc="A process not ready after this long counts as failed."
+        30.0,
+        unit="s",
+        minimum=1.0,
+        maximum=600.0,
+        doc="How long a process may take from its start until it says that it serves.",
+    )
+    hang_timeout_s: float = setting(
+        5.0,
+        unit="s",
+        minimum=2.0,
+        maximum=600.0,
+        doc="A process whose own loop has sent no heartbeat for this long has its stacks written "
+        "to its log, is killed and is started again.",
     )
     stop_grace_s: float = setting(
-        5.0, unit="s", minimum=0, doc="Time between asking a process to stop and killing it."
+        5.0,
+        unit="s",
+        minimum=0.1,
+        maximum=300.0,
+        doc="How long a process may take to drain after SIGTERM before its group is killed.",
+    )
+    stop_deadline_s: float = setting(
+        20.0,
+        unit="s",
+        minimum=0.5,
+        maximum=600.0,
+        doc="How long stopping everything may take; whatever is left is then killed.",
+    )
+    orphan_drain_s: float = setting(
+        0.8,
+        unit="s",
+        minimum=0.1,
+        maximum=30.0,
+        doc="How long a process may take to leave when its supervisor is gone.",
+    )
+    stable_after_s: float = setting(
+        5.0,
+        unit="s",
+        minimum=0.1,
+        maximum=600.0,
+        doc="A process that served this long is stable: its next crash is its first again and is "
+        "followed by an immediate restart.",
+    )
+    backoff_first_s: float = setting(
+        0.1,
+        unit="s",
+        minimum=0.01,
+        maximum=60.0,
+        doc="The wait before the second restart in a row; it doubles with each further one.",
+    )
+    backoff_cap_s: float = setting(
+        10.0,
+        unit="s",
+        minimum=0.1,
+        maximum=600.0,
+        doc="The longest wait between restarts.",
+    )
+    unstable_limit: int = setting(
+        10,
+        minimum=1,
+        maximum=1_000,
+        doc="After this many unstable starts in a row a process counts as failing: `mdbus check` "
+        "says so, and it is tried again only at the longest wait.",
+    )
+    crash_limit: int = setting(
+        20,
+        minimum=1,
+        maximum=10_000,
+        doc="After this many crashes within `crash_window_s` a process counts as failing too, "
+        "however long it served each time.",
+    )
+    crash_window_s: float = setting(
+        600.0,
+        unit="s",
+        minimum=1.0,
+        maximum=86_400.0,
+        doc="The window of `crash_limit`.",
     )

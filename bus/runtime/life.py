@@ -7,6 +7,7 @@ their own. Without a supervisor both work the same; there is then nobody to tell
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -223,10 +224,8 @@ class BlockingLife(_LifeCore):
         Sends the heartbeat when it is due, reads what the supervisor sent, and turns a signal
         into ``stopping``.
         """
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 512)
-        except BlockingIOError:
-            pass
         if self._link is not None:
             reason = self._link.service(monotonic_ns() if now_ns is None else now_ns)
             if reason is not None:

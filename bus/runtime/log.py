@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 import traceback
@@ -157,8 +156,3 @@ class _LibraryHandler(logging.Handler):
 
 def _trace(error: BaseException, trace: TracebackType | None) -> str:
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
-
-
-def process_line(process: str, text: str) -> str:
-    """The plain line a program prints for a person before logging is set up."""
-    return f"{process}: {text}" if process else f"{os.path.basename(sys.argv[0])}: {text}"

@@ -1,0 +1,186 @@
+"""From ``python -m bus.<package> --config FILE --name NAME`` to a running process.
+
+`run_async` and `run_blocking` do for every process what is the same for all: arguments,
+settings, logs, the link to the supervisor, signals, exit codes. A bad setting is one clear line
+and exit code 78, so that the supervisor does not try again; a failure the process reports itself
+is one line and 1; a bug is one line that ends in the traceback, and 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from bus.config import Settings, load
+from bus.errors import ConfigError, MdbusError
+from bus.runtime.environment import Spawned, take_spawned
+from bus.runtime.guard import arm_stack_dump, bind_to_parent, watch_lifeline
+from bus.runtime.life import BlockingLife, Life
+from bus.runtime.log import configure, get_logger
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 78
+"""sysexits' EX_CONFIG: the supervisor does not start such a process again by itself."""
+
+AsyncBody = Callable[[Life, Settings], Awaitable[None]]
+BlockingBody = Callable[[BlockingLife, Settings], None]
+
+_log = get_logger("runtime.process")
+
+
+def run_async(
+    body: AsyncBody, argv: Sequence[str] | None = None, *, loop_kind: str = "uvloop"
+) -> int:
+    """Run ``body(life, settings)`` on an event loop until it returns; the exit code.
+
+    ``loop_kind`` is ``"uvloop"`` or ``"asyncio"``. The body is cancelled only by a second Ctrl-C.
+    """
+
+    def serve(name: str, settings: Settings, spawned: Spawned | None) -> int:
+        return _serve(body, name, settings, spawned, loop_kind)
+
+    return _run(argv, serve)
+
+
+def run_blocking(body: BlockingBody, argv: Sequence[str] | None = None) -> int:
+    """Run ``body(life, settings)``, which has a poll loop of its own; the exit code.
+
+    The body calls ``life.service()`` at least every 250 ms and returns when ``life.stopping``.
+    """
+
+    def serve(name: str, settings: Settings, spawned: Spawned | None) -> int:
+        life = BlockingLife(name, spawned)
+        if spawned is not None:
+            watch_lifeline(spawned, life.supervisor_lost)
+        life.attach()
+        try:
+            _conclude(life, lambda: body(life, settings))
+        finally:
+            life.close()
+            life.detach()
+        return life.exit_code
+
+    return _run(argv, serve)
+
+
+def _serve(
+    body: AsyncBody, name: str, settings: Settings, spawned: Spawned | None, loop_kind: str
+) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory(loop_kind)) as runner:
+        life = Life(name, spawned)
+        if spawned is not None:
+            watch_lifeline(spawned, life.supervisor_lost)
+
+        async def alive() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(_on_loop_error)
+            task = asyncio.ensure_future(body(life, settings))
+            life.attach(loop, task.cancel)
+            try:
+                await task
+            except asyncio.CancelledError:
+                life.exit_code = life.exit_code or EXIT_FAILED
+            finally:
+                life.detach()
+
+        try:
+            _conclude(life, lambda: runner.run(alive()))
+        finally:
+            life.close()
+        return life.exit_code
+
+
+def _conclude(life: Life | BlockingLife, run: Callable[[], object]) -> None:
+    """Run, and turn whatever ends it into the life's exit code and one line."""
+    try:
+        run()
+    except ConfigError as error:
+        life.exit_code, life.failure_line = EXIT_CONFIG, str(error)
+        _report_problems(life.name, error)
+    except KeyboardInterrupt:
+        life.exit_code = life.exit_code or EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - the last place where a bug can still be reported
+        life.exit_code = EXIT_FAILED
+        if _explains_itself(error):
+            if not life.failure_line:
+                life.failure_line = str(error)
+                _log.error("failed", reason=life.failure_line)
+        else:
+            life.failure_line = life.failure_line or f"{type(error).__name__}: {error}"
+            _log.exception("crashed", error)
+
+
+def _explains_itself(error: Exception) -> bool:
+    """Whether the message alone tells an operator what is wrong (port taken, no permission)."""
+    return isinstance(error, MdbusError) or (isinstance(error, OSError) and bool(error.errno))
+
+
+def _run(argv: Sequence[str] | None, serve: Callable[[str, Settings, Spawned | None], int]) -> int:
+    arm_stack_dump()
+    name, config, overrides = _arguments(argv)
+    try:
+        spawned = take_spawned(os.environ)
+    except ValueError as error:
+        sys.stderr.write(f"{name}: the MDBUS_* variables of a supervisor are broken: {error}\n")
+        return EXIT_CONFIG
+    if spawned is not None and not bind_to_parent(spawned):
+        return EXIT_FAILED  # the supervisor died before this process was up: nobody wants it
+    try:
+        settings = load(config, overrides)
+        configure(name, settings.log_level)
+    except ConfigError as error:
+        _report_problems(name, error)
+        return EXIT_CONFIG
+    try:
+        return serve(name, settings, spawned)
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+
+
+def _arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    package = spec.parent if spec is not None and spec.parent else ""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {package}" if package else None,
+        description=f"One process of mdbus ({package or 'run by hand'}); `mdbus up` runs them all.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the TOML file to read")
+    parser.add_argument("--name", default=package.rpartition(".")[2], help="its name in logs")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="one setting, over the file; may be repeated",
+    )
+    arguments = parser.parse_args(argv)
+    return arguments.name or "process", arguments.config, arguments.overrides
+
+
+def _report_problems(name: str, error: ConfigError) -> None:
+    for problem in error.problems:
+        sys.stderr.write(f"{name}: {problem}\n")
+
+
+def _loop_factory(loop_kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if loop_kind == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    error = context.get("exception")
+    message = str(context.get("message", "error in the event loop"))
+    if isinstance(error, BaseException):
+        _log.exception(message, error)
+    else:
+        _log.error(message)
