@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,7 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Setti
     for override in overrides:
         _override(table, override, origin, problems)
     loader = _Loader(where, origin, problems)
-    settings = loader.section(Settings, table, "", Settings())
+    settings: Settings = loader.section(Settings, table, "", Settings())
     if not problems:
         loader.check_together(settings)
     if problems:
@@ -50,9 +49,7 @@ def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        problems.append(
-            Problem(str(path), "", "no such file", "write one with: mdbus config init")
-        )
+        problems.append(Problem(str(path), "", "no such file", "write one with: mdbus config init"))
     except IsADirectoryError:
         problems.append(Problem(str(path), "", "is a directory, a TOML file is expected"))
     except PermissionError:
@@ -107,6 +104,8 @@ class _Loader:
             declared = meaning(field)
             if declared is not None:
                 found = self.value(dotted, value, hints[key], declared)
+                if isinstance(found, dict):  # a table adds to the default one
+                    found = {**getattr(base, key), **found}
             elif not isinstance(value, dict):
                 self.problem(dotted, f"is a table of settings, not {_kind(value)}")
                 continue
@@ -174,9 +173,7 @@ class _Loader:
                 self.problem(key, f"port {port} is taken by {seen[port]} already")
             seen.setdefault(port, key)
 
-    def unknown(
-        self, dotted: str, key: str, known: Iterable[str], otherwise: str = ""
-    ) -> None:
+    def unknown(self, dotted: str, key: str, known: Iterable[str], otherwise: str = "") -> None:
         self.problem(dotted, "unknown setting", _nearest(key, known) or otherwise)
 
     def problem(self, dotted: str, message: str, hint: str = "") -> None:
@@ -190,7 +187,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _typed(value: Any, hint: Any) -> Any:
-    """``value`` as the declared type, or ``None``. No conversion but int to float, list to tuple."""
+    """``value`` as the declared type, or ``None``; converts int to float and list to tuple only."""
     origin = typing.get_origin(hint)
     if hint is bool:
         return value if isinstance(value, bool) else None
@@ -222,7 +219,6 @@ def _expected(hint: Any) -> str:
         return f"a list, each item {_expected(arguments[0])}"
     if typing.get_origin(hint) is dict:
         return f"a table, each value {_expected(arguments[1])}"
-    assert not isinstance(hint, types.UnionType)
     return str(hint)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bus.config.bridge import BridgeSettings
 from bus.config.broker import BrokerSettings
-from bus.config.feeds import DEFAULT_FEEDS, FeedSettings as FeedSettings
+from bus.config.feeds import DEFAULT_FEEDS
+from bus.config.feeds import FeedSettings as FeedSettings
 from bus.config.field import setting
 from bus.config.simulator import SimulatorSettings
 from bus.config.supervision import SupervisorSettings
@@ -62,7 +63,7 @@ class Settings:
     feeds: dict[str, FeedSettings] = field(default_factory=lambda: dict(DEFAULT_FEEDS))
     aliases: dict[str, str] = setting(
         DEFAULT_ALIASES,
-        doc="Short names for WebSocket clients: alias = \"SYMBOL@feed\", upper case. The symbol "
+        doc='Short names for WebSocket clients: alias = "SYMBOL@feed", upper case. The symbol '
         "of every feed is its own alias unless another one takes the name.",
     )
 

@@ -12,7 +12,6 @@ import msgspec
 
 from bus.model.topic import Topic
 
-
 Level = tuple[float, float]
 """One price level: (price, size)."""
 

@@ -13,9 +13,7 @@ T = TypeVar("T")
 _PAUSE_S = 0.005
 
 
-def wait_until(
-    predicate: Callable[[], T], timeout_s: float = 10.0, what: str | None = None
-) -> T:
+def wait_until(predicate: Callable[[], T], timeout_s: float = 10.0, what: str | None = None) -> T:
     """Call ``predicate`` until it returns something true, and return that.
 
     Raises AssertionError after ``timeout_s``, naming ``what`` (default: the predicate).
@@ -38,7 +36,7 @@ async def eventually(
         if inspect.isawaitable(found):
             found = await found
         if found:
-            return found  # type: ignore[return-value]
+            return found
         if time.monotonic() > deadline:
             raise AssertionError(_message(predicate, what, timeout_s))
         await asyncio.sleep(_PAUSE_S)

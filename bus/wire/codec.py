@@ -48,9 +48,7 @@ def encode_payload(
     body: Body,
 ) -> bytes:
     """The payload alone: what follows the NUL byte. ``body`` is trusted, not validated."""
-    packed: bytes = _pack(
-        (SCHEMA, epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, *_astuple(body))
-    )
+    packed: bytes = _pack((SCHEMA, epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, *_astuple(body)))
     return packed
 
 
@@ -64,11 +62,7 @@ def encode_frame(
     body: Body,
 ) -> bytes:
     """A whole frame. ``key`` is the topic as bytes, without the NUL byte."""
-    return (
-        key
-        + SEPARATOR
-        + encode_payload(epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, body)
-    )
+    return key + SEPARATOR + encode_payload(epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, body)
 
 
 def decode_frame(frame: bytes) -> Tick:

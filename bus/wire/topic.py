@@ -23,7 +23,7 @@ _PREFIX = re.compile(r"(md|sys)/([A-Za-z0-9._:^=$-]+/){0,3}")
 
 
 def check_topic(topic: Topic) -> Topic:
-    """Return ``topic`` unchanged; raise :class:`~bus.errors.TopicError` if a part is not allowed."""
+    """Return ``topic`` unchanged, or raise :class:`~bus.errors.TopicError` naming the bad part."""
     name = topic.name
     if topic.root == "md":
         if topic.stream not in STREAMS or topic.stream == "status":

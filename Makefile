@@ -1,0 +1,58 @@
+# Everything here works on a machine that has python3 (3.11 or newer) and make, and nothing else:
+# each target creates .venv and installs what it needs first.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test check lint types imports bench clean
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/installed-core  ## Run the whole bus with a simulated market (Ctrl-C stops it)
+	$(BIN)/mdbus up $(ARGS)
+
+down:  ## Stop a bus started with `make up ARGS=--detach`
+	$(BIN)/mdbus down
+
+test: $(VENV)/installed-dev  ## Run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types imports test  ## Lint, types, import contracts, then the whole test suite
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+imports: $(VENV)/installed-dev
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/installed-dev  ## Measure broker, feeds and WebSocket latency on this machine
+	$(BIN)/python -m bench.broker
+	$(BIN)/python -m bench.feeds
+	$(BIN)/python -m bench.latency
+
+clean:  ## Remove the virtual environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "mdbus needs Python 3.11 or newer; '$(PYTHON)' is not. Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "python could not make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/installed-core: $(BIN)/python pyproject.toml
+	@echo "installing mdbus into $(VENV) ..."
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(BIN)/python pyproject.toml
+	@echo "installing mdbus and its development tools into $(VENV) ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/installed-core

@@ -1,0 +1,124 @@
+"""Loading: every problem at once, each with file, key and the nearest known key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.config import Settings, load
+from bus.config.render import known_keys
+from bus.errors import ConfigError
+
+
+def problems(path: Path | None, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides)
+    return str(caught.value)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    return tmp_path / "mdbus.toml"
+
+
+def test_no_file_means_the_defaults() -> None:
+    assert load() == Settings()
+
+
+def test_an_empty_file_means_the_defaults(toml: Path) -> None:
+    toml.write_text("")
+    assert load(toml) == Settings()
+
+
+def test_values_of_a_file_are_taken(toml: Path) -> None:
+    toml.write_text(
+        'mode = "live"\n[bridge]\nport = 9000\n[feeds.binance]\nsymbols = ["BTC-USDT"]\n'
+    )
+    settings = load(toml)
+    assert settings.mode == "live"
+    assert settings.bridge.port == 9000
+    assert settings.feeds["binance"].symbols == ("BTC-USDT",)
+    assert settings.feeds["finnhub"] == Settings().feeds["finnhub"]
+
+
+def test_overrides_win_over_the_file_and_later_ones_over_earlier(toml: Path) -> None:
+    toml.write_text("[bridge]\nport = 9000\n")
+    assert load(toml, ["bridge.port=9001", "bridge.port=9002"]).bridge.port == 9002
+
+
+def test_aliases_of_a_file_add_to_the_default_ones(toml: Path) -> None:
+    toml.write_text('[aliases]\nXBT = "BTC-USDT@binance"\n')
+    aliases = load(toml).aliases
+    assert aliases["XBT"] == aliases["BTC"] == "BTC-USDT@binance"
+
+
+def test_a_bare_word_of_an_override_is_a_string() -> None:
+    assert load(None, ["mode=live"]).mode == "live"
+
+
+def test_every_problem_is_reported_at_once_with_file_and_key(toml: Path) -> None:
+    toml.write_text(
+        'mod = "live"\nlog_level = 3\n[bridge]\nprot = 1\nport = "a"\nworkers = 0\n'
+        "[feeds.binanec]\nsymbols = []\n[feeds.finnhub]\nsymbols = [1]\n"
+    )
+    text = problems(toml, "bridge.hots=x")
+    assert f"{toml}: mod: unknown setting (did you mean mode?)" in text
+    assert f"{toml}: log_level: must be a string, not an integer: 3" in text
+    assert f"{toml}: bridge.prot: unknown setting (did you mean port?)" in text
+    assert f"{toml}: bridge.port: must be an integer, not a string: 'a'" in text
+    assert "bridge.workers: 0 is below the least, 1 processes" in text
+    assert "feeds.binanec: unknown setting (did you mean binance?)" in text
+    assert "feeds.finnhub.symbols: must be a list, each item a string" in text
+    assert "--set bridge.hots=x: bridge.hots: unknown setting (did you mean host?)" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("mode = ", "not valid TOML"),
+        ("mode = true", "must be a string, not a boolean: true"),
+        ('mode = "liev"', "must be one of embedded, live (did you mean live?)"),
+        ("bridge = 1", "bridge: is a table of settings, not an integer"),
+        ("[bridge]\nport = 70000", "70000 is above the most, 65535"),
+        ("[feeds]\nbinance = 1", "feeds.binance: is a table of settings"),
+        ("[aliases]\nXRP = 'XRP-USDT'", 'not of the form "SYMBOL@feed"'),
+        ("[aliases]\nXRP = 'XRP-USDT@binanc'", "did you mean binance?"),
+        ("[aliases]\nxrp = 'XRP-USDT@binance'", "aliases are upper case"),
+        ("[simulator]\nbinance_port = 8000", "port 8000 is taken by bridge.port"),
+    ],
+)
+def test_a_wrong_value_says_what_is_expected(toml: Path, content: str, said: str) -> None:
+    toml.write_text(content)
+    assert said in problems(toml)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    assert "no such file (write one with: mdbus config init)" in problems(tmp_path / "no.toml")
+
+
+def test_a_directory_or_binary_file_is_refused(tmp_path: Path, toml: Path) -> None:
+    assert "is a directory" in problems(tmp_path)
+    toml.write_bytes(b"\xff\xfe")
+    assert "not UTF-8 at byte 0" in problems(toml)
+
+
+@pytest.mark.parametrize("override", ["port", "=1", "a..b=1", ".=1"])
+def test_an_override_that_is_no_assignment_is_refused(override: str) -> None:
+    assert "not of the form key=value" in problems(None, override)
+
+
+def test_an_override_through_a_value_is_refused() -> None:
+    assert "mode is a value, not a table" in problems(None, "mode=live", "mode.x=1")
+
+
+@given(st.sampled_from(known_keys()), st.integers() | st.text() | st.booleans() | st.floats())
+def test_any_value_for_any_key_is_taken_or_refused_clearly(key: str, value: object) -> None:
+    try:
+        settings = load(None, [f"{key}={value!r}"])
+    except ConfigError as error:
+        assert error.problems
+        return
+    assert isinstance(settings, Settings)
