@@ -27,7 +27,9 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = 10.0, what: str | 
 
 
 async def eventually(
-    predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, what: str | None = None
+    predicate: Callable[[], Awaitable[T]] | Callable[[], T],
+    timeout_s: float = 10.0,
+    what: str | None = None,
 ) -> T:
     """As :func:`wait_until`, letting the event loop run; the predicate may be a coroutine."""
     deadline = time.monotonic() + timeout_s
@@ -43,4 +45,4 @@ async def eventually(
 
 
 def _message(predicate: object, what: str | None, timeout_s: float) -> str:
-    return f"{what or predicate!r} did not come true within {timeout_s:g} s"
+    return f"{what or repr(predicate)} did not come true within {timeout_s:g} s"
