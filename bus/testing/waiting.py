@@ -27,10 +27,8 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = 10.0, what: str | 
 
 
 async def eventually(
-    predicate: Callable[[], Awaitable[T]] | Callable[[], T],
-    timeout_s: float = 10.0,
-    what: str | None = None,
-) -> T:
+    predicate: Callable[[], Any], timeout_s: float = 10.0, what: str | None = None
+) -> Any:
     """As :func:`wait_until`, letting the event loop run; the predicate may be a coroutine."""
     deadline = time.monotonic() + timeout_s
     while True:
