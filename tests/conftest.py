@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -61,3 +62,16 @@ def recorded_dir() -> Path:
     if not (path / "btcusdt_20240808.gz").exists():
         pytest.skip("no recorded venue traffic beside this checkout (../shared/recorded)")
     return path
+
+
+@pytest.fixture(scope="session")
+def node() -> list[str]:
+    """The command that runs a script with Node's own WebSocket; skipped where there is none."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("Node.js is not installed")
+    for flags in ([], ["--experimental-websocket"]):
+        probe = [found, *flags, "-e", "process.exit(typeof WebSocket === 'function' ? 0 : 1)"]
+        if subprocess.run(probe, capture_output=True, check=False, timeout=20).returncode == 0:
+            return [found, *flags]
+    pytest.skip("this Node.js has no WebSocket of its own (version 20.10 or newer has)")
