@@ -8,13 +8,16 @@ would vouch for a process whose loop is stuck.
 from __future__ import annotations
 
 import os
+import sys
 
 import zmq
+
+from bus.transport.sockets import ZmqContext, ZmqSocket, bind
 
 _HIGH_WATER_MARK = 1_000
 
 
-def make_link_dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+def make_link_dealer(context: ZmqContext, endpoint: str) -> ZmqSocket:
     """The process's end, connected to the supervisor's ``endpoint``; closes without waiting."""
     socket = context.socket(zmq.DEALER)
     socket.set_hwm(_HIGH_WATER_MARK)
@@ -25,17 +28,21 @@ def make_link_dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> 
     return socket
 
 
-def make_link_router(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
-    """The supervisor's end, bound to ``endpoint``; raises `zmq.ZMQError` if it cannot bind.
+def make_link_router(context: ZmqContext, endpoint: str) -> ZmqSocket:
+    """The supervisor's end, bound to ``endpoint``; only the same user may connect to it.
 
-    Only processes of the same user may connect to an ipc endpoint.
+    Raises `bus.errors.ConfigError` for a bad endpoint and `bus.errors.BusError` for a busy one.
     """
     socket = context.socket(zmq.ROUTER)
     socket.set_hwm(_HIGH_WATER_MARK)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024)
-    if endpoint.startswith("ipc://") and hasattr(zmq, "IPC_FILTER_UID"):
+    if sys.platform == "linux":
         socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
-    socket.bind(endpoint)
+    try:
+        bind(socket, endpoint, "link")
+    except BaseException:
+        socket.close()
+        raise
     return socket

@@ -1,0 +1,48 @@
+"""Orphans: descendants whose own parent died come to the supervisor, which ends and reaps them.
+
+As a child subreaper the supervisor is the parent of every descendant that lost its own. None of
+mdbus's processes leaves one behind on purpose, so each is killed: a helper that moved itself into
+a session of its own would survive the killing of its group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Container
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> bool:
+    """Adopt orphaned descendants from now on; False where the system cannot (not Linux)."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def end_strangers(own: Container[int]) -> list[int]:
+    """Kill and reap every child of this process that is not in ``own``; the pids dealt with.
+
+    One that is still dying is reaped by the next call: its death raises SIGCHLD.
+    """
+    strangers = [pid for pid in _children() if pid not in own]
+    for pid in strangers:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return strangers
+
+
+def _children() -> list[int]:
+    pids: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            pids += [int(pid) for pid in (task / "children").read_text().split()]
+    return pids

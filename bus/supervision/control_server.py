@@ -1,0 +1,241 @@
+"""The control socket: what an operator may ask of a running supervisor.
+
+A unix stream socket, mode 0600, whose peers must have the supervisor's uid. One JSON object a
+line each way: ``{"v": 1, "verb": …, …}`` in, ``{"v": 1, "ok": true, "result": …}`` or
+``{"v": 1, "ok": false, "code": …, "error": …}`` out; ``code`` is the command line's exit code. No
+verb can add a command that the configuration does not have. A request longer than
+`MAX_REQUEST_BYTES`, or not complete within `IDLE_S`, ends its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bus.runtime import get_logger
+from bus.supervision import exit_codes
+from bus.supervision.plan import nearest
+from bus.supervision.policy import Phase
+from bus.supervision.status import bus_status, reason_of, unhealthy
+from bus.supervision.unit import Unit
+
+if TYPE_CHECKING:
+    from bus.supervision.supervisor import Supervisor
+
+CONTROL_VERSION: Final = 1
+MAX_REQUEST_BYTES: Final = 64 * 1024
+MAX_CONNECTIONS: Final = 64
+IDLE_S: Final = 10.0
+_MAX_WAIT_S: Final = 600.0
+
+_log = get_logger("supervision.control")
+
+
+class _Refused(Exception):
+    """A request that cannot be met; ``code`` is the exit code for the command line."""
+
+    def __init__(self, code: int, message: str, **facts: Any) -> None:
+        self.code = code
+        self.facts = facts
+        super().__init__(message)
+
+
+class ControlServer:
+    """Answers requests; every connection on its own, every process under its own lock."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._server: asyncio.Server | None = None
+        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._verbs: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "status": self._status,
+            "check": self._check,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "down": self._down,
+        }
+
+    async def open(self, path: Path) -> None:
+        """Listen on ``path``, which must not exist; raises `OSError` when it cannot."""
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._serve, path, limit=MAX_REQUEST_BYTES
+            )
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        """Stop listening and drop what is still being answered."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if self._open < MAX_CONNECTIONS and _peer_uid(writer) in (os.getuid(), 0):
+                self._open += 1
+                try:
+                    await self._converse(reader, writer)
+                finally:
+                    self._open -= 1
+        except (ConnectionError, asyncio.CancelledError, TimeoutError):
+            pass  # the peer left, was silent for too long, or the supervisor ends
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    line = await reader.readline()
+            except ValueError:  # the stream's limit
+                line = b""
+                answer: dict[str, Any] = _error(exit_codes.USAGE, "the request is too long")
+            else:
+                if not line:
+                    return
+                answer = await self._answer(line)
+            writer.write(json.dumps({"v": CONTROL_VERSION, **answer}).encode() + b"\n")
+            await writer.drain()
+            if not line:
+                return
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return _error(exit_codes.USAGE, "the request is not JSON")
+        if not isinstance(request, dict) or request.get("v") != CONTROL_VERSION:
+            return _error(
+                exit_codes.USAGE, f"this supervisor speaks version {CONTROL_VERSION} of control"
+            )
+        verb = self._verbs.get(str(request.get("verb")))
+        if verb is None:
+            return _error(exit_codes.USAGE, f"there is no verb {request.get('verb')!r}")
+        try:
+            return {"ok": True, "result": await verb(request)}
+        except _Refused as refusal:
+            return _error(refusal.code, str(refusal), **refusal.facts)
+
+    async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return bus_status(self._supervisor)
+
+    async def _check(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("names"):
+            units = self._named(request)
+            problems = [
+                {"name": unit.name, "reason": reason}
+                for unit in units
+                if (reason := reason_of(unit))
+            ]
+        else:
+            problems = unhealthy(self._supervisor)
+        return {"healthy": not problems, "problems": problems}
+
+    async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._each(request, Unit.start, _ready_or_hopeless, "is not ready")
+
+    async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
+        generations = {unit.name: unit.generation for unit in self._named(request)}
+
+        def renewed(unit: Unit) -> bool:
+            return unit.generation > generations[unit.name] and _ready_or_hopeless(unit)
+
+        return await self._each(request, Unit.restart, renewed, "is not ready")
+
+    async def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._each(
+            request, Unit.stop, lambda unit: unit.phase is Phase.STOPPED, "has not stopped"
+        )
+
+    async def _down(self, _request: dict[str, Any]) -> dict[str, Any]:
+        # answered first, done after: the answer must still get through
+        asyncio.get_running_loop().call_later(0.01, self._supervisor.request_stop, "mdbus down")
+        return {"pid": os.getpid()}
+
+    async def _each(
+        self,
+        request: dict[str, Any],
+        act: Callable[[Unit], None],
+        done: Callable[[Unit], bool],
+        otherwise: str,
+    ) -> dict[str, Any]:
+        """Act on every named process at once and wait for all of them."""
+        units = self._named(request)
+        timeout_s = _timeout_s(request)
+
+        async def one(unit: Unit) -> bool:
+            async with unit.operator_lock:
+                act(unit)
+                return await unit.until(done, timeout_s)
+
+        if self._supervisor.state == "stopping":
+            raise _Refused(exit_codes.FAILED, "the supervisor is stopping")
+        in_time = await asyncio.gather(*(one(unit) for unit in units))
+        late = [unit for unit, met in zip(units, in_time, strict=True) if not met]
+        if late:
+            names = ", ".join(unit.name for unit in late)
+            raise _Refused(exit_codes.TIMEOUT, f"{names} {otherwise} after {timeout_s:g} s")
+        failed = [unit for unit in units if unit.state.wanted and reason_of(unit)]
+        if failed:
+            reasons = "; ".join(f"{unit.name}: {reason_of(unit)}" for unit in failed)
+            raise _Refused(exit_codes.FAILED, reasons)
+        return {"processes": [{"name": u.name, "state": u.phase.value} for u in units]}
+
+    def _named(self, request: dict[str, Any]) -> Sequence[Unit]:
+        names = request.get("names")
+        if not isinstance(names, list) or not names:
+            raise _Refused(exit_codes.USAGE, "no process is named")
+        known = self._supervisor.units
+        found: dict[str, Unit] = {}
+        for name in names:
+            unit = known.get(str(name))
+            if unit is None:
+                raise _Refused(
+                    exit_codes.NO_SUCH_PROCESS,
+                    f"there is no process {name!r}",
+                    nearest=nearest(str(name), known),
+                    known=list(known),
+                )
+            found[unit.name] = unit
+        return list(found.values())
+
+
+def _ready_or_hopeless(unit: Unit) -> bool:
+    return unit.phase in (Phase.READY, Phase.FATAL) or unit.failing()
+
+
+def _timeout_s(request: dict[str, Any]) -> float:
+    given = request.get("timeout_s", 60.0)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
+        raise _Refused(exit_codes.USAGE, "timeout_s is not a positive number")
+    return min(float(given), _MAX_WAIT_S)
+
+
+def _error(code: int, message: str, **facts: Any) -> dict[str, Any]:
+    return {"ok": False, "code": code, "error": message, **facts}
+
+
+def _peer_uid(writer: asyncio.StreamWriter) -> int | None:
+    peer = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError):
+        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, uid, _ = struct.unpack("3i", raw)
+        return int(uid)
+    return None

@@ -1,0 +1,60 @@
+"""The supervisor's end of the link: one ROUTER socket, read on the supervisor's loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from bus.errors import WireError
+from bus.runtime import get_logger
+from bus.transport.link import make_link_router
+from bus.transport.sockets import ZmqContext
+from bus.wire.link import LinkMessage, Sender, decode_link
+
+_log = get_logger("supervision.link")
+_BURST = 500
+
+
+class LinkServer:
+    """Hands each well-formed message to ``heard(sender, message)``.
+
+    ``heard`` returns False for a message of a spawn it does not know. Those and malformed ones
+    are counted in ``refused`` and otherwise ignored.
+    """
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        endpoint: str,
+        heard: Callable[[Sender, LinkMessage], bool],
+    ) -> None:
+        self._socket = make_link_router(context, endpoint)
+        self._heard = heard
+        self._loop = asyncio.get_running_loop()
+        self.refused = 0
+        self._loop.add_reader(self._socket.FD, self._drain)
+        self._loop.call_soon(self._drain)  # what came before the reader was there has no edge
+
+    def _drain(self) -> None:
+        """Read to the end, which re-arms the edge-triggered descriptor; yield after a burst."""
+        for _ in range(_BURST):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                sender, message = decode_link(frames[-1])
+            except WireError as error:
+                self.refused += 1
+                _log.warning("bad link message", error=error)
+                continue
+            if not self._heard(sender, message):
+                self.refused += 1
+        self._loop.call_soon(self._drain)
+
+    def close(self) -> None:
+        """Stop reading and free the socket."""
+        self._loop.remove_reader(self._socket.FD)
+        self._socket.close()

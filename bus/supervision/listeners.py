@@ -1,0 +1,87 @@
+"""The listening sockets of the bridge, owned by the supervisor and passed on to each generation.
+
+One SO_REUSEPORT socket per worker slot: the kernel spreads connections evenly over slots, and a
+connection that arrives while a worker is being replaced waits in its slot's backlog instead of
+being refused. Because SO_REUSEPORT lets two programs of one user share a port without a word,
+the port is first bound plainly, which fails if anybody listens there.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from bus.errors import ConfigError, MdbusError
+
+BACKLOG = 1_024
+
+
+class PortBusyError(MdbusError):
+    """Somebody else listens where this bus is to listen."""
+
+    def __init__(self, host: str, port: int, setting: str) -> None:
+        self.host = host
+        self.port = port
+        self.setting = setting
+        super().__init__(
+            f"port {port} on {host} is in use by another program; free it or choose another "
+            f"one with --set {setting}=PORT"
+        )
+
+
+def claim_port(host: str, port: int, setting: str) -> int:
+    """Check that nobody listens on ``host:port`` and return the port; port 0 picks a free one.
+
+    Raises `PortBusyError`, or `ConfigError` when the host is not an address of this machine or
+    the port needs privileges. ``setting`` is the key to name in the message.
+    """
+    family, address = _resolve(host, port, setting)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortBusyError(host, port, setting) from error
+            host_key = setting.rpartition(".")[0] + ".host"
+            raise ConfigError.of(
+                host_key if error.errno == errno.EADDRNOTAVAIL else setting,
+                f"cannot listen on {host}:{port}: {error.strerror}",
+            ) from error
+        claimed: int = probe.getsockname()[1]
+        return claimed
+
+
+def open_listeners(host: str, port: int, slots: int) -> list[socket.socket]:
+    """``slots`` listening sockets that share ``host:port``; the caller closes them."""
+    family, address = _resolve(host, port, "bridge.port")
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(slots):
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            opened.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+    except OSError as error:
+        for listener in opened:
+            listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortBusyError(host, port, "bridge.port") from error
+        raise ConfigError.of(
+            "bridge.port", f"cannot listen on {host}:{port}: {error.strerror}"
+        ) from error
+    return opened
+
+
+def _resolve(host: str, port: int, setting: str) -> tuple[int, tuple[object, ...]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        host_key = setting.rpartition(".")[0] + ".host"
+        raise ConfigError.of(host_key, f"{host!r} is no address of this machine") from error
+    family, _, _, _, address = found[0]
+    return family, address

@@ -1,0 +1,34 @@
+"""Who holds a run directory. Standard library only: every command line query asks this first."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+
+def running_pid(path: Path) -> int | None:
+    """The pid of the supervisor that holds ``path``, or None when nobody does."""
+    try:
+        fd = os.open(path / "supervisor.pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(fd, 32).decode(errors="replace").strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(fd)
+    return None
+
+
+def wait_unlocked(path: Path, timeout_s: float) -> bool:
+    """Wait until no supervisor holds ``path``; False when it still does at the end."""
+    deadline = time.monotonic() + timeout_s
+    while running_pid(path) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,64 @@
+"""Which processes a bus consists of and in which order they start. Pure.
+
+Layers start one after the other, each when the one before serves; inside a layer all start
+together. They stop in reverse order.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bus.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process: its name, what it is, the command's module, its layer from 0.
+
+    ``slot`` is the index of the listening socket it is given, None for none; ``feed`` the feed
+    it runs, empty for none. ``command`` replaces ``python -m module`` (for tests of the
+    mechanism); it is not reachable from the configuration.
+    """
+
+    name: str
+    kind: str
+    module: str
+    layer: int
+    slot: int | None = None
+    feed: str = ""
+    command: tuple[str, ...] = ()
+
+
+def plan(settings: Settings) -> tuple[ProcessSpec, ...]:
+    """The processes of a bus with these settings, in order of start."""
+    specs = [ProcessSpec("broker", "broker", "bus.broker", 1)]
+    if settings.simulated:
+        specs.insert(0, ProcessSpec("simulator", "simulator", "bus.simulator", 0))
+    specs += [
+        ProcessSpec(f"feed.{feed}", "feed", "bus.feeds", 2, feed=feed)
+        for feed, feed_settings in settings.feeds.items()
+        if feed_settings.enabled
+    ]
+    specs += [
+        ProcessSpec(f"bridge.{slot + 1}", "bridge", "bus.wsbridge", 3, slot=slot)
+        for slot in range(settings.bridge.workers)
+    ]
+    return tuple(specs)
+
+
+def layers(specs: Sequence[ProcessSpec]) -> list[list[ProcessSpec]]:
+    """The processes grouped by layer, first layer first."""
+    numbers = sorted({spec.layer for spec in specs})
+    return [[spec for spec in specs if spec.layer == number] for number in numbers]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name a mistyped one most likely means, or an empty text."""
+    names = list(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if match:
+        return match[0]
+    containing = [candidate for candidate in names if name and name in candidate]
+    return containing[0] if containing else ""

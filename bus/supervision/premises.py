@@ -1,0 +1,109 @@
+"""Everything the supervised processes share, made before the first starts and freed at the end.
+
+The run directory with its lock, the settings in force, the lifeline, the listening sockets, the
+link. Whatever is wrong with any of it is found here, before anything runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from collections.abc import Callable
+
+from bus.config import Settings
+from bus.config.render import to_toml
+from bus.runtime import get_logger
+from bus.runtime.environment import Spawned
+from bus.supervision.listeners import claim_port, open_listeners
+from bus.supervision.plan import ProcessSpec
+from bus.supervision.run_directory import RunDirectory, rotate_log
+from bus.supervision.spawn import Child, module_command, spawn
+
+_log = get_logger("supervision.premises")
+
+
+class Premises:
+    """The run directory, taken, and what is in it. `prepare` makes it all, `close` frees it.
+
+    ``settings`` are those in force: ports given as 0 have become the real ones.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = dataclasses.replace(settings, run_dir=str(settings.run_path.absolute()))
+        self.directory = RunDirectory(self.settings.run_path)
+        self._listeners: list[socket.socket] = []
+        self._lifeline: tuple[int, int] | None = None
+
+    def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
+        """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
+        self.directory.lock()
+        try:
+            stale = self.directory.remove_stale()
+            if stale:
+                _log.warning("removed processes of a dead supervisor", pids=stale)
+            self._claim_ports(sum(spec.slot is not None for spec in specs))
+            config = self.directory.effective_config
+            config.touch(mode=0o600)
+            config.write_text(to_toml(self.settings), encoding="utf-8")
+            self._lifeline = os.pipe2(os.O_CLOEXEC)
+        except BaseException:
+            self.close()
+            raise
+
+    def launch(
+        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
+    ) -> Child:
+        """Start one process of the plan; raises `OSError` when it cannot be started."""
+        assert self._lifeline is not None
+        log_path = self.directory.log_dir / f"{spec.name}.log"
+        rotate_log(log_path, self.settings.supervisor.log_max_bytes)
+        listener = None if spec.slot is None else self._listeners[spec.slot]
+        command = spec.command or module_command(
+            spec.module, spec.name, self.directory.effective_config
+        )
+        child = spawn(
+            command,
+            spawned=Spawned(
+                link=self.settings.endpoints.link,
+                generation=generation,
+                token=token,
+                parent_pid=os.getpid(),
+                lifeline_fd=self._lifeline[0],
+                listen_fd=listener.fileno() if listener is not None else None,
+                drain_s=self.settings.supervisor.orphan_drain_s,
+            ),
+            log_path=log_path,
+            on_exit=on_exit,
+        )
+        self.directory.record(spec.name, child.pid)
+        return child
+
+    def close(self) -> None:
+        """Free the ports, the lifeline and the run directory; may be repeated."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+        if self._lifeline is not None:
+            for fd in self._lifeline:
+                os.close(fd)
+            self._lifeline = None
+        self.directory.unlock()
+
+    def _claim_ports(self, slots: int) -> None:
+        settings = self.settings
+        if settings.simulated:
+            simulator = settings.simulator
+            host = simulator.host
+            simulator = dataclasses.replace(
+                simulator,
+                binance_port=claim_port(host, simulator.binance_port, "simulator.binance_port"),
+                finnhub_port=claim_port(host, simulator.finnhub_port, "simulator.finnhub_port"),
+            )
+            settings = dataclasses.replace(settings, simulator=simulator)
+        if slots:
+            bridge = settings.bridge
+            port = claim_port(bridge.host, bridge.port, "bridge.port")
+            self._listeners = open_listeners(bridge.host, port, slots)
+            settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
+        self.settings = settings

@@ -1,0 +1,182 @@
+"""The run directory: private, owned by one supervisor at a time, cleaned of what a dead one left.
+
+``supervisor.pid`` is locked for as long as the supervisor lives; a lock dies with its process, so
+that no stale file ever keeps the next one out. ``pids/NAME`` records each process with the
+kernel's start time, so that a left-over is recognised and a stranger with the same pid is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import stat
+from pathlib import Path
+
+from bus.errors import MdbusError
+from bus.runtime import get_logger
+from bus.supervision.lock import running_pid
+
+_SOCKETS = ("control.sock", "link.sock", "publish.sock", "subscribe.sock")
+_STALE_WAIT_S = 2.0
+
+_log = get_logger("supervision.run_directory")
+
+
+class RunDirectoryError(MdbusError):
+    """The run directory cannot be used; the message says why."""
+
+
+class AlreadyRunningError(MdbusError):
+    """Another supervisor holds this run directory."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        self.path = path
+        self.pid = pid
+        who = f"with pid {pid}" if pid else "of unknown pid"
+        super().__init__(
+            f"mdbus is already running in {path}: supervisor {who} "
+            "(see it with `mdbus status`, stop it with `mdbus down`)"
+        )
+
+
+class RunDirectory:
+    """The directory at ``path``, made with mode 0700 and locked by `lock`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_fd: int | None = None
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the processes' log files are."""
+        return self.path / "log"
+
+    @property
+    def effective_config(self) -> Path:
+        """The settings in force, as handed to every process."""
+        return self.path / "effective.toml"
+
+    def lock(self) -> None:
+        """Create the directory and take it for this process.
+
+        Raises `AlreadyRunningError` when a supervisor lives there, `RunDirectoryError` when the
+        path is not a directory of ours.
+        """
+        self._create()
+        try:
+            fd = os.open(self.path / "supervisor.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write in {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise AlreadyRunningError(self.path, running_pid(self.path)) from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        self._lock_fd = fd
+
+    def unlock(self) -> None:
+        """Remove the sockets and give the directory up; logs stay."""
+        if self._lock_fd is None:
+            return
+        for name in _SOCKETS:
+            (self.path / name).unlink(missing_ok=True)
+        os.ftruncate(self._lock_fd, 0)
+        os.close(self._lock_fd)
+        self._lock_fd = None
+
+    def remove_stale(self) -> list[int]:
+        """End the processes a dead supervisor left behind; their pids. Call it locked.
+
+        A process is only touched when both its pid and its start time are those recorded.
+        """
+        for name in _SOCKETS:
+            (self.path / name).unlink(missing_ok=True)
+        removed: list[int] = []
+        for record in sorted((self.path / "pids").iterdir()):
+            pid = _recorded_process(record)
+            if pid is not None and _kill_recorded(record, pid):
+                removed.append(pid)
+            record.unlink(missing_ok=True)
+        return removed
+
+    def record(self, name: str, pid: int) -> None:
+        """Remember that ``name`` runs as ``pid``."""
+        facts = {"pid": pid, "start_time": start_time(pid)}
+        (self.path / "pids" / name).write_text(json.dumps(facts), encoding="utf-8")
+
+    def forget(self, name: str) -> None:
+        """``name`` does not run any more."""
+        (self.path / "pids" / name).unlink(missing_ok=True)
+
+    def _create(self) -> None:
+        try:
+            for directory in (self.path, self.log_dir, self.path / "pids"):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            facts = self.path.lstat()
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot make the run directory {self.path}: {error.strerror}"
+            ) from error
+        if stat.S_ISLNK(facts.st_mode) and str(self.path).startswith("/tmp/"):  # noqa: S108
+            raise RunDirectoryError(f"{self.path} is a symbolic link; refusing to follow it")
+        owner = self.path.stat()
+        if owner.st_uid != os.getuid():
+            raise RunDirectoryError(f"{self.path} belongs to another user (uid {owner.st_uid})")
+        if stat.S_IMODE(owner.st_mode) & 0o077:
+            self.path.chmod(0o700)
+
+
+def start_time(pid: int) -> int | None:
+    """The kernel's start time of ``pid`` in clock ticks since boot, or None if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _recorded_process(record: Path) -> int | None:
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        pid, recorded = int(facts["pid"]), int(facts["start_time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if pid > 1 and start_time(pid) == recorded else None
+
+
+def _kill_recorded(record: Path, pid: int) -> bool:
+    """Kill ``pid`` and its group through a handle that cannot mean another process."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if _recorded_process(record) != pid:  # it ended and the pid was given away meanwhile
+            return False
+        _log.warning("removing a process that a dead supervisor left", name=record.name, pid=pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [], _STALE_WAIT_S)
+        return True
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return False
+        raise
+    finally:
+        os.close(handle)
+
+
+def rotate_log(path: Path, max_bytes: int) -> None:
+    """Set ``path`` aside as ``path.1`` when it is larger than ``max_bytes``."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > max_bytes:
+            path.replace(path.with_name(path.name + ".1"))

@@ -1,0 +1,245 @@
+"""The supervisor: starts the plan layer by layer, keeps it running, takes it down in reverse.
+
+It runs on plain asyncio and knows only monotonic time. What to do about one process is decided in
+`policy` and done in `unit`; this module knows the order, the surroundings and the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import zmq
+
+from bus.clock import now_ns
+from bus.config import Settings
+from bus.runtime import get_logger
+from bus.supervision.adoption import become_subreaper, end_strangers
+from bus.supervision.control_server import ControlServer
+from bus.supervision.down_notice import DownNotices
+from bus.supervision.events import EventLog, Happening
+from bus.supervision.figures import Figures
+from bus.supervision.link_server import LinkServer
+from bus.supervision.plan import ProcessSpec, layers, plan
+from bus.supervision.policy import Phase
+from bus.supervision.premises import Premises
+from bus.supervision.spawn import Child
+from bus.supervision.unit import LATE_S, Unit
+from bus.transport.sockets import new_context
+from bus.wire.link import LinkMessage, Sender
+
+TICK_S: Final = 0.5
+HOPELESS_STARTS: Final = 3
+"""The start of a layer no longer waits for a process that failed this often in a row."""
+
+_log = get_logger("supervision.supervisor")
+
+
+class Supervisor:
+    """One bus. `run` is its whole life; everything happens on one loop, in the main thread.
+
+    ``specs`` replaces the plan that follows from the settings (tests of the mechanism use it).
+    """
+
+    def __init__(self, settings: Settings, specs: Sequence[ProcessSpec] | None = None) -> None:
+        self.specs: Final = tuple(plan(settings) if specs is None else specs)
+        self.premises: Final = Premises(settings)
+        self.events: Final = EventLog()
+        self.units: Final[dict[str, Unit]] = {}
+        self.figures: Final = Figures()
+        self.state = "starting"
+        self.started_at_ns = now_ns()
+        self._notices: DownNotices | None = None
+        self._stop_requests = 0
+        self._stop_wanted: asyncio.Event | None = None
+        self._ticked_at = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.premises.settings
+
+    def prepare(self) -> None:
+        """Take the run directory and the ports. Call before `run`, which frees them.
+
+        Raises `MdbusError` kinds with nothing started and nothing left behind.
+        """
+        self.premises.prepare(self.specs)
+
+    async def run(self, on_up: Callable[[], None] | None = None) -> None:
+        """Start everything, call ``on_up`` once all layers were started, run until stopped.
+
+        Stops on SIGTERM, SIGINT, SIGHUP and `request_stop`; a second one kills at once. When it
+        returns or raises, no process is left.
+        """
+        loop = asyncio.get_running_loop()
+        self._stop_wanted = asyncio.Event()
+        become_subreaper()
+        context = new_context()
+        link: LinkServer | None = None
+        control: ControlServer | None = None
+        try:
+            link = LinkServer(context, self.settings.endpoints.link, self._heard)
+            control = ControlServer(self)
+            await control.open(self.settings.endpoints.control)
+            self._notices = DownNotices(context, self.settings.endpoints.publish)
+            for spec in self.specs:
+                self.units[spec.name] = Unit(spec, self.settings.supervisor, self)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.add_signal_handler(number, self._on_signal, number)
+            loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
+            self._ticked_at = loop.time()
+            ticker = asyncio.create_task(self._tick())
+            starter = asyncio.create_task(self._start_layers(on_up))
+            await self._stop_wanted.wait()
+            for task in (starter, ticker):
+                task.cancel()
+            await asyncio.gather(starter, ticker, return_exceptions=True)
+            await self._stop_layers()
+        finally:
+            self._kill_all()
+            if self._notices is not None:
+                self._notices.close()
+            if control is not None:
+                await control.close()
+            if link is not None:
+                link.close()
+            _end(context)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                loop.remove_signal_handler(number)
+            end_strangers(())
+            self.premises.close()
+
+    def request_stop(self, reason: str) -> None:
+        """Take everything down in order; asked a second time, kill what is left at once."""
+        self._stop_requests += 1
+        if self._stop_requests == 1:
+            self.state = "stopping"
+            self._say("stopping", f"stopping: {reason}")
+            if self._stop_wanted is not None:
+                self._stop_wanted.set()
+        else:
+            self._say("stopping", "asked again: killing what is left")
+            for unit in self.units.values():
+                unit.kill()
+
+    def not_ready(self) -> list[Unit]:
+        """The processes that are wanted and do not serve, in order of start."""
+        return [
+            unit
+            for unit in self.units.values()
+            if unit.state.wanted and (unit.phase is not Phase.READY or unit.failing())
+        ]
+
+    # What a `Unit` needs of its surroundings.
+
+    def launch(
+        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
+    ) -> Child:
+        """Start one process; raises `OSError` when it cannot be started."""
+        return self.premises.launch(spec, generation, token, on_exit)
+
+    def gone(self, unit: Unit) -> None:
+        """A process has ended: forget its pid, and tell the bus if it was a feed that died."""
+        self.premises.directory.forget(unit.name)
+        self.figures.forget(unit.name)
+        feed = unit.spec.feed
+        died = unit.last_exit is None or unit.last_exit.code != 0 or unit.phase is Phase.READY
+        if feed and died and self.state != "stopping" and self._notices is not None:
+            detail = unit.last_exit.in_words() if unit.last_exit else ""
+            symbols = self.settings.feeds[feed].symbols if feed in self.settings.feeds else ()
+            self._notices.post(feed, symbols, detail)
+
+    def served(self, unit: Unit) -> None:
+        """A process has become ready."""
+        if unit.spec.feed and self._notices is not None:
+            self._notices.withdraw(unit.spec.feed)
+
+    def tell(self, happening: Happening) -> None:
+        """Keep an event and show it to whoever looks."""
+        self.events.add(happening)
+
+    # The order of things.
+
+    async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
+        timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
+        for layer in layers(self.specs):
+            units = [self.units[spec.name] for spec in layer]
+            names = ", ".join(unit.name for unit in units)
+            self._say("waiting", f"waiting for {names} …")
+            for unit in units:
+                unit.start()
+            await asyncio.gather(*(unit.until(_settled, timeout_s) for unit in units))
+            for unit in units:
+                if unit.phase is not Phase.READY:
+                    self._say("failing", "not ready; going on without it", unit.name)
+        self.state = "running"
+        if on_up is not None:
+            on_up()
+
+    async def _stop_layers(self) -> None:
+        deadline_s = self.settings.supervisor.stop_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                for layer in reversed(layers(self.specs)):
+                    units = [self.units[spec.name] for spec in layer]
+                    for unit in units:
+                        unit.stop()
+                    await asyncio.gather(*(unit.until(_stopped, deadline_s) for unit in units))
+        except TimeoutError:
+            self._say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
+            for unit in self.units.values():
+                unit.stop()
+                unit.kill()
+            await asyncio.gather(*(unit.until(_stopped, 2.0) for unit in self.units.values()))
+
+    async def _tick(self) -> None:
+        """Notice when this process itself did not run (a paused machine), and take figures."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK_S)
+            late_s = loop.time() - self._ticked_at - TICK_S
+            self._ticked_at = loop.time()
+            if late_s > LATE_S:
+                self._say("note", f"the supervisor did not run for {late_s:.1f} s")
+                for unit in self.units.values():
+                    unit.paused()
+            for unit in self.units.values():
+                if unit.child is not None:
+                    self.figures.sample(unit.name, unit.child.pid)
+
+    def _heard(self, sender: Sender, message: LinkMessage) -> bool:
+        unit = self.units.get(sender.name)
+        return unit is not None and unit.heard(sender, message)
+
+    def _reap_strangers(self) -> None:
+        own = {unit.child.pid for unit in self.units.values() if unit.child is not None}
+        for pid in end_strangers(own):
+            _log.warning("ended a process whose parent died", pid=pid)
+
+    def _kill_all(self) -> None:
+        for unit in self.units.values():
+            unit.kill()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self.request_stop(number.name)
+
+    def _say(self, kind: str, text: str, process: str = "") -> None:
+        self.tell(Happening(now_ns(), kind, process, text))
+
+
+def _settled(unit: Unit) -> bool:
+    hopeless = unit.state.unstable_starts >= HOPELESS_STARTS
+    return unit.phase in (Phase.READY, Phase.FATAL, Phase.STOPPED) or hopeless
+
+
+def _stopped(unit: Unit) -> bool:
+    return unit.phase is Phase.STOPPED
+
+
+def _end(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    with contextlib.suppress(zmq.ZMQError):
+        context.term()
