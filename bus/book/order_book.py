@@ -122,9 +122,7 @@ class OrderBook:
     @property
     def crossed(self) -> bool:
         """True when the best bid is at or above the best ask: a book that must not be used."""
-        return bool(
-            self._bid_keys and self._ask_keys and self._bid_keys[-1] >= -self._ask_keys[-1]
-        )
+        return bool(self._bid_keys and self._ask_keys and self._bid_keys[-1] >= -self._ask_keys[-1])
 
     @property
     def bid_count(self) -> int:

@@ -17,6 +17,136 @@ class FeedSettings:
     ws_url: str = setting("", unit="URL", doc="WebSocket base in live mode; empty: the venue's.")
     rest_url: str = setting("", unit="URL", doc="REST base in live mode; empty: the venue's.")
     news_categories: tuple[str, ...] = setting((), doc="News categories to poll, where offered.")
+    news_poll_s: float = setting(
+        60.0, unit="s", minimum=1, maximum=86_400, doc="Time between two polls of one category."
+    )
+    news_stream: bool = setting(
+        True, doc="Subscribe to the venue's news stream too (Finnhub: a paid plan's feature)."
+    )
+    api_key_file: str = setting(
+        "",
+        unit="path",
+        doc="File holding the venue's API key, one line. Empty: the environment variable named "
+        "in the venue's guide (FINNHUB_API_KEY).",
+    )
+
+    orderbook_levels: int = setting(
+        20, minimum=1, maximum=1_000, doc="Levels a side in every `orderbook` message."
+    )
+    depth_limit: int = setting(
+        1_000,
+        minimum=1,
+        maximum=5_000,
+        doc="Levels a side asked for in a REST book snapshot. Binance weight: 5 up to 100, 25 up "
+        "to 500, 50 up to 1,000, 250 beyond.",
+    )
+    book_max_levels: int = setting(
+        20_000,
+        minimum=100,
+        maximum=1_000_000,
+        doc="Levels a side kept in memory; beyond it the farthest tenth is forgotten and counted.",
+    )
+    buffer_diffs: int = setting(
+        20_000,
+        minimum=100,
+        maximum=1_000_000,
+        doc="Book changes held per symbol while its snapshot is on the way; beyond it the oldest "
+        "is given up and counted, which costs another snapshot.",
+    )
+    depth_snapshot_deltas: int = setting(
+        1_000,
+        minimum=1,
+        maximum=1_000,
+        doc="A whole book is published on `depth` at least every so many changes.",
+    )
+    depth_snapshot_s: float = setting(
+        30.0,
+        unit="s",
+        minimum=1,
+        maximum=30,
+        doc="A whole book is published on `depth` at least this often.",
+    )
+
+    streams_per_connection: int = setting(
+        200,
+        minimum=1,
+        maximum=1_024,
+        doc="Subscriptions on one WebSocket connection; more symbols open further connections.",
+    )
+    messages_per_s: int = setting(
+        4,
+        minimum=1,
+        maximum=100,
+        doc="Messages sent on one connection in any second, pongs counted. Binance cuts off at 5.",
+    )
+    rest_weight_per_minute: int = setting(
+        0,
+        minimum=0,
+        maximum=100_000,
+        doc="REST budget a minute, in the venue's weights. 0: half of what the venue allows.",
+    )
+    rest_timeout_s: float = setting(
+        10.0, unit="s", minimum=0.5, maximum=120, doc="Longest wait for a REST answer."
+    )
+    connect_timeout_s: float = setting(
+        10.0, unit="s", minimum=0.5, maximum=120, doc="Longest wait for a WebSocket handshake."
+    )
+    retry_floor_s: float = setting(
+        0.25, unit="s", minimum=0.05, maximum=60, doc="Shortest wait before connecting again."
+    )
+    retry_cap_s: float = setting(
+        30.0, unit="s", minimum=0.05, maximum=3_600, doc="Longest wait before connecting again."
+    )
+    unauthorized_retry_s: float = setting(
+        300.0,
+        unit="s",
+        minimum=1,
+        maximum=86_400,
+        doc="Wait before connecting again after the venue refused the API key.",
+    )
+    max_frame_bytes: int = setting(
+        33_554_432,
+        unit="bytes",
+        minimum=16_777_216,
+        maximum=1_073_741_824,
+        doc="Largest WebSocket message accepted. Venues send whole books of 5 MB in one.",
+    )
+    rotate_after_s: float = setting(
+        82_800.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="Age at which a connection is replaced by a new one, opened before the old one is "
+        "closed. Binance cuts connections after 24 h. 0: never.",
+    )
+
+    silent_connection_s: float = setting(
+        60.0,
+        unit="s",
+        minimum=1,
+        maximum=3_600,
+        doc="A connection without any frame (pings count) for so long is given up.",
+    )
+    stale_trades_s: float = setting(
+        300.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="Trades silent for so long: stale. 0: never.",
+    )
+    stale_quote_s: float = setting(
+        60.0, unit="s", minimum=0, maximum=86_400, doc="Quotes silent for so long: stale. 0: never."
+    )
+    stale_ticker_s: float = setting(
+        60.0, unit="s", minimum=0, maximum=86_400, doc="Ticker silent for so long: stale. 0: never."
+    )
+    stale_depth_s: float = setting(
+        10.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="Book changes silent for so long: stale. 0: never.",
+    )
 
 
 DEFAULT_FEEDS: dict[str, FeedSettings] = {
@@ -24,5 +154,6 @@ DEFAULT_FEEDS: dict[str, FeedSettings] = {
     "finnhub": FeedSettings(
         symbols=("AAPL", "MSFT", "GOOGL"),
         news_categories=("general", "forex", "crypto", "merger"),
+        silent_connection_s=180.0,
     ),
 }

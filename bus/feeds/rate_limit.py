@@ -73,6 +73,10 @@ class WeightLimit:
         self._banned = False
         self._refused = 0
 
+    def allow(self, limit: int) -> None:
+        """Change the budget; 0 = none."""
+        self._limit = limit
+
     def wait_s(self, weight: int, now_s: float) -> float:
         """Seconds until a call of this weight may go; 0 = now. Does not count it (``spend``)."""
         blocked_s = self._blocked_until_s - now_s

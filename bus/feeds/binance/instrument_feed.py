@@ -1,0 +1,115 @@
+"""One Binance instrument: its events in, its ticks out. No socket, no loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bus.feeds.binance.endpoints import DEPTH, QUOTE, TICKER, TRADE, stream_name
+from bus.feeds.binance.parser import BookTickerEvent, DepthEvent, TickerEvent, TradeEvent
+from bus.feeds.binance.symbols import TRADING, Instrument
+from bus.feeds.depth_book import DepthBook
+from bus.feeds.feed import Counters, Feed
+from bus.feeds.handler import SymbolTicks
+from bus.feeds.recent import RecentIds
+from bus.feeds.status import SymbolFacts
+from bus.model import Quote, Ticker
+
+NS_PER_MS = 1_000_000
+
+
+class InstrumentFeed:
+    """The four streams of one instrument, without repeats and without steps back in time.
+
+    While a connection is being replaced, two of them bring the same events; nothing here needs to
+    know: trades are told by id, quotes and tickers by their position, diffs by theirs.
+    """
+
+    def __init__(self, feed: Feed, instrument: Instrument, on_book: Callable[[], None]) -> None:
+        self.instrument = instrument
+        self.facts = SymbolFacts(book_lost="starting", market_closed=instrument.status != TRADING)
+        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
+        self.book: DepthBook[DepthEvent] = DepthBook(
+            feed.publisher, feed.venue_label, instrument.symbol, feed.book_limits, on_book
+        )
+        self._counters: Counters = feed.counters
+        self._trade_ids: RecentIds[int] = RecentIds()
+        self._quote_id = -1
+        self._ticker_ms = -1
+        venue_symbol = instrument.venue_symbol
+        self.routes: dict[str, Callable[..., None]] = {
+            stream_name(venue_symbol, TRADE): self.on_trade,
+            stream_name(venue_symbol, QUOTE): self.on_quote,
+            stream_name(venue_symbol, TICKER): self.on_ticker,
+            stream_name(venue_symbol, DEPTH): self.on_depth,
+        }
+        """Stream name to the method that takes its events."""
+
+    def restart(self) -> None:
+        """A new connection that replaces none: whatever was seen before says nothing now."""
+        self._trade_ids.clear()
+        self._quote_id = -1
+        self._ticker_ms = -1
+        self.facts.has_data = False
+
+    def on_trade(self, event: TradeEvent, recv_ns: int) -> None:
+        """`trades` and `price`. The maker bought, so the aggressor sold; and the other way."""
+        if not self._trade_ids.is_new(event.trade_id):
+            self._counters.duplicates += 1
+            return
+        self.ticks.trade(
+            event.price,
+            event.size,
+            "sell" if event.buyer_is_maker else "buy",
+            event.trade_id,
+            event.trade_ms * NS_PER_MS,
+            recv_ns,
+        )
+
+    def on_quote(self, event: BookTickerEvent, recv_ns: int) -> None:
+        """`quote`, in the order of the venue's update ids; the venue gives no time."""
+        if event.update_id <= self._quote_id:
+            self._counters.duplicates += 1
+            return
+        self._quote_id = event.update_id
+        self.book.on_quote(event)
+        self.ticks.quote(
+            Quote(
+                event.bid_price or None,  # 0 stands for an empty side
+                event.bid_size if event.bid_price else None,
+                event.ask_price or None,
+                event.ask_size if event.ask_price else None,
+                event.update_id,
+            ),
+            None,
+            recv_ns,
+        )
+
+    def on_ticker(self, event: TickerEvent, recv_ns: int) -> None:
+        """`ticker`, and the reference of `price`."""
+        if event.event_ms <= self._ticker_ms:
+            self._counters.duplicates += 1
+            return
+        self._ticker_ms = event.event_ms
+        ticker = Ticker(
+            last=event.last,
+            open=event.open,
+            high=event.high,
+            low=event.low,
+            change=event.change,
+            change_percent=event.change_percent,
+            volume=event.volume,
+            quote_volume=event.quote_volume,
+            bid_price=event.bid_price or None,
+            bid_size=event.bid_size if event.bid_price else None,
+            ask_price=event.ask_price or None,
+            ask_size=event.ask_size if event.ask_price else None,
+            trade_count=event.trade_count,
+            open_ts_ns=event.open_ms * NS_PER_MS,
+            close_ts_ns=event.close_ms * NS_PER_MS,
+        )
+        self.ticks.ticker(ticker, event.event_ms * NS_PER_MS, recv_ns)
+
+    def on_depth(self, event: DepthEvent, recv_ns: int) -> None:
+        """`depth` and `orderbook`, or one more diff that waits for its snapshot."""
+        event.recv_ns = recv_ns
+        self.book.on_diff(event)

@@ -1,0 +1,292 @@
+"""One instrument's book between the venue and the bus: sync, levels, `depth` and `orderbook`.
+
+The venue hands in diffs in arrival order and, when asked, snapshots. Published are: on every sync
+the snapshot (`depth`, ``is_snapshot``) and after it every diff as a delta, those that waited for
+it included; after each of them the best N levels (`orderbook`). A whole book is published again
+when the last one is old, counted in deltas or in seconds, or when the broker came back.
+
+A book that turns out crossed is wrong, whatever its numbers say: it is void and is rebuilt, and
+its levels are never published on `orderbook`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from bus.book import BookSync, Diff, Level, OrderBook, SyncAction, SyncState, SyncStats
+from bus.client import Publisher
+from bus.model import Depth
+from bus.model import OrderBook as OrderBookTick
+from bus.model.topic import Topic
+
+
+class LevelDiff(Diff, Protocol):
+    """A diff event: ids, changed levels, and its times in ns since 1970."""
+
+    @property
+    def bids(self) -> list[Level]:
+        """Changed bids."""
+
+    @property
+    def asks(self) -> list[Level]:
+        """Changed asks."""
+
+    @property
+    def venue_ts_ns(self) -> int:
+        """The venue's time of the event."""
+
+    @property
+    def recv_ns(self) -> int:
+        """When its bytes arrived here."""
+
+
+class TopQuote(Protocol):
+    """A venue's own top of book at one of its update ids."""
+
+    @property
+    def update_id(self) -> int:
+        """Counted as the ids of diffs are."""
+
+    @property
+    def bid_price(self) -> float:
+        """Best bid."""
+
+    @property
+    def bid_size(self) -> float:
+        """Size at the best bid."""
+
+    @property
+    def ask_price(self) -> float:
+        """Best ask."""
+
+    @property
+    def ask_size(self) -> float:
+        """Size at the best ask."""
+
+
+D = TypeVar("D", bound=LevelDiff)
+
+MAX_QUOTES: Final = 4_096
+"""Quotes newer than the book that are kept for the audit; beyond it the oldest go unaudited."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookLimits:
+    """Bounds and intervals of one book; see the settings of the same names."""
+
+    orderbook_levels: int = 20
+    book_max_levels: int = 20_000
+    buffer_diffs: int = 20_000
+    depth_snapshot_deltas: int = 1_000
+    depth_snapshot_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BookStats:
+    """Counters of one book: ``syncs`` completed (1 = never lost), times found ``crossed``,
+
+    quotes that agreed with the book at the same update id and quotes that did not (``audit_ok``,
+    ``audit_mismatch``), levels forgotten at the bound, and the synchronisation's own counters.
+    """
+
+    syncs: int
+    crossed: int
+    audit_ok: int
+    audit_mismatch: int
+    trimmed_levels: int
+    sync: SyncStats
+
+
+class DepthBook(Generic[D]):
+    """Keeps and publishes one book. Not thread-safe; synchronous.
+
+    ``on_change`` is called after each gain or loss of synchronisation, and when a snapshot is
+    wanted: look at ``synced``, ``wants_snapshot`` and ``lost_reason``.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        venue_label: str,
+        symbol: str,
+        limits: BookLimits,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._limits = limits
+        self._on_change = on_change
+        self._depth = publisher.writer(Topic.md("depth", venue_label, symbol))
+        self._orderbook = publisher.writer(Topic.md("orderbook", venue_label, symbol))
+        self._sync: BookSync[D] = BookSync(limits.buffer_diffs)
+        self._book = OrderBook(limits.book_max_levels)
+        self._deltas = 0
+        self._snapshot_due_ns = 0
+        self._venue_ts_ns: int | None = None
+        self._quotes: deque[TopQuote] = deque(maxlen=MAX_QUOTES)
+        self.lost_reason = "starting"
+        self.syncs = 0
+        self.crossed = 0
+        self.audit_ok = 0
+        self.audit_mismatch = 0
+
+    @property
+    def synced(self) -> bool:
+        """Whether the book follows the venue."""
+        return self._sync.state is SyncState.SYNCED
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether ``on_snapshot`` should be called as soon as possible."""
+        return self._sync.state is SyncState.BUFFERING
+
+    @property
+    def buffered(self) -> int:
+        """Diffs that wait for a snapshot."""
+        return self._sync.buffered
+
+    @property
+    def last_id(self) -> int:
+        """The venue's update id the book stands at; meaningful while ``synced``."""
+        return self._sync.last_id
+
+    @property
+    def book(self) -> OrderBook:
+        """The levels; meaningful while ``synced``."""
+        return self._book
+
+    def start(self, reason: str) -> None:
+        """The stream begins (again): void the book, hold diffs, want a snapshot."""
+        self.lost_reason = reason
+        self._sync.start()
+        self._quotes.clear()
+        self._on_change()
+
+    def stop(self, reason: str) -> None:
+        """The stream ended: the book is void."""
+        self.lost_reason = reason
+        self._sync.stop()
+        self._on_change()
+
+    def on_diff(self, diff: D) -> None:
+        """One diff, in arrival order."""
+        action = self._sync.on_diff(diff)
+        if action is SyncAction.APPLY:
+            self._apply(diff)
+        elif action is SyncAction.FETCH:
+            self.lost_reason = "gap"
+            self._on_change()
+        elif action is SyncAction.HOLD and self._sync.buffered == 1:
+            self._on_change()
+
+    def on_snapshot(
+        self,
+        last_update_id: int,
+        bids: Sequence[Level],
+        asks: Sequence[Level],
+        recv_ns: int,
+        now_mono_ns: int,
+    ) -> bool:
+        """A snapshot came; whether it was of use. If not and ``wants_snapshot``: fetch another.
+
+        ``recv_ns`` is wall-clock ns, ``now_mono_ns`` monotonic.
+        """
+        action, waiting = self._sync.on_snapshot(last_update_id)
+        if action is not SyncAction.LOAD:
+            return False
+        self._book.load(bids, asks)
+        self.syncs += 1
+        self.lost_reason = ""
+        self._venue_ts_ns = None
+        self._publish_whole(last_update_id, recv_ns, now_mono_ns)
+        self._publish_top(last_update_id, None, recv_ns)
+        for diff in waiting:
+            self._apply(diff)
+            if not self.synced:  # found crossed
+                return False
+        self._on_change()
+        return True
+
+    def on_quote(self, quote: TopQuote) -> None:
+        """The venue's own top of book: kept until the book has reached its update id."""
+        self._quotes.append(quote)
+
+    def tick(self, now_wall_ns: int, now_mono_ns: int) -> None:
+        """Call about once a second: publishes the whole book when the last one is old."""
+        if self.synced and now_mono_ns >= self._snapshot_due_ns:
+            self._publish_whole(self._sync.last_id, now_wall_ns, now_mono_ns)
+
+    def publish_snapshot(self, now_wall_ns: int, now_mono_ns: int) -> None:
+        """Publish the whole book now, if there is one: the broker may have lost it."""
+        if self.synced:
+            self._publish_whole(self._sync.last_id, now_wall_ns, now_mono_ns)
+
+    def stats(self) -> BookStats:
+        """The counters, as one frozen value."""
+        return BookStats(
+            self.syncs,
+            self.crossed,
+            self.audit_ok,
+            self.audit_mismatch,
+            self._book.trimmed_levels,
+            self._sync.stats(),
+        )
+
+    def _apply(self, diff: D) -> None:
+        bids = diff.bids
+        asks = diff.asks
+        book = self._book
+        book.apply(bids, asks)
+        if book.crossed:
+            self.crossed += 1
+            self.start("crossed")
+            return
+        venue_ts_ns = self._venue_ts_ns = diff.venue_ts_ns
+        recv_ns = diff.recv_ns
+        last_id = diff.last_id
+        self._depth.publish(
+            Depth(diff.first_id, last_id, bids, asks, False),
+            venue_ts_ns=venue_ts_ns,
+            recv_ts_ns=recv_ns,
+        )
+        self._deltas += 1
+        self._publish_top(last_id, venue_ts_ns, recv_ns)
+        if self._quotes:
+            self._audit(last_id)
+        if self._deltas >= self._limits.depth_snapshot_deltas:
+            self._publish_whole(last_id, recv_ns, None)
+
+    def _audit(self, last_id: int) -> None:
+        """Compare with the venue's own top of book: its last one not newer than the book."""
+        quotes = self._quotes
+        latest: TopQuote | None = None
+        while quotes and quotes[0].update_id <= last_id:
+            latest = quotes.popleft()
+        if latest is None:
+            return
+        bid, ask = self._book.best_bid, self._book.best_ask
+        if bid == (latest.bid_price, latest.bid_size) and ask == (
+            latest.ask_price,
+            latest.ask_size,
+        ):
+            self.audit_ok += 1
+        else:
+            self.audit_mismatch += 1
+
+    def _publish_top(self, last_id: int, venue_ts_ns: int | None, recv_ns: int) -> None:
+        bids, asks = self._book.top(self._limits.orderbook_levels)
+        self._orderbook.publish(
+            OrderBookTick(last_id, bids, asks), venue_ts_ns=venue_ts_ns, recv_ts_ns=recv_ns
+        )
+
+    def _publish_whole(self, last_id: int, recv_ns: int, now_mono_ns: int | None) -> None:
+        bids, asks = self._book.levels()
+        self._depth.publish(
+            Depth(last_id, last_id, bids, asks, True),
+            venue_ts_ns=self._venue_ts_ns,
+            recv_ts_ns=recv_ns,
+        )
+        self._deltas = 0
+        if now_mono_ns is not None:
+            self._snapshot_due_ns = now_mono_ns + int(self._limits.depth_snapshot_s * 1e9)

@@ -1,0 +1,97 @@
+"""What every venue's code is given, and what it has to offer. Names no venue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bus.client import Publisher
+from bus.config import FeedSettings
+from bus.feeds.backoff import Backoff
+from bus.feeds.depth_book import BookLimits
+from bus.feeds.session import SessionSettings
+from bus.feeds.status import StatusBoard
+
+
+@dataclass(slots=True)
+class Counters:
+    """Progress of one feed, shown in its heartbeats. All only grow.
+
+    ``messages_in``: frames received. ``malformed`` and ``unknown``: frames dropped because they
+    were not what the venue documents, or of a kind not known here. ``duplicates``: events dropped
+    as already seen. ``gaps``: books found out of step. ``stale``: streams that fell silent.
+    """
+
+    messages_in: int = 0
+    malformed: int = 0
+    unknown: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    stale: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One feed process, as its venue's code sees it.
+
+    ``ws_base`` and ``rest_base`` override the venue's own (empty: use the venue's); ``simulated``
+    says that they belong to the simulator, so that no real key is needed. ``started`` is to be
+    called once the sessions run.
+    """
+
+    name: str
+    venue_label: str
+    settings: FeedSettings
+    publisher: Publisher
+    board: StatusBoard
+    stopping: asyncio.Event
+    started: Callable[[], None]
+    ws_base: str = ""
+    rest_base: str = ""
+    simulated: bool = False
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def backoff(self) -> Backoff:
+        """The waits between attempts."""
+        return Backoff(self.settings.retry_floor_s, self.settings.retry_cap_s)
+
+    @property
+    def book_limits(self) -> BookLimits:
+        """Bounds of every book."""
+        settings = self.settings
+        return BookLimits(
+            orderbook_levels=settings.orderbook_levels,
+            book_max_levels=settings.book_max_levels,
+            buffer_diffs=settings.buffer_diffs,
+            depth_snapshot_deltas=settings.depth_snapshot_deltas,
+            depth_snapshot_s=settings.depth_snapshot_s,
+        )
+
+    def session_settings(self, name: str, *, messages_per_s: int | None = None) -> SessionSettings:
+        """How to hold the connection called ``name``."""
+        settings = self.settings
+        return SessionSettings(
+            name=name,
+            connect_timeout_s=settings.connect_timeout_s,
+            max_frame_bytes=settings.max_frame_bytes,
+            messages_per_s=settings.messages_per_s if messages_per_s is None else messages_per_s,
+            rotate_after_s=settings.rotate_after_s,
+            unauthorized_retry_s=settings.unauthorized_retry_s,
+            backoff=self.backoff,
+        )
+
+
+class VenueFeed(Protocol):
+    """A venue's feed: what ``bus.feeds.<venue>.venue.create(feed)`` returns."""
+
+    async def run(self) -> None:
+        """Serve until ``feed.stopping`` is set. Raises ConfigError for settings of no use."""
+
+    def report(self) -> dict[str, int | float | str]:
+        """Counters of the venue's own, added to those of the feed."""
+
+    def broker_attached(self) -> None:
+        """The broker (re)attached: publish what its cache cannot know."""

@@ -1,0 +1,99 @@
+"""From a venue's numbers to ticks on the bus: one object per instrument, its writers at hand.
+
+What it knows: which streams a number belongs to, and how a price's 24-hour change follows from
+the 24-hour open. What it must not know: any venue, any wire format.
+"""
+
+from __future__ import annotations
+
+from bus.client import Publisher
+from bus.model import Price, Quote, Ticker, Trade
+from bus.model.tick import Side
+from bus.model.topic import Topic
+
+
+class SymbolTicks:
+    """Publishes the ticks of one instrument, everything but its book and its status.
+
+    Times are ns since 1970; ``venue_ts_ns`` None where the venue gives none. Not thread-safe.
+    """
+
+    __slots__ = (
+        "_last_price",
+        "_last_trade_ts_ns",
+        "_open",
+        "_price",
+        "_quote",
+        "_ticker",
+        "_trades",
+        "_volume",
+    )
+
+    def __init__(self, publisher: Publisher, venue_label: str, symbol: str) -> None:
+        self._price = publisher.writer(Topic.md("price", venue_label, symbol))
+        self._quote = publisher.writer(Topic.md("quote", venue_label, symbol))
+        self._ticker = publisher.writer(Topic.md("ticker", venue_label, symbol))
+        self._trades = publisher.writer(Topic.md("trades", venue_label, symbol))
+        self._open: float | None = None
+        self._volume: float | None = None
+        self._last_price: float | None = None
+        self._last_trade_ts_ns = 0
+
+    def trade(
+        self,
+        price: float,
+        size: float,
+        aggressor_side: Side | None,
+        trade_id: int | str | None,
+        venue_ts_ns: int,
+        recv_ts_ns: int,
+    ) -> None:
+        """One execution: a `trades` tick and a `price` tick."""
+        self._trades.publish(
+            Trade(price, size, aggressor_side, trade_id),
+            venue_ts_ns=venue_ts_ns,
+            recv_ts_ns=recv_ts_ns,
+        )
+        self.price(price, venue_ts_ns, recv_ts_ns)
+
+    def price(self, price: float, venue_ts_ns: int, recv_ts_ns: int) -> None:
+        """A new last price: a `price` tick with its change since the reference open.
+
+        ``change`` is rounded to 8 decimals, ``change_percent`` to 6: what lies beyond is noise of
+        binary subtraction, not information.
+        """
+        reference = self._open
+        change = percent = None
+        if reference:
+            change = round(price - reference, 8)
+            percent = round((price - reference) / reference * 100.0, 6)
+        self._last_price = price
+        self._last_trade_ts_ns = venue_ts_ns
+        self._price.publish(
+            Price(price, change, percent, self._volume),
+            venue_ts_ns=venue_ts_ns,
+            recv_ts_ns=recv_ts_ns,
+        )
+
+    def quote(self, quote: Quote, venue_ts_ns: int | None, recv_ts_ns: int) -> None:
+        """A new top of book."""
+        self._quote.publish(quote, venue_ts_ns=venue_ts_ns, recv_ts_ns=recv_ts_ns)
+
+    def reference(self, open_price: float | None, volume: float | None) -> None:
+        """What `price` ticks are compared with from now on: 24 h open (or previous close)."""
+        self._open = open_price
+        self._volume = volume
+
+    def ticker(self, ticker: Ticker, venue_ts_ns: int | None, recv_ts_ns: int) -> None:
+        """24-hour figures: a `ticker` tick, and a `price` tick with the new reference.
+
+        The price shown is the ticker's last, unless a trade newer than the ticker's window end
+        has been published: a ticker is up to a second old, and prices must not step back.
+        """
+        self._ticker.publish(ticker, venue_ts_ns=venue_ts_ns, recv_ts_ns=recv_ts_ns)
+        self.reference(ticker.open, ticker.volume)
+        as_of_ns = ticker.close_ts_ns or venue_ts_ns or recv_ts_ns
+        if self._last_price is None or self._last_trade_ts_ns < as_of_ns:
+            self.price(ticker.last, as_of_ns, recv_ts_ns)
+        else:
+            self.price(self._last_price, self._last_trade_ts_ns, recv_ts_ns)
