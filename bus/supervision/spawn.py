@@ -89,7 +89,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=base | _import_path(base) | spawned.to_environment(),
+            env=base | import_path(base) | spawned.to_environment(),
             pass_fds=pass_fds,
             start_new_session=True,
         )
@@ -103,7 +103,7 @@ def module_command(module: str, name: str, config: Path) -> list[str]:
     return [sys.executable, "-P", "-m", module, "--config", str(config), "--name", name]
 
 
-def _import_path(environment: Mapping[str, str]) -> dict[str, str]:
+def import_path(environment: Mapping[str, str]) -> dict[str, str]:
     """Let a child import this very copy of the package, also when it is not installed."""
     if str(_ROOT) in {*site.getsitepackages(), site.getusersitepackages()}:
         return {}

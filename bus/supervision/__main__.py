@@ -1,0 +1,6 @@
+"""``python -m bus.supervision …`` is ``mdbus …``."""
+
+from bus.supervision.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

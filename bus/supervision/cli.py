@@ -1,0 +1,202 @@
+"""The command line, ``mdbus``: reads the arguments and hands them to the verb's own module.
+
+Only what a verb needs is imported, when it is needed: ``mdbus status`` is run by probes and
+prompts and must answer in some tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bus.supervision import exit_codes
+
+_EXAMPLES: Final = """\
+examples:
+  {prog} up                          run everything here, until Ctrl-C
+  {prog} up --detach                 run everything in the background
+  {prog} up --live --binance         real Binance data instead of the simulated market
+  {prog} status                      what runs, how long, how much it takes
+  {prog} tail md/trades/             print every trade as it comes
+  {prog} get md/price/sim/BTC-USDT/  the last price
+  {prog} restart feed.binance        replace one process
+  {prog} down                        stop everything
+
+exit codes: 0 ok, 1 not healthy or failed, 2 usage or settings, 3 no such process,
+            4 no supervisor running, 5 timeout
+"""
+
+_VERBS: Final = {
+    "up": "up",
+    "down": "operator_verbs",
+    "status": "operator_verbs",
+    "start": "operator_verbs",
+    "stop": "operator_verbs",
+    "restart": "operator_verbs",
+    "check": "operator_verbs",
+    "logs": "log_verb",
+    "config": "config_verb",
+    "tail": "data_verbs",
+    "get": "data_verbs",
+    "topics": "data_verbs",
+}
+"""The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. Never raises, and shows no traceback to a user."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.verb is None:
+        parser.print_help()
+        return exit_codes.USAGE
+    verb = importlib.import_module(f"bus.supervision.{_VERBS[arguments.verb]}")
+    try:
+        code: int = getattr(verb, f"run_{arguments.verb}")(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: `mdbus tail … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OK
+    except Exception as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        return explained
+
+
+def _explained(error: Exception) -> int | None:
+    """Print an error that explains itself, one line a problem; None for a bug."""
+    from bus.errors import ConfigError, MdbusError
+
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            sys.stderr.write(f"mdbus: {problem}\n")
+        return exit_codes.USAGE
+    if isinstance(error, MdbusError) or (isinstance(error, OSError) and error.errno):
+        sys.stderr.write(f"mdbus: {error}\n")
+        return int(getattr(error, "exit_code", exit_codes.FAILED))
+    return None
+
+
+def program_name() -> str:
+    """What the user types to run this program."""
+    name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return "python -m bus.supervision"
+    return f"python {name}" if name.endswith(".py") else name
+
+
+def _parser() -> argparse.ArgumentParser:
+    prog = program_name()
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="mdbus: a market-data bus. Starts it, watches it, and reads what is on it.",
+        epilog=_EXAMPLES.format(prog=prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    _add_life(verbs)
+    _add_questions(verbs)
+    _add_data(verbs)
+    return parser
+
+
+def _add_life(verbs: Any) -> None:
+    up = _verb(verbs, "up", "start everything, in order, and keep it running")
+    up.add_argument("-d", "--detach", action="store_true", help="run in the background")
+    _settings_arguments(up)
+    up.add_argument("--live", action="store_true", help="real venues, not the simulated market")
+    up.add_argument("--binance", action="store_true", help="this feed (and others named) only")
+    up.add_argument("--finnhub", action="store_true", help="this feed (and others named) only")
+    up.add_argument("--workers", type=int, metavar="N", help="WebSocket bridge processes")
+    up.add_argument("--events-fd", type=int, help=argparse.SUPPRESS)
+
+    down = _verb(verbs, "down", "stop everything, in reverse order")
+    down.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait")
+    _json(down)
+    for name, text in (
+        ("start", "start processes that were stopped or given up"),
+        ("stop", "stop processes and keep them stopped"),
+        ("restart", "replace processes"),
+    ):
+        verb = _verb(verbs, name, text)
+        verb.add_argument("names", nargs="+", metavar="NAME", help="e.g. feed.binance")
+        verb.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds")
+        _json(verb)
+
+    config = _verb(verbs, "config", "write, check or show the settings")
+    config.add_argument("what", choices=("init", "check", "show"))
+    config.add_argument("--force", action="store_true", help="init: replace an existing file")
+    config.add_argument("--set", **_SET)
+
+
+def _add_questions(verbs: Any) -> None:
+    status = _verb(verbs, "status", "what runs, how long, how much it takes")
+    _json(status)
+    check = _verb(verbs, "check", "exit 0 when healthy, 1 when not (for probes)")
+    check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
+    _json(check)
+    logs = _verb(verbs, "logs", "show the logs of one process or of all")
+    logs.add_argument("name", nargs="?", metavar="NAME", help="e.g. feed.binance, supervisor")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines are written")
+    logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="last N lines (50)")
+
+
+def _add_data(verbs: Any) -> None:
+    tail = _verb(verbs, "tail", "print ticks as they come")
+    tail.add_argument("prefix", metavar="PREFIX", help="e.g. md/trades/ or md/price/sim/")
+    tail.add_argument("-c", "--count", type=int, metavar="N", help="stop after N ticks")
+    tail.add_argument("--timeout", type=float, metavar="S", help="give up after S seconds")
+    tail.add_argument("--no-snapshot", action="store_true", help="live ticks only")
+    _json(tail)
+    get = _verb(verbs, "get", "the last value of one topic, from the cache")
+    get.add_argument("topic", metavar="TOPIC", help="e.g. md/price/sim/BTC-USDT/")
+    get.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait (3)")
+    _json(get)
+    topics = _verb(verbs, "topics", "every topic in the cache")
+    topics.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="e.g. md/price/")
+    topics.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait")
+    _json(topics)
+
+
+_SET: Final[dict[str, Any]] = {
+    "action": "append",
+    "default": [],
+    "dest": "overrides",
+    "metavar": "KEY=VALUE",
+    "help": "one setting, over the file; may be repeated",
+}
+
+
+def _verb(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "--config", metavar="FILE", help="settings file (default: ./mdbus.toml when it exists)"
+    )
+    parser.add_argument(
+        "--run-dir", metavar="DIR", help="run directory (default: that of the settings)"
+    )
+    return parser
+
+
+def _settings_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", **_SET)
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _version() -> str:
+    from bus import __version__
+
+    return f"mdbus {__version__}"

@@ -1,0 +1,38 @@
+"""``config init|check|show``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from bus.config.render import default_toml, to_toml
+from bus.supervision import exit_codes
+from bus.supervision.locate import DEFAULT_FILE, config_file, settings_for
+
+
+def run_config(arguments: argparse.Namespace) -> int:
+    """Write the commented default file, check a file, or show the settings in force."""
+    if arguments.what == "init":
+        return _init(Path(arguments.config) if arguments.config else DEFAULT_FILE, arguments.force)
+    settings = settings_for(arguments)
+    if arguments.what == "show":
+        sys.stdout.write(to_toml(settings))
+        return exit_codes.OK
+    checked = config_file(arguments)
+    sys.stdout.write(f"{checked}: ok\n" if checked else "no file, all defaults: ok\n")
+    return exit_codes.OK
+
+
+def _init(path: Path, force: bool) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        fd = os.open(path, flags, 0o644)
+    except FileExistsError:
+        sys.stderr.write(f"mdbus: {path} exists already (replace it with --force)\n")
+        return exit_codes.FAILED
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(default_toml())
+    sys.stdout.write(f"wrote {path}; check an edited one with: mdbus config check\n")
+    return exit_codes.OK

@@ -1,0 +1,76 @@
+"""Asks a running supervisor one thing and waits for its answer. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from bus.errors import MdbusError
+from bus.supervision import exit_codes
+from bus.supervision.lock import running_pid
+
+CONTROL_VERSION: Final = 1
+ANSWER_MARGIN_S: Final = 5.0
+
+
+class RefusedError(MdbusError):
+    """The supervisor would not or could not; ``exit_code`` is the command's."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class NoSupervisorError(RefusedError):
+    """Nobody runs in that run directory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            exit_codes.NO_SUPERVISOR, f"no supervisor is running in {path} (start: mdbus up)"
+        )
+
+
+def ask(run_path: Path, verb: str, *, wait_s: float = 0.0, **request: Any) -> Any:
+    """The result of ``verb``, whose answer may take ``wait_s`` seconds.
+
+    Raises `NoSupervisorError`, or `RefusedError` for an error answer or none in time.
+    """
+    limit_s = wait_s + ANSWER_MARGIN_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(limit_s)
+        try:
+            connection.connect(str(run_path / "control.sock"))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            pid = running_pid(run_path)
+            if pid is not None:
+                raise RefusedError(
+                    exit_codes.FAILED, f"the supervisor (pid {pid}) does not take requests yet"
+                ) from error
+            raise NoSupervisorError(run_path) from error
+        except PermissionError as error:
+            raise RefusedError(exit_codes.FAILED, f"{run_path} belongs to another user") from error
+        except TimeoutError as error:
+            raise RefusedError(exit_codes.TIMEOUT, "the supervisor does not answer") from error
+        message = {"v": CONTROL_VERSION, "verb": verb, **request}
+        try:
+            connection.sendall(json.dumps(message).encode() + b"\n")
+            line = connection.makefile("rb").readline()
+        except TimeoutError as error:
+            raise RefusedError(
+                exit_codes.TIMEOUT, f"no answer from the supervisor within {limit_s:g} s"
+            ) from error
+        except ConnectionError:
+            line = b""
+    if not line:
+        raise RefusedError(exit_codes.FAILED, "the supervisor hung up")
+    answer = json.loads(line)
+    if answer.get("ok"):
+        return answer["result"]
+    text = str(answer.get("error", "refused"))
+    if answer.get("nearest"):
+        text += f"; did you mean {answer['nearest']}?"
+    elif answer.get("known"):
+        text += f"; there are {', '.join(answer['known'])}"
+    raise RefusedError(int(answer.get("code", exit_codes.FAILED)), text)
