@@ -15,12 +15,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from bus.config.simulator import SimulatorSettings
-from bus.errors import BusError
 from bus.simulator.binance_messages import VenueTime, server_shutdown, wrapped
 from bus.simulator.binance_rest import BinanceRest, Refused, depth_limit, refusal, stamp_for
 from bus.simulator.binance_session import POLICY_VIOLATION, Reply, Session
@@ -30,13 +29,10 @@ from bus.simulator.control import Control
 from bus.simulator.faults import Faults
 from bus.simulator.http_reply import HttpReply, Target, reply, to_response
 from bus.simulator.instruments import CryptoInstrument
+from bus.simulator.listener import Listener
 from bus.simulator.market import SymbolMarket
 from bus.simulator.playback import Playback
 
-MAX_REQUEST_BYTES = 2**17
-OPEN_TIMEOUT_S = 60.0
-CLOSE_TIMEOUT_S = 5.0
-BACKLOG = 256
 TIME_UNITS = {
     "": False,
     "MILLISECOND": False,
@@ -44,19 +40,6 @@ TIME_UNITS = {
     "MICROSECOND": True,
     "microsecond": True,
 }
-
-
-class PortTaken(BusError):
-    """A server of the simulator cannot listen; says which setting to change."""
-
-    def __init__(self, host: str, port: int, setting: str, why: str) -> None:
-        self.host = host
-        self.port = port
-        self.setting = setting
-        super().__init__(
-            f"cannot listen on {host} port {port}: {why}; "
-            f"free the port or choose another one with {setting}"
-        )
 
 
 class BinanceServer:
@@ -84,34 +67,19 @@ class BinanceServer:
         self._streams = MarketStreams(markets.values(), self.hub)
         self._rest = BinanceRest(listed, markets, settings.weight_per_min)
         self._control = Control(self, clock)
-        self._server: Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._on_connection, self._on_request)
 
     # Life
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port in use (``port`` 0 takes any). Raises :class:`PortTaken`."""
-        try:
-            self._server = await serve(
-                self._on_connection,
-                host,
-                port,
-                process_request=self._on_request,
-                create_connection=WatchedConnection,
-                compression=None,
-                open_timeout=OPEN_TIMEOUT_S,
-                close_timeout=CLOSE_TIMEOUT_S,
-                ping_interval=self._settings.ping_interval_s,
-                ping_timeout=self._settings.pong_timeout_s,
-                max_size=MAX_REQUEST_BYTES,
-                server_header=None,
-                backlog=BACKLOG,
-            )
-        except OSError as error:
-            setting = "simulator.binance_port"
-            raise PortTaken(host, port, setting, error.strerror or str(error)) from error
-        found: int = next(iter(self._server.sockets)).getsockname()[1]
-        return found
+        return await self._listener.start(
+            host,
+            port,
+            "simulator.binance_port",
+            ping_interval_s=self._settings.ping_interval_s,
+            pong_timeout_s=self._settings.pong_timeout_s,
+        )
 
     def step(self, now_ns: int) -> None:
         """Move the seeded market on and publish; does nothing in a playback."""
@@ -122,11 +90,7 @@ class BinanceServer:
         """Stop listening and close every connection with 1001."""
         if self._playback is not None:
             await self._playback.close()
-        for task in list(self._tasks):
-            task.cancel()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        await self._listener.close()
 
     def figures(self) -> dict[str, int]:
         """Counters for the heartbeat."""
@@ -162,9 +126,7 @@ class BinanceServer:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine to its end, or to the server's close."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._listener.spawn(work)
 
     # HTTP
 
