@@ -11,8 +11,116 @@ from bus.config.field import setting
 class BridgeSettings:
     """Where browsers connect and what the bridge promises them."""
 
-    host: str = setting("127.0.0.1", doc="Address to listen on. Off loopback needs auth settings.")
+    host: str = setting(
+        "127.0.0.1",
+        doc='Address to listen on. Off loopback the bridge starts only with auth = "none" said '
+        "outright.",
+    )
     port: int = setting(8000, minimum=0, maximum=65535, doc="TCP port, shared by all workers.")
     workers: int = setting(
         2, unit="processes", minimum=1, maximum=64, doc="Bridge processes sharing the port."
+    )
+    auth: str = setting(
+        "",
+        choices=("", "none"),
+        doc="Who may connect. Empty: everybody who reaches a loopback address, and nothing else "
+        'may be listened on. "none": everybody, on any address.',
+    )
+    origins: tuple[str, ...] = setting(
+        (),
+        doc="Origins (https://desk.example.com) whose pages may connect, besides pages the bridge "
+        'serves itself and programs that send no Origin. "*" allows every page.',
+    )
+    max_connections: int = setting(
+        5_000,
+        unit="connections",
+        minimum=1,
+        doc="Connections of one bridge process; further ones get HTTP 503, and are counted.",
+    )
+    max_subscriptions: int = setting(
+        1_024,
+        unit="topics",
+        minimum=1,
+        doc="Topics of one connection; further ones are rejected with limit_subscriptions.",
+    )
+    max_message_bytes: int = setting(
+        65_536,
+        unit="bytes",
+        minimum=1_024,
+        doc="Longest message accepted from a client; a longer one closes with 1009.",
+    )
+    max_buffered_bytes: int = setting(
+        1_048_576,
+        unit="bytes",
+        minimum=65_536,
+        doc="Bytes kept for a client that reads slower than it subscribes; beyond it the client "
+        "is closed with 4002, and counted.",
+    )
+    send_buffer_bytes: int = setting(
+        131_072,
+        unit="bytes",
+        minimum=16_384,
+        doc="Kernel send buffer of each connection (SO_SNDBUF); small, so that a slow client "
+        "shows here and not behind megabytes in the kernel.",
+    )
+    max_depth: int = setting(
+        20,
+        unit="levels",
+        minimum=1,
+        maximum=1_000,
+        doc="Most order-book levels a side that a client may ask for.",
+    )
+    history: int = setting(
+        1_000,
+        unit="messages",
+        minimum=1,
+        doc="Trades or news items kept per subscribed topic for history and recovery.",
+    )
+    history_age_s: float = setting(
+        300.0, unit="s", minimum=1, doc="Trades older than this are not recovered."
+    )
+    linger_s: float = setting(
+        5.0,
+        unit="s",
+        minimum=0,
+        doc="How long a topic that nobody wants any more stays subscribed on the bus.",
+    )
+    first_value_wait_ms: int = setting(
+        250,
+        unit="ms",
+        minimum=1,
+        doc="How long an acknowledgement waits for the last value from the bus before it says "
+        "`pending`.",
+    )
+    ping_interval_s: float = setting(
+        20.0, unit="s", minimum=1, doc="WebSocket ping of every connection."
+    )
+    ping_timeout_s: float = setting(
+        20.0, unit="s", minimum=1, doc="A client without a pong for this long is closed with 4003."
+    )
+    handshake_timeout_s: float = setting(
+        10.0, unit="s", minimum=1, doc="Time a client has to complete its HTTP request."
+    )
+    close_timeout_s: float = setting(
+        5.0, unit="s", minimum=0.1, doc="Time a client has to answer a close before it is cut off."
+    )
+    drain_s: float = setting(
+        3.0,
+        unit="s",
+        minimum=0,
+        doc="When stopping: the time over which the connections are closed, with 4001.",
+    )
+    price_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older prices are stale.")
+    quote_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older quotes are stale.")
+    orderbook_ttl_s: float = setting(10.0, unit="s", minimum=0.1, doc="Older books are stale.")
+    trades_ttl_s: float = setting(
+        300.0, unit="s", minimum=0.1, doc="Without a trade for this long a topic is stale."
+    )
+    ticker_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older tickers are stale.")
+    receive_hwm: int = setting(
+        100_000,
+        unit="messages",
+        minimum=0,
+        doc="High-water mark of the bridge's bus socket; beyond it ZeroMQ drops, the bridge sees "
+        "the gap and repairs it by replay. 0 means no limit.",
     )

@@ -1,0 +1,93 @@
+"""Every message between the bridge and its clients: one home.
+
+The JSON a client sees is the encoding of one of these structs, and nothing else is ever sent.
+Optional fields are ``UNSET`` and then absent; ``None`` is a ``null`` that means "unknown".
+"""
+
+from bus.wsbridge.messages.control import (
+    Connection,
+    Control,
+    Error,
+    FeedStatus,
+    Limits,
+    List,
+    Listed,
+    Pong,
+    Rejection,
+    RequestId,
+    SnapshotEnd,
+    Subscription,
+    TopicEntry,
+    TopicState,
+    encode,
+    error,
+)
+from bus.wsbridge.messages.data import (
+    Data,
+    DataMessage,
+    NewsData,
+    OrderBookData,
+    PriceData,
+    QuoteData,
+    TickerData,
+    TradeData,
+)
+from bus.wsbridge.messages.requests import (
+    ListRequest,
+    Ping,
+    Position,
+    Request,
+    SnapshotRequest,
+    StatusRequest,
+    Subscribe,
+    Unsubscribe,
+)
+from bus.wsbridge.messages.tables import (
+    CLOSE_REASONS,
+    ERRORS,
+    CloseCode,
+    ErrorKind,
+    epoch_text,
+    rfc3339,
+)
+
+__all__ = [
+    "CLOSE_REASONS",
+    "ERRORS",
+    "CloseCode",
+    "Connection",
+    "Control",
+    "Data",
+    "DataMessage",
+    "Error",
+    "ErrorKind",
+    "FeedStatus",
+    "Limits",
+    "List",
+    "ListRequest",
+    "Listed",
+    "NewsData",
+    "OrderBookData",
+    "Ping",
+    "Pong",
+    "Position",
+    "PriceData",
+    "QuoteData",
+    "Rejection",
+    "Request",
+    "RequestId",
+    "SnapshotEnd",
+    "SnapshotRequest",
+    "StatusRequest",
+    "Subscribe",
+    "Subscription",
+    "TickerData",
+    "TopicEntry",
+    "TopicState",
+    "TradeData",
+    "Unsubscribe",
+    "encode",
+    "epoch_text",
+    "error",
+    "rfc3339",
+]

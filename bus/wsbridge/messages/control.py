@@ -1,0 +1,204 @@
+"""Messages about the connection and its subscriptions: server to one client."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from bus.wsbridge.messages.data import DataMessage
+from bus.wsbridge.messages.tables import ERRORS, rfc3339
+
+RequestId = str | int
+TopicState = Literal["live", "stale", "pending", "down", "closed"]
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits in force on a connection; only those the server enforces."""
+
+    subscriptions: int
+    message_bytes: int
+    buffered_bytes: int
+    max_depth: int
+    max_history: int
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="connection"):
+    """First word (``connected``) and, when the server leaves, last words of a connection."""
+
+    status: Literal["connected", "draining", "closing"]
+    symbol: str | UnsetType = UNSET
+    stream_type: str | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    topic: str | UnsetType = UNSET
+    protocol: int | UnsetType = UNSET
+    profile: str | UnsetType = UNSET
+    codec: str | UnsetType = UNSET
+    connection_id: str | UnsetType = UNSET
+    server: str | UnsetType = UNSET
+    simulated: bool | UnsetType = UNSET
+    capabilities: list[str] | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    feeds: dict[str, str] | UnsetType = UNSET
+    streams: list[str] | UnsetType = UNSET
+    symbols: list[str] | UnsetType = UNSET
+    categories: list[str] | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    reconnect: bool | UnsetType = UNSET
+    reconnect_within_ms: int | UnsetType = UNSET
+    retry_after_ms: int | UnsetType = UNSET
+    timestamp: str
+
+
+class TopicEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What was granted for one topic of a request."""
+
+    topic: str
+    requested: str
+    state: TopicState
+    age_ms: int | UnsetType = UNSET
+    epoch: str | UnsetType = UNSET
+    seq: int
+    snapshot: bool
+    conflate_ms: int = 0
+    depth: int | UnsetType = UNSET
+    history: int | UnsetType = UNSET
+    already: bool | UnsetType = UNSET
+    recovered: bool | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one topic of a request was refused."""
+
+    topic: str | UnsetType = UNSET
+    requested: str
+    code: str
+    message: str
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="subscription"):
+    """The acknowledgement of ``subscribe`` and ``unsubscribe``."""
+
+    action: Literal["subscribed", "unsubscribed"]
+    id: RequestId | UnsetType = UNSET
+    symbols: list[str]
+    remaining: list[str] | UnsetType = UNSET
+    stream_type: str | UnsetType = UNSET
+    topics: list[TopicEntry]
+    rejected: list[Rejection]
+    count: int
+    limit: int
+    timestamp: str
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscription in a ``list`` reply."""
+
+    topic: str
+    symbol: str | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    stream_type: str
+    conflate_ms: int = 0
+    depth: int | UnsetType = UNSET
+    epoch: str | UnsetType = UNSET
+    seq: int
+    state: TopicState
+    age_ms: int | UnsetType = UNSET
+
+
+class List(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="list"):
+    """Reply to ``list``."""
+
+    id: RequestId | UnsetType = UNSET
+    subscribed: list[str]
+    count: int
+    limit: int
+    subscriptions: list[Listed]
+    timestamp: str
+
+
+class Pong(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pong"):
+    """Reply to ``ping``; ``ts`` is echoed untouched."""
+
+    id: RequestId | UnsetType = UNSET
+    ts: msgspec.Raw | UnsetType = UNSET
+    server_us: int
+    timestamp: str
+
+
+class SnapshotEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="snapshot_end"):
+    """The end of a ``snapshot`` reply: topics asked, messages sent, topics without a value."""
+
+    id: RequestId | UnsetType = UNSET
+    topics: int
+    sent: int
+    empty: list[str]
+    timestamp: str
+
+
+class FeedStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
+    """State of one feed, in reply to ``status``."""
+
+    id: RequestId | UnsetType = UNSET
+    scope: Literal["feed"] = "feed"
+    feed: str
+    state: str
+    since: str | UnsetType = UNSET
+    age_ms: int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    topics: int
+    detail: str | UnsetType = UNSET
+    timestamp: str
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="error"):
+    """A refusal that a program can act on: ``code``, ``retryable``, ``retry_after_ms``."""
+
+    id: RequestId | UnsetType = UNSET
+    code: str
+    status: int
+    message: str
+    retryable: bool
+    retry_after_ms: int | UnsetType = UNSET
+    topic: str | UnsetType = UNSET
+    field: str | UnsetType = UNSET
+    timestamp: str
+
+
+Control = (
+    Connection | Subscription | List | Pong | SnapshotEnd | FeedStatus | Error
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Control | DataMessage) -> bytes:
+    """One message as UTF-8 JSON. Times are text already; NaN cannot occur (null by the encoder)."""
+    return _encoder.encode(message)
+
+
+def error(
+    code: str,
+    message: str,
+    *,
+    now_ns: int,
+    id: RequestId | UnsetType = UNSET,
+    topic: str | UnsetType = UNSET,
+    field: str | UnsetType = UNSET,
+    retry_after_ms: int | UnsetType = UNSET,
+) -> Error:
+    """An ``error`` with the status and retryability of its ``code``."""
+    kind = ERRORS[code]
+    return Error(
+        id=id,
+        code=code,
+        status=kind.status,
+        message=message,
+        retryable=kind.retryable,
+        retry_after_ms=retry_after_ms,
+        topic=topic,
+        field=field,
+        timestamp=rfc3339(now_ns),
+    )

@@ -1,0 +1,276 @@
+"""The bridge process: listens, counts, sweeps, drains.
+
+Shell. Owns the listening socket, the upstream, the bridge and every connection. Its one periodic
+task is :meth:`Server._turn`, 20 times a second: deadlines of connections and requests, and the
+loop's own lag, measured by how late the turn comes (a helper thread would not notice a stuck loop).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import random
+import socket
+
+from bus import __version__
+from bus.client.deliveries import Delivery
+from bus.clock import monotonic_ns, now_ns
+from bus.config import Settings
+from bus.config.bridge import BridgeSettings
+from bus.errors import ConfigError
+from bus.runtime import Life, get_logger
+from bus.wsbridge.bridge import Bridge
+from bus.wsbridge.connection import ClientConnection
+from bus.wsbridge.http import Pages, Readiness
+from bus.wsbridge.messages import CloseCode
+from bus.wsbridge.upstream import Upstream
+
+_TURN_S = 0.05
+_CLOSES_PER_TURN = 10
+"""Connections closed per turn while draining: 200 a second."""
+_BACKLOG = 1_024
+
+_log = get_logger("wsbridge.server")
+
+
+class Server:
+    """One bridge process. :meth:`start`, wait, :meth:`drain`, :meth:`close`."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings: BridgeSettings = settings.bridge
+        check_bind(self.settings)
+        self.library_logger = logging.getLogger("bus.wsbridge.websockets")
+        self.library_logger.setLevel(logging.ERROR)
+        self.pages = Pages()
+        self.upstream = Upstream(
+            settings.endpoints.subscribe,
+            receive_hwm=self.settings.receive_hwm,
+            on_batch=self._on_batch,
+        )
+        self.bridge = Bridge(settings, name, self.upstream, __version__)
+        self.is_draining = False
+        self.requests_in = 0
+        self.bytes_out = 0
+        self.dropped_bytes = 0
+        self.slow_closed = 0
+        self.origins_refused = 0
+        self.connections_refused = 0
+        self.internal_errors = 0
+        self._sockets: dict[ClientConnection, None] = {}
+        self._clients: dict[ClientConnection, None] = {}
+        self._listener: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn_due = 0.0
+        self._worst_lag_s = 0.0
+        self._all_left = asyncio.Event()
+        self._all_left.set()
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self, listener: socket.socket | None = None) -> str:
+        """Listen (on ``listener``, or on a socket of our own) and return the page's URL.
+
+        Raises :class:`~bus.errors.ConfigError` when the address cannot be listened on.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        sock = listener if listener is not None else _bind(self.settings)
+        self._listener = await loop.create_server(
+            lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG
+        )
+        self.upstream.start()
+        self.bridge.start()
+        self._turn_due = loop.time() + _TURN_S
+        self._timer = loop.call_at(self._turn_due, self._turn)
+        host, port = sock.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{port}"
+
+    async def drain(self) -> None:
+        """Accept nobody any more, tell every client, and close them over ``drain_s``."""
+        self.is_draining = True
+        if self._listener is not None:
+            self._listener.close()
+        drain_ms = int(self.settings.drain_s * 1000)
+        for client in list(self._clients):
+            client.announce_drain(random.randint(0, drain_ms), drain_ms)
+        for other in [c for c in self._sockets if not c.is_client]:
+            other.abort()
+        assert self._loop is not None, "drain comes after start"
+        end = self._loop.time() + self.settings.drain_s
+        while self._clients:
+            left_s = max(end - self._loop.time(), _TURN_S)
+            share = max(_CLOSES_PER_TURN, round(len(self._clients) * _TURN_S / left_s))
+            for client in list(self._clients)[:share]:
+                client.close(
+                    CloseCode.DRAINING, retry_after_ms=random.randint(0, max(drain_ms, 1))
+                )
+            await asyncio.sleep(_TURN_S)
+        try:
+            await asyncio.wait_for(self._all_left.wait(), self.settings.close_timeout_s)
+        except TimeoutError:
+            _log.warning("clients did not answer the close", clients=len(self._sockets))
+
+    async def close(self) -> None:
+        """Cut off whoever is left and free everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self._sockets):
+            connection.abort()
+        if self._sockets:
+            await self._all_left.wait()
+        self.upstream.close()
+
+    # ------------------------------------------------------------------ connections
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether new clients are taken, and whether there is a bus to serve them from."""
+        return Readiness(not self.is_draining, self.upstream.connected)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further client fits."""
+        return len(self._clients) >= self.settings.max_connections
+
+    @property
+    def client_count(self) -> int:
+        """WebSocket clients connected now."""
+        return len(self._clients)
+
+    def connected(self, connection: ClientConnection) -> None:
+        """A TCP connection was accepted."""
+        self._sockets[connection] = None
+        self._all_left.clear()
+
+    def joined(self, connection: ClientConnection) -> None:
+        """It has become a WebSocket client."""
+        self._clients[connection] = None
+
+    def left(self, connection: ClientConnection) -> None:
+        """It is no client any more, though its socket may not be closed yet. Idempotent."""
+        if self._clients.pop(connection, connection) is None:
+            self.bridge.gone(connection, now_ns())
+
+    def disconnected(self, connection: ClientConnection) -> None:
+        """Its socket is closed."""
+        self.left(connection)
+        self._sockets.pop(connection, None)
+        if not self._sockets:
+            self._all_left.set()
+
+    # ------------------------------------------------------------------ the loop
+
+    def _on_batch(self, deliveries: list[Delivery]) -> None:
+        self.bridge.batch(deliveries, now_ns())
+
+    def _turn(self) -> None:
+        assert self._loop is not None, "turns begin with start"
+        late_s = self._loop.time() - self._turn_due
+        self._worst_lag_s = max(self._worst_lag_s, late_s)
+        self._turn_due = self._loop.time() + _TURN_S
+        self._timer = self._loop.call_at(self._turn_due, self._turn)
+        self.bridge.sweep(now_ns())
+        now = monotonic_ns()
+        for connection in [c for c in self._sockets if c.deadline_ns <= now]:
+            connection.overdue()
+
+    def report(self) -> dict[str, int | float | str]:
+        """The figures of every heartbeat; ``loop_lag_ms`` is the worst since the last one."""
+        lag_s, self._worst_lag_s = self._worst_lag_s, 0.0
+        fanout = self.bridge.fanout
+        inbox = self.upstream.stats()
+        return {
+            "clients": len(self._clients),
+            "connections": len(self._sockets),
+            "messages_in": self.upstream.messages_in,
+            "messages_out": fanout.messages_out,
+            "bytes_out": self.bytes_out,
+            "requests_in": self.requests_in,
+            "drops": inbox.lost + fanout.malformed,
+            "dropped_bytes": self.dropped_bytes,
+            "slow_closed": self.slow_closed,
+            "origins_refused": self.origins_refused,
+            "connections_refused": self.connections_refused,
+            "internal_errors": self.internal_errors,
+            "bus_topics": self.bridge.subscriptions.bus_topic_count,
+            "channels": self.bridge.subscriptions.channel_count,
+            "bus_connected": int(self.upstream.connected),
+            "bus_repairs": inbox.repairs,
+            "bus_gaps": inbox.gaps,
+            "loop_lag_ms": round(lag_s * 1000, 2),
+        }
+
+
+def check_bind(settings: BridgeSettings) -> None:
+    """Refuse to listen off loopback unless that was asked for outright.
+
+    Raises :class:`~bus.errors.ConfigError`.
+    """
+    if settings.auth == "none" or _is_loopback(settings.host):
+        return
+    raise ConfigError.of(
+        "bridge.host",
+        f"{settings.host!r} is reachable from other machines, and there is no authentication",
+        hint='listen on 127.0.0.1, or set bridge.auth = "none" to serve everybody',
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(settings: BridgeSettings) -> socket.socket:
+    """A socket of our own on the configured address, shareable with other workers."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise ConfigError.of(
+            "bridge.host", f"{settings.host!r} is not an address of this machine"
+        ) from None
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise _bind_error(settings, error) from None
+    return sock
+
+
+def _bind_error(settings: BridgeSettings, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError.of(
+            "bridge.port",
+            f"port {settings.port} on {settings.host} is in use by another program",
+            hint="stop it, or choose another port: bridge.port=8001",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError.of("bridge.port", f"port {settings.port} needs more privileges")
+    return ConfigError.of("bridge.host", f"cannot listen on {settings.host}: {error.strerror}")
+
+
+async def body(life: Life, settings: Settings) -> None:
+    """The bridge process from start to end."""
+    server = Server(settings, life.name)
+    try:
+        url = await server.start(life.listen_socket())
+        life.report = server.report
+        life.ready({"http": url})
+        await life.stopping.wait()
+        await server.drain()
+    finally:
+        await server.close()

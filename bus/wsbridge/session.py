@@ -1,0 +1,521 @@
+"""One client's side of the protocol: requests in, steps out.
+
+Pure. The shell calls :meth:`Session.opened` once, then :meth:`Session.receive` for each message in
+the order of arrival, and executes the returned steps in order. An :class:`Attach` step means that
+bus topics are needed: the shell subscribes to those it lacks, handles no further message of this
+client until they are warm or the wait is over, and then calls :meth:`Session.attached`, whose steps
+complete the request. A topic that is still cold then is *owed*: the shell calls
+:meth:`Session.arrived` when it turns warm.
+
+Ordering promised: replies in the order of requests; an acknowledgement before any message of its
+topics; a snapshot before live messages; nothing of a topic after its ``unsubscribed``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from bus.wsbridge.actions import Refusal, parse_request
+from bus.wsbridge.grants import grant, snapshots
+from bus.wsbridge.market import Market
+from bus.wsbridge.messages import (
+    ERRORS,
+    CloseCode,
+    Connection,
+    FeedStatus,
+    Limits,
+    List,
+    Listed,
+    ListRequest,
+    Ping,
+    Pong,
+    Rejection,
+    SnapshotEnd,
+    SnapshotRequest,
+    StatusRequest,
+    Subscribe,
+    Subscription,
+    TopicEntry,
+    Unsubscribe,
+    error,
+    rfc3339,
+)
+from bus.wsbridge.naming import held_topics, named_topics, only_stream
+from bus.wsbridge.payloads import DEFAULT_DEPTH
+from bus.wsbridge.routes import Endpoint, EndpointKind, Options
+from bus.wsbridge.steps import Attach, Close, Join, Leave, Owe, Send, Step, Wanted
+from bus.wsbridge.topics import STREAMS, Directory, MarketTopic, Unknown, shown
+
+STRIKES = 10
+"""Errors of status 400 within ``STRIKES_WINDOW_NS`` that close the connection with 4500."""
+STRIKES_WINDOW_NS = 10_000_000_000
+
+FEED_DOWN_RETRY_MS = 5_000
+
+CAPABILITIES = ["recovery", "history", "snapshot", "status"]
+"""What works here beyond the legacy API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What ``connection`` says of the server."""
+
+    connection_id: str
+    server: str
+    simulated: bool
+
+
+class Session:
+    """The protocol state of one connection: what it holds, what it is owed, its strikes."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        options: Options,
+        directory: Directory,
+        market: Market,
+        limits: Limits,
+        greeting: Greeting,
+    ) -> None:
+        self._endpoint = endpoint
+        self._options = options
+        self._directory = directory
+        self._market = market
+        self._limits = limits
+        self._greeting = greeting
+        self._fixed: MarketTopic | None = None
+        self._strikes: deque[int] = deque(maxlen=STRIKES)
+        self._held: dict[str, Join] = {}
+        self._owed: dict[str, Wanted] = {}
+
+    # ------------------------------------------------------------------ opening
+
+    def opened(self, now_ns: int) -> list[Step]:
+        """The first steps: the greeting, or the refusal of a URL that names nothing known."""
+        endpoint = self._endpoint
+        if endpoint.kind is EndpointKind.REPLAY:
+            refusal = error("unsupported", "replay is not enabled", now_ns=now_ns)
+            return [Send(refusal), Close(CloseCode.UNKNOWN_STREAM)]
+        if endpoint.is_fixed:
+            found = self._directory.resolve(endpoint.stream, endpoint.symbol)
+            if isinstance(found, Unknown):
+                refusal = error(
+                    found.code, found.message, now_ns=now_ns, topic=found.topic or UNSET
+                )
+                return [Send(refusal), Close(CloseCode.UNKNOWN_STREAM)]
+            self._fixed = found
+        steps: list[Step] = [Send(self._greet(now_ns))]
+        for problem in self._options.problems:
+            refusal = error(problem.code, problem.message, now_ns=now_ns, field=problem.field)
+            steps.append(Send(refusal))
+            if problem.close:
+                return [*steps, Close(CloseCode.UNSUPPORTED_CODEC)]
+        if self._fixed is not None:
+            wanted = self._want(self._fixed, self._fixed.name, Subscribe())
+            steps.append(Attach("open", (wanted,)))
+        elif self._options.streams:
+            request = Subscribe(topics=list(self._options.streams))
+            steps.append(self._attach_all(request))
+        return steps
+
+    def _greet(self, now_ns: int) -> Connection:
+        fixed = self._fixed
+        market = fixed is not None and fixed.stream != "news"
+        feeds: dict[str, str] = {}
+        for name in self._directory.feeds:
+            view = self._market.feed(name)
+            feeds[name] = "connecting" if view is None else view.state
+        return Connection(
+            status="connected",
+            symbol=fixed.symbol if fixed is not None and market else UNSET,
+            stream_type=fixed.stream if fixed is not None and market else UNSET,
+            category=fixed.symbol if fixed is not None and not market else UNSET,
+            topic=UNSET if fixed is None else fixed.name,
+            protocol=1,
+            profile="compat",
+            codec="json",
+            connection_id=self._greeting.connection_id,
+            server=self._greeting.server,
+            simulated=self._greeting.simulated,
+            capabilities=CAPABILITIES,
+            limits=self._limits,
+            feeds=feeds,
+            streams=list(STREAMS),
+            symbols=UNSET if fixed is not None else list(self._directory.symbols),
+            categories=UNSET if fixed is not None else list(self._directory.categories),
+            timestamp=rfc3339(now_ns),
+        )
+
+    # ------------------------------------------------------------------ requests
+
+    def receive(self, text: bytes, now_ns: int) -> list[Step]:
+        """One message of the client (UTF-8). Never raises for what a client can send."""
+        request = parse_request(
+            text, max_depth=self._limits.max_depth, max_history=self._limits.max_history
+        )
+        match request:
+            case Refusal():
+                return self._refuse(request, now_ns)
+            case Subscribe():
+                return self._subscribe(request, now_ns)
+            case Unsubscribe():
+                return self._unsubscribe(request, now_ns)
+            case SnapshotRequest():
+                return self._snapshot(request, now_ns)
+            case ListRequest():
+                return [Send(self._list(request, now_ns))]
+            case Ping():
+                pong = Pong(
+                    id=request.id,
+                    ts=request.ts,
+                    server_us=now_ns // 1000,
+                    timestamp=rfc3339(now_ns),
+                )
+                return [Send(pong)]
+            case StatusRequest():
+                return self._status(request, now_ns)
+
+    def _refuse(self, refusal: Refusal, now_ns: int) -> list[Step]:
+        message = error(
+            refusal.code, refusal.message, now_ns=now_ns, id=refusal.id, field=refusal.field
+        )
+        steps: list[Step] = [Send(message)]
+        if ERRORS[refusal.code].status == 400:
+            self._strikes.append(now_ns)
+            full = len(self._strikes) == STRIKES
+            if full and now_ns - self._strikes[0] <= STRIKES_WINDOW_NS:
+                steps.append(Close(CloseCode.BAD_REQUEST))
+        return steps
+
+    def _subscribe(self, request: Subscribe, now_ns: int) -> list[Step]:
+        if self._fixed is not None:
+            for _, found in named_topics(self._directory, request):
+                if isinstance(found, Unknown) or found.name != self._fixed.name:
+                    sentence = f"this connection carries {self._fixed.name} only"
+                    other = (found.topic or UNSET) if isinstance(found, Unknown) else found.name
+                    return [
+                        Send(
+                            error(
+                                "fixed_subscription",
+                                sentence,
+                                now_ns=now_ns,
+                                id=request.id,
+                                topic=other,
+                            )
+                        )
+                    ]
+        return [self._attach_all(request)]
+
+    def _attach_all(self, request: Subscribe) -> Attach:
+        wanted: dict[str, Wanted] = {}
+        rejected: list[Rejection] = []
+        room = self._limits.subscriptions - len(self._held)
+        for requested, found in named_topics(self._directory, request):
+            if isinstance(found, Unknown):
+                rejected.append(_rejection(found))
+            elif found.name in wanted:
+                continue
+            else:
+                want = self._want(found, requested, request)
+                if not want.already:
+                    if room <= 0:
+                        rejected.append(self._over_limit(found, requested))
+                        continue
+                    room -= 1
+                wanted[found.name] = want
+        streams = {want.topic.stream for want in wanted.values()}
+        label = streams.pop() if len(streams) == 1 else only_stream(request)
+        return Attach("subscribe", tuple(wanted.values()), tuple(rejected), request.id, label)
+
+    def _want(self, topic: MarketTopic, requested: str, request: Subscribe) -> Wanted:
+        already = topic.name in self._held
+        if already:
+            snapshot = request.snapshot is True
+        elif request.snapshot is UNSET:
+            snapshot = self._options.snapshot
+        else:
+            snapshot = bool(request.snapshot)
+        if request.depth is not UNSET:
+            depth = request.depth
+        elif already:
+            depth = self._held[topic.name].depth
+        else:
+            depth = self._options.depth or min(DEFAULT_DEPTH, self._limits.max_depth)
+        since = request.since.get(requested) or request.since.get(topic.name)
+        return Wanted(
+            topic=topic,
+            requested=requested,
+            depth=depth if topic.stream == "orderbook" else 0,
+            snapshot=snapshot and topic.is_state,
+            history=0 if topic.is_state else request.history,
+            since=since,
+            already=already,
+        )
+
+    def _over_limit(self, topic: MarketTopic, requested: str) -> Rejection:
+        limit = self._limits.subscriptions
+        return Rejection(
+            topic=topic.name,
+            requested=shown(requested),
+            code="limit_subscriptions",
+            message=f"a connection holds at most {limit} topics",
+        )
+
+    def _snapshot(self, request: SnapshotRequest, now_ns: int) -> list[Step]:
+        wanted: dict[str, Wanted] = {}
+        steps: list[Step] = []
+        for requested, found in named_topics(self._directory, request):
+            if isinstance(found, Unknown):
+                refusal = error(
+                    found.code,
+                    found.message,
+                    now_ns=now_ns,
+                    id=request.id,
+                    topic=found.topic or UNSET,
+                )
+                steps.append(Send(refusal))
+            elif found.name not in wanted and len(wanted) < self._limits.subscriptions:
+                depth = DEFAULT_DEPTH if request.depth is UNSET else request.depth
+                depth = min(depth, self._limits.max_depth)
+                wanted[found.name] = Wanted(
+                    topic=found,
+                    requested=requested,
+                    depth=depth if found.stream == "orderbook" else 0,
+                    snapshot=True,
+                    history=1 if request.history is UNSET else request.history,
+                    since=None,
+                    already=False,
+                )
+        steps.append(Attach("snapshot", tuple(wanted.values()), (), request.id))
+        return steps
+
+    def _unsubscribe(self, request: Unsubscribe, now_ns: int) -> list[Step]:
+        named = (request.symbols, request.symbol, request.topics) != (UNSET, UNSET, UNSET)
+        if not named and not request.all and self._fixed is None:
+            sentence = "symbols or topics is missing"
+            return self._refuse(Refusal("bad_request", sentence, request.id, "symbols"), now_ns)
+        rejected: list[Rejection] = []
+        removed: dict[str, MarketTopic] = {}
+        if request.all or not named:
+            removed = {name: held.topic for name, held in self._held.items()}
+        else:
+            held = [held.topic for held in self._held.values()]
+            for requested, meant in held_topics(self._directory, request, held):
+                removed |= {topic.name: topic for topic in meant}
+                if not meant:
+                    text = shown(requested)
+                    sentence = f"this connection does not hold {text}"
+                    rejected.append(
+                        Rejection(requested=text, code="not_subscribed", message=sentence)
+                    )
+        if rejected and not removed:
+            first = rejected[0]
+            message = error(first.code, first.message, now_ns=now_ns, id=request.id)
+            return [Send(message)]
+        entries = [self._entry(topic, now_ns) for topic in removed.values()]
+        for name in removed:
+            del self._held[name]
+            self._owed.pop(name, None)
+        label = only_stream(request)
+        reply = Subscription(
+            action="unsubscribed",
+            id=request.id,
+            symbols=_symbols(removed.values()),
+            remaining=self._symbols_held(label),
+            stream_type=label or UNSET,
+            topics=entries,
+            rejected=rejected,
+            count=len(self._held),
+            limit=self._limits.subscriptions,
+            timestamp=rfc3339(now_ns),
+        )
+        steps: list[Step] = [*(Leave(name) for name in removed), Send(reply)]
+        if self._fixed is not None:
+            steps.append(Close(CloseCode.BYE))
+        return steps
+
+    def _entry(self, topic: MarketTopic, now_ns: int) -> TopicEntry:
+        view = self._market.view(topic, now_ns)
+        return TopicEntry(
+            topic=topic.name,
+            requested=topic.name,
+            state=view.state,
+            age_ms=UNSET if view.age_ms is None else view.age_ms,
+            epoch=UNSET if view.epoch is None else view.epoch,
+            seq=view.seq,
+            snapshot=False,
+        )
+
+    def _list(self, request: ListRequest, now_ns: int) -> List:
+        listed: list[Listed] = []
+        for name, held in self._held.items():
+            view = self._market.view(held.topic, now_ns)
+            is_news = held.topic.stream == "news"
+            listed.append(
+                Listed(
+                    topic=name,
+                    symbol=UNSET if is_news else held.topic.symbol,
+                    category=held.topic.symbol if is_news else UNSET,
+                    stream_type=held.topic.stream,
+                    depth=held.depth or UNSET,
+                    epoch=UNSET if view.epoch is None else view.epoch,
+                    seq=view.seq,
+                    state=view.state,
+                    age_ms=UNSET if view.age_ms is None else view.age_ms,
+                )
+            )
+        return List(
+            id=request.id,
+            subscribed=self._symbols_held(None),
+            count=len(self._held),
+            limit=self._limits.subscriptions,
+            subscriptions=listed,
+            timestamp=rfc3339(now_ns),
+        )
+
+    def _status(self, request: StatusRequest, now_ns: int) -> list[Step]:
+        names = self._directory.feeds if request.feeds is UNSET else tuple(request.feeds)
+        steps: list[Step] = []
+        for name in dict.fromkeys(names):
+            if name not in self._directory.feeds:
+                known = ", ".join(self._directory.feeds)
+                sentence = f"there is no feed {shown(name)}; feeds are {known}"
+                refusal = Refusal("bad_request", sentence, request.id, "feeds")
+                steps.extend(self._refuse(refusal, now_ns))
+                return steps
+            view = self._market.feed(name)
+            steps.append(
+                Send(
+                    FeedStatus(
+                        id=request.id,
+                        feed=name,
+                        state="connecting" if view is None else view.state,
+                        since=UNSET if view is None else rfc3339(view.since_ts_ns),
+                        age_ms=UNSET
+                        if view is None
+                        else max(0, now_ns - view.since_ts_ns) // 1_000_000,
+                        reason="not_heard_yet" if view is None else view.reason,
+                        topics=self._directory.topic_count_of[name],
+                        detail=UNSET if view is None or view.detail is None else view.detail,
+                        timestamp=rfc3339(now_ns),
+                    )
+                )
+            )
+        return steps
+
+    # ------------------------------------------------------------------ completion
+
+    def attached(self, attach: Attach, now_ns: int) -> list[Step]:
+        """The steps that complete ``attach``, now that its bus topics are warm or overdue."""
+        if attach.purpose == "snapshot":
+            return self._complete_snapshot(attach, now_ns)
+        entries: list[TopicEntry] = []
+        after: list[Step] = []
+        budget = self._limits.max_history
+        for wanted in attach.wanted:
+            granted = grant(wanted, self._market, now_ns, budget)
+            entries.append(granted.entry)
+            self._held[wanted.topic.name] = Join(wanted.topic, wanted.depth)
+            if self._market.is_warm(wanted.topic.bus_key):
+                if not wanted.topic.is_state:
+                    budget -= len(granted.messages)
+                after += [Send(message) for message in granted.messages]
+                after.append(Join(wanted.topic, wanted.depth))
+                self._owed.pop(wanted.topic.name, None)
+            else:
+                self._owed[wanted.topic.name] = wanted
+                after.append(Owe(wanted))
+        if attach.purpose == "open":
+            return after
+        reply = Subscription(
+            action="subscribed",
+            id=attach.id,
+            symbols=self._symbols_held(attach.stream_type),
+            stream_type=attach.stream_type or UNSET,
+            topics=entries,
+            rejected=list(attach.rejected),
+            count=len(self._held),
+            limit=self._limits.subscriptions,
+            timestamp=rfc3339(now_ns),
+        )
+        return [Send(reply), *after]
+
+    def arrived(self, wanted: Wanted, now_ns: int) -> list[Step]:
+        """The first messages of an owed topic that has turned warm; nothing if it was given up."""
+        name = wanted.topic.name
+        if self._owed.get(name) is not wanted:
+            return []
+        del self._owed[name]
+        granted = grant(wanted, self._market, now_ns, self._limits.max_history)
+        steps: list[Step] = [Send(message) for message in granted.messages]
+        return [*steps, Join(wanted.topic, wanted.depth)]
+
+    def _complete_snapshot(self, attach: Attach, now_ns: int) -> list[Step]:
+        steps: list[Step] = []
+        empty: list[str] = []
+        sent = 0
+        for wanted in attach.wanted:
+            view = self._market.view(wanted.topic, now_ns)
+            count = 1 if wanted.topic.is_state else wanted.history
+            count = min(count, self._limits.max_history - sent if count > 1 else 1)
+            messages = snapshots(wanted, self._market, view, count, now_ns)
+            sent += len(messages)
+            steps += [Send(message) for message in messages]
+            if messages:
+                continue
+            empty.append(wanted.topic.name)
+            if view.state == "down":
+                sentence = f"the feed of {wanted.topic.name} is down and it has no last value"
+                steps.append(
+                    Send(
+                        error(
+                            "feed_down",
+                            sentence,
+                            now_ns=now_ns,
+                            id=attach.id,
+                            topic=wanted.topic.name,
+                            retry_after_ms=FEED_DOWN_RETRY_MS,
+                        )
+                    )
+                )
+        end = SnapshotEnd(
+            id=attach.id,
+            topics=len(attach.wanted),
+            sent=sent,
+            empty=empty,
+            timestamp=rfc3339(now_ns),
+        )
+        return [*steps, Send(end)]
+
+    # ------------------------------------------------------------------ what is held
+
+    @property
+    def held_count(self) -> int:
+        """Topics this connection holds, owed ones included."""
+        return len(self._held)
+
+    def _symbols_held(self, stream: str | None) -> list[str]:
+        return _symbols(
+            held.topic
+            for held in self._held.values()
+            if stream is None or held.topic.stream == stream
+        )
+
+
+def _symbols(topics: Iterable[MarketTopic]) -> list[str]:
+    """The display symbols (of news: categories) of topics, each once, in order."""
+    return list(dict.fromkeys(topic.symbol for topic in topics))
+
+
+def _rejection(found: Unknown) -> Rejection:
+    return Rejection(
+        topic=found.topic or UNSET,
+        requested=shown(found.requested),
+        code=found.code,
+        message=found.message,
+    )

@@ -1,0 +1,85 @@
+"""What a session asks its shell to do, as values. The shell executes them in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from bus.wsbridge.messages import (
+    CloseCode,
+    Control,
+    DataMessage,
+    Position,
+    Rejection,
+    RequestId,
+)
+from bus.wsbridge.topics import MarketTopic
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One topic of a request, and how it is wanted.
+
+    ``snapshot``: send the last value; ``history``: past messages of a lossless topic;
+    ``already``: the client had it before this request.
+    """
+
+    topic: MarketTopic
+    requested: str
+    depth: int
+    snapshot: bool
+    history: int
+    since: Position | None
+    already: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one message to this client."""
+
+    message: Control | DataMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Make the bus topics of ``wanted`` warm, then call ``Session.attached`` with this."""
+
+    purpose: Literal["open", "subscribe", "snapshot"]
+    wanted: tuple[Wanted, ...]
+    rejected: tuple[Rejection, ...] = ()
+    id: RequestId | UnsetType = UNSET
+    stream_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """From here on this client gets the live messages of the topic."""
+
+    topic: MarketTopic
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owe:
+    """The topic is still cold: call ``Session.arrived`` with this once it is warm."""
+
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """From here on this client gets nothing of the topic any more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection. No step follows."""
+
+    code: CloseCode
+
+
+Step = Send | Attach | Join | Owe | Leave | Close

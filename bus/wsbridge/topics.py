@@ -1,0 +1,216 @@
+"""The names clients use for topics, and which bus topic each one is.
+
+``price.BTC`` is the primary instrument of the alias ``BTC``; ``price.BTC@sim`` names a source;
+``news.crypto`` is a news category. :class:`Directory` is built once from the settings and answers
+every name with a :class:`MarketTopic` or an :class:`Unknown`; it never raises for a client's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bus.config import Settings
+from bus.model.topic import Topic
+
+STREAMS = ("price", "quote", "orderbook", "trades", "ticker", "news")
+"""Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
+
+STATE_STREAMS = frozenset(("price", "quote", "orderbook", "ticker"))
+"""A newer message replaces an older one. The rest is lossless: every message counts."""
+
+_STREAM_ALIASES = {"trade": "trades", "book": "orderbook", "depth": "orderbook"}
+_SYMBOL = re.compile(r"[A-Za-z0-9._\-:/^=$]{1,64}")
+_CATEGORY = re.compile(r"[a-z0-9_-]{1,32}")
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+_SHOWN_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTopic:
+    """One topic as clients name it, and where it comes from.
+
+    ``symbol`` is the display symbol (for news: the category), ``source`` the venue label,
+    ``feed_symbol`` the instrument in the feed's own status topics (empty for news).
+    """
+
+    name: str
+    stream: str
+    symbol: str
+    source: str
+    feed: str
+    feed_symbol: str
+    bus_key: bytes
+
+    @property
+    def is_state(self) -> bool:
+        """Whether a newer message replaces an older one."""
+        return self.stream in STATE_STREAMS
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A name that no configured feed serves: an error code and a sentence for people."""
+
+    requested: str
+    code: str
+    message: str
+    topic: str = ""
+
+
+def stream_named(text: str) -> str | None:
+    """The stream of a client's word for it (any case, legacy aliases), or ``None``."""
+    word = text.lower()
+    word = _STREAM_ALIASES.get(word, word)
+    return word if word in STREAMS else None
+
+
+def shown(text: str) -> str:
+    """A client's text, short enough and free of control characters, for an error message."""
+    clean = "".join(c if c.isprintable() else "�" for c in text[:_SHOWN_CHARS])
+    return clean + ("…" if len(text) > _SHOWN_CHARS else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Instrument:
+    display: str
+    feed: str
+    venue: str
+    symbol: str
+
+
+class Directory:
+    """Every name a client may use, resolved against the configured feeds.
+
+    ``symbols`` are the display symbols of all instruments, ``categories`` the news categories,
+    ``feeds`` the names of the enabled feeds, each in the order of the settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.feeds = tuple(name for name, feed in settings.feeds.items() if feed.enabled)
+        instruments: dict[tuple[str, str], _Instrument] = {}
+        displays = _display_names(settings.aliases)
+        for name in self.feeds:
+            for symbol in settings.feeds[name].symbols:
+                display = displays.get((name, symbol), symbol.upper())
+                venue = settings.venue_label(name)
+                instruments[name, symbol] = _Instrument(display, name, venue, symbol)
+        self._by_name: dict[str, _Instrument] = {}
+        for alias, target in settings.aliases.items():
+            symbol, _, feed = target.partition("@")
+            if (found := instruments.get((feed, symbol))) is not None:
+                self._by_name[alias.upper()] = found
+        for found in instruments.values():
+            self._by_name.setdefault(found.symbol.upper(), found)
+        self._at_venue: dict[tuple[str, str], _Instrument] = {}
+        for found in instruments.values():
+            self._at_venue.setdefault((found.venue, found.symbol.upper()), found)
+        self._categories: dict[str, tuple[str, str]] = {}
+        for name in self.feeds:
+            for category in settings.feeds[name].news_categories:
+                self._categories.setdefault(category, (name, settings.venue_label(name)))
+        self.symbols = tuple(dict.fromkeys(i.display for i in instruments.values()))
+        self.categories = tuple(self._categories)
+        self.topic_count_of = {
+            name: sum(len(STREAMS) - 1 for i in instruments.values() if i.feed == name)
+            + sum(1 for feed, _ in self._categories.values() if feed == name)
+            for name in self.feeds
+        }
+
+    def resolve(self, stream_text: str, symbol_text: str) -> MarketTopic | Unknown:
+        """Find ``stream_text`` of ``symbol_text`` (which may end in ``@source``)."""
+        stream = stream_named(stream_text)
+        if stream is None:
+            return Unknown(
+                symbol_text,
+                "stream_unknown",
+                f"there is no stream {shown(stream_text)}; streams are {', '.join(STREAMS)}",
+                f"{shown(stream_text)}.{shown(symbol_text)}",
+            )
+        if stream == "news":
+            return self._news(symbol_text)
+        return self._market(stream, symbol_text)
+
+    def resolve_topic(self, text: str) -> MarketTopic | Unknown:
+        """Find a whole topic name such as ``price.BTC`` or ``trades.BTC@sim``.
+
+        Split at the first dot: ``price.BRK.B`` is the symbol ``BRK.B``.
+        """
+        stream, dot, symbol = text.partition(".")
+        if not dot or not symbol:
+            return Unknown(
+                text,
+                "stream_unknown",
+                f"{shown(text)} is not of the form stream.SYMBOL",
+                shown(text),
+            )
+        found = self.resolve(stream, symbol)
+        if isinstance(found, Unknown):
+            return Unknown(text, found.code, found.message, found.topic)
+        return found
+
+    def _market(self, stream: str, text: str) -> MarketTopic | Unknown:
+        symbol, at, source = text.partition("@")
+        topic = f"{stream}.{shown(text)}"
+        if "*" in text or "#" in text:
+            feature = "wildcards" if "*" in text else "order-book deltas"
+            return Unknown(text, "unsupported", f"{feature} are not enabled", topic)
+        if not _SYMBOL.fullmatch(symbol) or (at and not _SOURCE.fullmatch(source.lower())):
+            return Unknown(text, "symbol_unknown", f"{shown(text)} is not a symbol", topic)
+        found = self._instrument(symbol)
+        if at:
+            source = source.lower()
+            wanted = found.symbol if found is not None else symbol
+            found = self._at_venue.get((source, wanted.upper()))
+            if found is None:
+                sentence = f"no configured feed serves {shown(symbol.upper())} from {source}"
+                return Unknown(text, "symbol_unknown", sentence, topic)
+        if found is None:
+            sentence = f"no configured feed serves {shown(symbol.upper())}"
+            return Unknown(text, "symbol_unknown", sentence, f"{stream}.{shown(text.upper())}")
+        suffix = f"@{source}" if at else ""
+        return MarketTopic(
+            name=f"{stream}.{found.display}{suffix}",
+            stream=stream,
+            symbol=found.display,
+            source=found.venue,
+            feed=found.feed,
+            feed_symbol=found.symbol,
+            bus_key=Topic.md(stream, found.venue, found.symbol).key,
+        )
+
+    def _instrument(self, symbol: str) -> _Instrument | None:
+        name = symbol.upper()
+        return self._by_name.get(name) or self._by_name.get(name.replace("/", "-"))
+
+    def _news(self, text: str) -> MarketTopic | Unknown:
+        category = text.lower()
+        at = self._categories.get(category) if _CATEGORY.fullmatch(category) else None
+        if at is None:
+            known = ", ".join(self.categories) or "none"
+            return Unknown(
+                text,
+                "category_unknown",
+                f"there is no news category {shown(text)}; categories are {known}",
+                f"news.{shown(text)}",
+            )
+        feed, venue = at
+        return MarketTopic(
+            name=f"news.{category}",
+            stream="news",
+            symbol=category,
+            source=venue,
+            feed=feed,
+            feed_symbol="",
+            bus_key=Topic.md("news", venue, category).key,
+        )
+
+
+def _display_names(aliases: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """The display symbol of each (feed, symbol): the first alias that the settings give it."""
+    displays: dict[tuple[str, str], str] = {}
+    for alias, target in aliases.items():
+        symbol, _, feed = target.partition("@")
+        displays.setdefault((feed, symbol), alias.upper())
+    return displays
