@@ -70,15 +70,17 @@ class Feed:
             depth_snapshot_s=settings.depth_snapshot_s,
         )
 
-    def session_settings(self, name: str, *, messages_per_s: int | None = None) -> SessionSettings:
-        """How to hold the connection called ``name``."""
+    def session_settings(
+        self, name: str, *, rotate_after_s: float | None = None
+    ) -> SessionSettings:
+        """How to hold the connection called ``name``; ``rotate_after_s`` None: as set."""
         settings = self.settings
         return SessionSettings(
             name=name,
             connect_timeout_s=settings.connect_timeout_s,
             max_frame_bytes=settings.max_frame_bytes,
-            messages_per_s=settings.messages_per_s if messages_per_s is None else messages_per_s,
-            rotate_after_s=settings.rotate_after_s,
+            messages_per_s=settings.messages_per_s,
+            rotate_after_s=settings.rotate_after_s if rotate_after_s is None else rotate_after_s,
             unauthorized_retry_s=settings.unauthorized_retry_s,
             backoff=self.backoff,
         )

@@ -84,14 +84,22 @@ class SymbolTicks:
         self._open = open_price
         self._volume = volume
 
-    def ticker(self, ticker: Ticker, venue_ts_ns: int | None, recv_ts_ns: int) -> None:
+    def ticker(
+        self,
+        ticker: Ticker,
+        venue_ts_ns: int | None,
+        recv_ts_ns: int,
+        *,
+        reference: float | None = None,
+    ) -> None:
         """24-hour figures: a `ticker` tick, and a `price` tick with the new reference.
 
-        The price shown is the ticker's last, unless a trade newer than the ticker's window end
-        has been published: a ticker is up to a second old, and prices must not step back.
+        ``reference``: what changes count from, where that is not the ticker's open. The price
+        shown is the ticker's last, unless a trade newer than the ticker's window end has been
+        published: a ticker is up to a second old, and prices must not step back.
         """
         self._ticker.publish(ticker, venue_ts_ns=venue_ts_ns, recv_ts_ns=recv_ts_ns)
-        self.reference(ticker.open, ticker.volume)
+        self.reference(ticker.open if reference is None else reference, ticker.volume)
         as_of_ns = ticker.close_ts_ns or venue_ts_ns or recv_ts_ns
         if self._last_price is None or self._last_trade_ts_ns < as_of_ns:
             self.price(ticker.last, as_of_ns, recv_ts_ns)

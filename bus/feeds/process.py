@@ -16,7 +16,7 @@ import bus.feeds
 from bus.client import Publisher
 from bus.clock import now_ns
 from bus.config import Settings
-from bus.errors import ConfigError
+from bus.errors import ConfigError, TopicError
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.status import StatusBoard, Verdict
 from bus.model import Status
@@ -73,7 +73,7 @@ async def body(life: Life, settings: Settings) -> None:
         finally:
             lag.stop()
             closed = Verdict("closed", "stopped", "the feed has left")
-            for symbol in ("", *settings.feeds[name].symbols):
+            for symbol in board.symbols():
                 board.say(symbol, closed, now_ns())
 
 
@@ -123,7 +123,11 @@ def status_publisher(publisher: Publisher, feed: str) -> Callable[[str, Status],
     """A function that publishes statuses on ``sys/status/<feed>/[<symbol>/]``."""
 
     def publish(symbol: str, status: Status) -> None:
-        writer = publisher.writer(Topic.status(feed, symbol))
+        try:
+            writer = publisher.writer(Topic.status(feed, symbol))
+        except TopicError as error:  # a misspelt symbol of the settings, refused already
+            _log.warning("no status topic", symbol=symbol, reason=error.why)
+            return
         writer.publish(status, venue_ts_ns=None, recv_ts_ns=now_ns())
 
     return publish

@@ -116,9 +116,9 @@ def judge_feed(connections: Iterable[ConnectionFacts], symbols: Iterable[Verdict
 class StatusBoard:
     """Remembers what was said and says what is new.
 
-    ``publish(symbol, status)`` is called once per change of (state, reason); symbol "" is the
-    whole feed. ``since_ts_ns`` of a status is when its *state* began: a new reason for the same
-    state keeps it.
+    ``publish(symbol, status)`` is called once per change of state, reason or detail; symbol "" is
+    the whole feed. ``since_ts_ns`` of a status is when its *state* began: a new reason for the
+    same state keeps it.
     """
 
     __slots__ = ("_publish", "_said")
@@ -128,15 +128,22 @@ class StatusBoard:
         self._said: dict[str, Status] = {}
 
     def say(self, symbol: str, verdict: Verdict, now_ns: int) -> bool:
-        """Publish the verdict if it is news; whether it was. ``now_ns``: wall clock."""
+        """Publish the verdict if it is news; whether state or reason changed.
+
+        ``now_ns``: wall clock.
+        """
         last = self._said.get(symbol)
-        if last is not None and (last.state, last.reason) == (verdict.state, verdict.reason):
-            return False
         since_ns = last.since_ts_ns if last and last.state == verdict.state else now_ns
         status = Status(verdict.state, verdict.reason, since_ns, verdict.detail or None)
+        if status == last:
+            return False
         self._said[symbol] = status
         self._publish(symbol, status)
-        return True
+        return last is None or (last.state, last.reason) != (verdict.state, verdict.reason)
+
+    def symbols(self) -> list[str]:
+        """Whatever something was said about, in that order; "" is the whole feed."""
+        return list(self._said)
 
     def state(self, symbol: str = "") -> FeedState | None:
         """The last state said."""
