@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 MessageKind = Literal["snapshot", "live", "replay"]
-GapReason = Literal["gone", "timeout", "overflow", "missing"]
+GapReason = Literal["gone", "timeout", "overflow", "missing", "undecodable"]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -29,6 +29,7 @@ class GapFound(msgspec.Struct, frozen=True, gc=False):
 
     ``reason``: the broker no longer holds them (``gone``) or never saw them (``missing``), did not
     answer in time (``timeout``), or more was held back meanwhile than allowed (``overflow``).
+    Subscribers also use ``undecodable``: the message came, but its body breaks the wire format.
     """
 
     topic: bytes

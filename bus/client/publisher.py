@@ -99,7 +99,7 @@ class Publisher:
             )
         except BaseException:
             if self._own_context is not None:
-                self._own_context.term()
+                self._own_context.destroy(linger=0)
             raise
         self._send = raw_send(self._socket)
 

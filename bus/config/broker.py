@@ -47,8 +47,15 @@ class BrokerSettings:
         5_000,
         unit="messages",
         minimum=100,
-        doc="Deltas kept per topic behind the last depth snapshot; beyond it the topic's deltas "
-        "are dropped from the cache until the next snapshot, and counted.",
+        doc="Depth messages kept per topic. When the last depth snapshot is further back than "
+        "that, late joiners get none of the topic until the next one, and it is counted.",
+    )
+    answer_rate: int = setting(
+        200_000,
+        unit="messages/s",
+        minimum=1_000,
+        doc="Speed limit of one snapshot or replay after its first 20,000 messages, so that a "
+        "large one does not run over the consumer's high-water mark.",
     )
     max_topics: int = setting(
         50_000,
@@ -60,5 +67,6 @@ class BrokerSettings:
         1_073_741_824,
         unit="bytes",
         minimum=1_048_576,
-        doc="Memory for cached messages; beyond it the oldest ring entries go first, counted.",
+        doc="Memory for cached messages; beyond it the largest rings lose their oldest half, "
+        "counted. Last values are never dropped.",
     )

@@ -22,6 +22,7 @@ ZmqContext = zmq.Context[zmq.Socket[bytes]]
 ZmqSocket = zmq.Socket[bytes]
 
 _IPC_PATH_LIMIT_BYTES: Final = 107
+_DRAIN_MS: Final = 500  # what the broker still has for its subscribers when it stops
 _RECONNECT_MS: Final = 20
 _RECONNECT_MAX_MS: Final = 500
 _TCP_HEARTBEAT_MS: Final = 5_000
@@ -34,7 +35,7 @@ def new_context() -> ZmqContext:
 
 
 def check_endpoint(endpoint: str, key: str = "endpoint") -> str:
-    """Return ``endpoint`` unchanged, or raise :class:`~bus.errors.ConfigError` saying what is wrong.
+    """Return ``endpoint`` unchanged, or raise :class:`~bus.errors.ConfigError` saying why not.
 
     Allowed: ``ipc://<absolute path>`` (at most 107 bytes), ``inproc://<name>``, and
     ``tcp://<host>:<port>`` on loopback. A tcp endpoint off loopback would be readable and writable
@@ -103,18 +104,20 @@ def publisher_socket(
     socket.setsockopt(zmq.RCVHWM, 0)  # subscriptions: small, and losing one loses a topic
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)
     socket.setsockopt(zmq.XPUB_NODROP, 1)
-    return _connect(socket, endpoint)
+    return connect(socket, endpoint)
 
 
 def subscriber_socket(context: ZmqContext, endpoint: str, *, receive_hwm: int) -> ZmqSocket:
-    """A consumer's end, connected to the broker's ``subscribe`` endpoint.
+    """A consumer's end for the broker's ``subscribe`` endpoint, not connected (see :func:`connect`).
+
+    So a monitor can be attached first, and sees the first handshake too.
 
     At ``receive_hwm`` (messages, 0 = no limit) the broker's queue for this consumer fills next;
     beyond that ZeroMQ drops silently, which the consumer sees as a gap in (epoch, seq).
     """
     socket = _socket(context, zmq.SUB, endpoint, linger_ms=0)
     socket.setsockopt(zmq.RCVHWM, receive_hwm)
-    return _connect(socket, endpoint)
+    return socket
 
 
 def proxy_ingress(context: ZmqContext, *, receive_hwm: int) -> ZmqSocket:
@@ -137,7 +140,7 @@ def proxy_egress(context: ZmqContext, *, send_hwm: int) -> ZmqSocket:
     XPUB_VERBOSE stays off on purpose: every request has its own id, so the first subscription is
     the only one; and the upstream side counts subscriptions, which repeated ones would unbalance.
     """
-    socket = _socket(context, zmq.XPUB, "", linger_ms=0)
+    socket = _socket(context, zmq.XPUB, "", linger_ms=_DRAIN_MS)
     socket.setsockopt(zmq.SNDHWM, send_hwm)
     socket.setsockopt(zmq.RCVHWM, 0)  # subscriptions: never dropped
     socket.setsockopt(zmq.MAXMSGSIZE, 4_096)  # what a subscriber sends is a subscription
@@ -148,7 +151,7 @@ def cache_tap(context: ZmqContext, endpoint: str) -> ZmqSocket:
     """The cache's in-process SUB. No high-water mark: it must see all that the proxy forwards."""
     socket = _socket(context, zmq.SUB, endpoint, linger_ms=0)
     socket.setsockopt(zmq.RCVHWM, 0)
-    return _connect(socket, endpoint)
+    return connect(socket, endpoint)
 
 
 def cache_outlet(context: ZmqContext, endpoint: str) -> ZmqSocket:
@@ -156,7 +159,18 @@ def cache_outlet(context: ZmqContext, endpoint: str) -> ZmqSocket:
     socket = _socket(context, zmq.XPUB, endpoint, linger_ms=0)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
-    return _connect(socket, endpoint)
+    return connect(socket, endpoint)
+
+
+def control_pair(context: ZmqContext, endpoint: str, *, binds: bool) -> ZmqSocket:
+    """One end of the in-process line to the proxy thread: commands there, counts back."""
+    socket = _socket(context, zmq.PAIR, "", linger_ms=0)
+    socket.setsockopt(zmq.SNDHWM, 1_000)
+    socket.setsockopt(zmq.RCVHWM, 1_000)
+    if binds:
+        socket.bind(endpoint)
+        return socket
+    return connect(socket, endpoint)
 
 
 def bind(socket: ZmqSocket, endpoint: str, key: str = "endpoint") -> str:
@@ -231,7 +245,11 @@ def _socket(
     return socket
 
 
-def _connect(socket: ZmqSocket, endpoint: str) -> ZmqSocket:
+def connect(socket: ZmqSocket, endpoint: str) -> ZmqSocket:
+    """Connect, in the background; raises :class:`~bus.errors.BusError` if that cannot even begin.
+
+    The socket is closed then.
+    """
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
