@@ -8,6 +8,7 @@ process whose own loop is stuck still ends, by force, when its drain time is ove
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from bus.runtime.environment import Spawned
 
@@ -45,8 +47,8 @@ def bind_to_parent(spawned: Spawned) -> bool:
 def watch_lifeline(spawned: Spawned, on_lost: Callable[[], None]) -> None:
     """Call ``on_lost`` (from a thread) when the supervisor is gone; then force the end.
 
-    The process has ``spawned.drain_s`` seconds to leave by itself; then its whole group is
-    killed, grandchildren included.
+    The process has ``spawned.drain_s`` seconds to leave by itself; then it and its descendants
+    are killed.
     """
     os.set_inheritable(spawned.lifeline_fd, False)
     overdue = threading.Event()
@@ -59,8 +61,29 @@ def watch_lifeline(spawned: Spawned, on_lost: Callable[[], None]) -> None:
             return
         on_lost()
         overdue.wait(spawned.drain_s)
-        if os.getpgrp() == os.getpid():
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+        end_descendants()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def end_descendants() -> None:
+    """Kill every process below this one, deepest generations included.
+
+    For a process whose supervisor is gone: nobody else is left to do it.
+    """
+    below = children_of(os.getpid())
+    while below:
+        pid = below.pop()
+        below += children_of(pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of ``pid``, adopted ones included; none when it is gone."""
+    pids: list[int] = []
+    with contextlib.suppress(OSError):  # the process has ended, or this is not Linux
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pids += [int(child) for child in (task / "children").read_text().split()]
+    return pids

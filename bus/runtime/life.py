@@ -59,6 +59,11 @@ class _LifeCore:
         """Whether a supervisor started this process."""
         return self._spawned is not None
 
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the supervisor that started this process is gone."""
+        return self._spawned is not None and os.getppid() != self._spawned.parent_pid
+
     def ready(self, endpoints: Mapping[str, str] | None = None) -> None:
         """Say, once, that the process serves at ``endpoints`` (name to URL)."""
         if self._is_ready:

@@ -19,7 +19,7 @@ from typing import Final
 from bus.config import Settings, load
 from bus.errors import ConfigError, MdbusError
 from bus.runtime.environment import Spawned, take_spawned
-from bus.runtime.guard import arm_stack_dump, bind_to_parent, watch_lifeline
+from bus.runtime.guard import arm_stack_dump, bind_to_parent, end_descendants, watch_lifeline
 from bus.runtime.life import BlockingLife, Life
 from bus.runtime.log import configure, get_logger
 
@@ -62,7 +62,7 @@ def run_blocking(body: BlockingBody, argv: Sequence[str] | None = None) -> int:
         try:
             _conclude(life, lambda: body(life, settings))
         finally:
-            life.close()
+            _leave(life)
             life.detach()
         return life.exit_code
 
@@ -92,7 +92,7 @@ def _serve(
         try:
             _conclude(life, lambda: runner.run(alive()))
         finally:
-            life.close()
+            _leave(life)
         return life.exit_code
 
 
@@ -114,6 +114,13 @@ def _conclude(life: Life | BlockingLife, run: Callable[[], object]) -> None:
         else:
             life.failure_line = life.failure_line or f"{type(error).__name__}: {error}"
             _log.exception("crashed", error)
+
+
+def _leave(life: Life | BlockingLife) -> None:
+    """Say the last word; with nobody to hear it, end what this process started itself."""
+    if life.is_orphan:
+        end_descendants()
+    life.close()
 
 
 def _explains_itself(error: Exception) -> bool:

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 from collections.abc import Container
-from pathlib import Path
+
+from bus.runtime.guard import children_of
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -31,18 +32,10 @@ def end_strangers(own: Container[int]) -> list[int]:
 
     One that is still dying is reaped by the next call: its death raises SIGCHLD.
     """
-    strangers = [pid for pid in _children() if pid not in own]
+    strangers = [pid for pid in children_of(os.getpid()) if pid not in own]
     for pid in strangers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     return strangers
-
-
-def _children() -> list[int]:
-    pids: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            pids += [int(pid) for pid in (task / "children").read_text().split()]
-    return pids

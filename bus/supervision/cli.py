@@ -75,14 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explained(error: Exception) -> int | None:
     """Print an error that explains itself, one line a problem; None for a bug."""
     from bus.errors import ConfigError, MdbusError
+    from bus.supervision.control_client import RefusedError
 
     if isinstance(error, ConfigError):
         for problem in error.problems:
             sys.stderr.write(f"mdbus: {problem}\n")
         return exit_codes.USAGE
+    if isinstance(error, RefusedError):
+        sys.stderr.write(f"mdbus: {error}\n")
+        return error.exit_code
     if isinstance(error, MdbusError) or (isinstance(error, OSError) and error.errno):
         sys.stderr.write(f"mdbus: {error}\n")
-        return int(getattr(error, "exit_code", exit_codes.FAILED))
+        return exit_codes.FAILED
     return None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bus.config import Settings, load
+if TYPE_CHECKING:
+    from bus.config import Settings
 
 DEFAULT_FILE: Final = Path("mdbus.toml")
 
@@ -20,6 +22,8 @@ def config_file(arguments: argparse.Namespace) -> Path | None:
 
 def settings_for(arguments: argparse.Namespace) -> Settings:
     """The settings a command is to use; raises `ConfigError` with every problem."""
+    from bus.config import load
+
     overrides = list(getattr(arguments, "overrides", []))
     if arguments.run_dir:
         overrides.append(f"run_dir={Path(arguments.run_dir).absolute()}")
@@ -27,9 +31,22 @@ def settings_for(arguments: argparse.Namespace) -> Settings:
 
 
 def run_path_for(arguments: argparse.Namespace) -> Path:
-    """The run directory a query means, without reading settings where that can be avoided."""
+    """The run directory a query means; settings are read only when there is a file of them."""
     if arguments.run_dir:
         return Path(arguments.run_dir)
     if config_file(arguments) is None:
-        return Settings().run_path
+        return default_run_path()
     return settings_for(arguments).run_path
+
+
+def default_run_path() -> Path:
+    """What ``Settings().run_path`` is.
+
+    The rule stands here a second time, held equal by a test, because importing the settings takes
+    longer than all the rest of ``mdbus status`` (50 of 100 ms, Python 3.11).
+    """
+    if given := os.environ.get("MDBUS_RUN_DIR"):
+        return Path(given)
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "mdbus"
+    return Path(f"/tmp/mdbus-{os.getuid()}")  # noqa: S108  (made 0700, owner checked)

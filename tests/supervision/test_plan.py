@@ -1,0 +1,44 @@
+"""Which processes follow from the settings, and in which order."""
+
+from __future__ import annotations
+
+from bus.config import load
+from bus.supervision.plan import layers, nearest, plan
+
+
+def test_the_default_bus_has_its_six_processes_in_order() -> None:
+    assert [spec.name for spec in plan(load())] == [
+        "simulator",
+        "broker",
+        "feed.binance",
+        "feed.finnhub",
+        "bridge.1",
+        "bridge.2",
+    ]
+
+
+def test_a_live_bus_has_no_simulator() -> None:
+    assert "simulator" not in [spec.name for spec in plan(load(None, ["mode=live"]))]
+
+
+def test_a_disabled_feed_does_not_run() -> None:
+    settings = load(None, ["feeds.finnhub.enabled=false"])
+    assert [spec.feed for spec in plan(settings) if spec.kind == "feed"] == ["binance"]
+
+
+def test_every_worker_has_a_slot_of_its_own() -> None:
+    slots = [spec.slot for spec in plan(load(None, ["bridge.workers=4"])) if spec.kind == "bridge"]
+    assert slots == [0, 1, 2, 3]
+
+
+def test_layers_start_from_the_market_to_the_browser() -> None:
+    kinds = [{spec.kind for spec in layer} for layer in layers(plan(load()))]
+    assert kinds == [{"simulator"}, {"broker"}, {"feed"}, {"bridge"}]
+
+
+def test_a_mistyped_name_finds_its_neighbour() -> None:
+    names = ["broker", "feed.binance", "feed.finnhub", "bridge.1"]
+    assert nearest("feed.binanse", names) == "feed.binance"
+    assert nearest("brokr", names) == "broker"
+    assert nearest("finnhub", names) == "feed.finnhub"
+    assert nearest("zzzzzz", names) == ""

@@ -1,0 +1,305 @@
+"""The supervisor over real processes: order, restarts, hangs, ends, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bus.supervision.control_client import RefusedError, ask
+from bus.testing import wait_until
+from tests.supervision.conftest import Driven, living
+
+Drive = Callable[..., Driven]
+
+
+def test_layers_start_in_order_each_when_the_one_before_is_ready(drive: Drive) -> None:
+    bus = drive(("a", "well", 0), ("b", "well", 1), ("c", "well", 2)).up()
+    assert [event["process"] for event in bus.events("ready")] == ["a", "b", "c"]
+    assert all(row["state"] == "ready" for row in bus.status()["processes"])
+
+
+def test_a_stop_goes_in_reverse_order_and_leaves_nothing(drive: Drive, run_dir: Path) -> None:
+    bus = drive(("a", "well", 0), ("b", "well", 1), ("c", "well", 2)).up()
+    bus.signal(signal.SIGTERM)
+    assert bus.wait_end() == 0
+    assert [event["process"] for event in bus.events("stopped")] == ["c", "b", "a"]
+    assert not bus.living()
+    assert not list(run_dir.glob("*.sock"))
+    assert not list((run_dir / "pids").iterdir())
+
+
+def test_heartbeats_carry_lag_counters_and_endpoints(drive: Drive) -> None:
+    bus = drive(("a", "well", 0)).up()
+    row = wait_until(lambda: (r := bus.row("a"))["counters"] and r)
+    assert row["counters"] == {"answer": 42}
+    assert row["endpoints"] == {"made-up": "tcp://127.0.0.1:1"}
+    assert 0 <= row["heartbeat_age_ms"] < 2_000
+    assert 0 <= row["loop_lag_ms"] < 1_000
+
+
+def test_a_killed_process_is_replaced_at_once(drive: Drive) -> None:
+    bus = drive(("a", "well", 0), ("b", "well", 1)).up()
+    wait_until(lambda: bus.row("a")["uptime_s"] > 1.0)
+    old, other = bus.pid("a"), bus.pid("b")
+    os.kill(old, signal.SIGKILL)
+    row = bus.wait_new_pid("a", old)
+    assert row["restarts"] == 1
+    assert row["last_exit"]["signal"] == "SIGKILL"
+    assert bus.pid("b") == other, "nobody else is touched"
+    exited, restarting = bus.events("exited", "a")[0], bus.events("restarting", "a")[0]
+    assert (restarting["at_ns"] - exited["at_ns"]) / 1e6 < 50, "ms from exit to new start"
+
+
+def test_a_crash_loop_backs_off_and_is_reported(drive: Drive) -> None:
+    bus = drive(
+        ("a", "crash", 0),
+        ("b", "well", 1),
+        settings=(
+            "supervisor.unstable_limit=4",
+            "supervisor.backoff_first_s=0.05",
+            "supervisor.backoff_cap_s=60.0",
+        ),
+    ).up()
+    row = bus.wait_state("a", "failing")
+    assert row["failing"]
+    assert row["retry_in_s"] > 30
+    assert row["last_exit"]["reason"] == "cannot go on", "the process's own line is kept"
+    assert bus.row("b")["state"] == "ready", "the rest of the bus runs"
+    check = ask(bus.run_dir, "check")
+    assert not check["healthy"]
+    assert check["problems"][0]["name"] == "a"
+
+
+def test_bad_settings_are_tried_once(drive: Drive) -> None:
+    bus = drive(("a", "config", 0)).up()
+    row = bus.row("a")
+    assert row["state"] == "fatal"
+    assert row["generation"] == 1
+    assert "has no key" in row["last_exit"]["reason"]
+
+
+def test_a_blocked_loop_is_noticed_dumped_and_replaced(drive: Drive, run_dir: Path) -> None:
+    bus = drive(("a", "stuck", 0)).up()
+    old = bus.pid("a")
+    begun = time.monotonic()
+    os.kill(old, signal.SIGUSR1)
+    bus.wait_new_pid("a", old)
+    assert time.monotonic() - begun < 2.0 + 2.0, "hang_timeout + 2 s"
+    assert "block_for_ever" in (run_dir / "log" / "a.log").read_text(), "the log says where"
+
+
+def test_a_stopped_process_is_replaced(drive: Drive) -> None:
+    bus = drive(("a", "well", 0)).up()
+    old = bus.pid("a")
+    begun = time.monotonic()
+    os.kill(old, signal.SIGSTOP)
+    bus.wait_new_pid("a", old)
+    assert time.monotonic() - begun < 2.0 + 2.0
+
+
+def test_a_process_that_never_serves_is_replaced_after_its_own_timeout(drive: Drive) -> None:
+    bus = drive(("a", "silent", 0), settings=("supervisor.ready_timeout_s=1.0",)).start()
+    wait_until(lambda: bus.events("hung", "a"), 10)
+    assert "not ready after 1 s" in bus.events("hung", "a")[0]["text"]
+    wait_until(lambda: bus.row("a")["generation"] > 1, 10)
+
+
+def test_a_grandchild_that_ignores_sigterm_does_not_survive_a_stop(drive: Drive) -> None:
+    bus = drive(("a", "family", 0)).up()
+    wait_until(lambda: len(bus.living()) == 4)  # supervisor, child and two grandchildren
+    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
+    assert bus.process is not None
+    supervisor_pid = bus.process.pid
+    wait_until(lambda: bus.living() == [supervisor_pid])
+
+
+def test_a_grandchild_does_not_survive_a_crash_of_its_parent(drive: Drive) -> None:
+    bus = drive(("a", "family", 0)).up()
+    wait_until(lambda: len(bus.living()) == 4)
+    before = set(bus.living())
+    old = bus.pid("a")
+    os.kill(old, signal.SIGKILL)
+    bus.wait_new_pid("a", old)
+    assert bus.process is not None
+    supervisor_pid = bus.process.pid
+    wait_until(lambda: set(bus.living()) & before == {supervisor_pid})
+
+
+def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(drive: Drive) -> None:
+    bus = drive(("a", "deaf", 0)).up()
+    begun = time.monotonic()
+    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
+    assert 0.9 < time.monotonic() - begun < 3.0
+    assert bus.row("a")["last_exit"]["signal"] == "SIGKILL"
+
+
+def test_the_overall_deadline_ends_a_slow_stop(drive: Drive) -> None:
+    bus = drive(
+        *((name, "deaf", layer) for layer, name in enumerate("abcd")),
+        settings=("supervisor.stop_grace_s=60.0", "supervisor.stop_deadline_s=1.0"),
+    ).up()
+    begun = time.monotonic()
+    bus.signal(signal.SIGTERM)
+    assert bus.wait_end() == 0
+    assert time.monotonic() - begun < 4.0
+    assert not bus.living()
+
+
+def test_a_second_interrupt_kills_at_once(drive: Drive) -> None:
+    bus = drive(("a", "deaf", 0), settings=("supervisor.stop_grace_s=60.0",)).up()
+    bus.signal(signal.SIGINT)
+    wait_until(lambda: bus.events("stopping"))
+    bus.signal(signal.SIGINT)
+    assert bus.wait_end(5.0) == 0
+    assert not bus.living()
+
+
+@pytest.mark.parametrize("behaviour", ["well", "deaf", "stuck", "family"])
+def test_nothing_survives_kill_9_of_the_supervisor(drive: Drive, behaviour: str) -> None:
+    bus = drive(("a", behaviour, 0), ("b", "well", 0)).up()
+    if behaviour == "stuck":
+        os.kill(bus.pid("a"), signal.SIGUSR1)
+    begun = time.monotonic()
+    bus.signal(signal.SIGKILL)
+    bus.wait_end()
+    wait_until(lambda: not bus.living(), 3.0, "all gone")
+    assert time.monotonic() - begun < 2.0
+
+
+def test_a_supervisor_that_dies_during_a_start_leaves_nothing(drive: Drive) -> None:
+    bus = drive(*((f"p{number}", "well", 0) for number in range(4))).start()
+    wait_until(lambda: len(bus.living()) >= 3)
+    bus.signal(signal.SIGKILL)
+    bus.wait_end()
+    wait_until(lambda: not bus.living(), 3.0, "all gone")
+
+
+def test_a_stopped_left_over_is_removed_by_the_next_supervisor(drive: Drive) -> None:
+    """A process that cannot run cannot notice its supervisor's death: the next one ends it."""
+    first = drive(("a", "well", 0)).up()
+    left_over = first.pid("a")
+    os.kill(left_over, signal.SIGSTOP)
+    first.signal(signal.SIGKILL)
+    first.wait_end()
+    assert psutil.pid_exists(left_over)
+    second = drive(("a", "well", 0)).up()
+    assert left_over not in living(second.run_dir)
+    assert second.row("a")["state"] == "ready"
+
+
+def test_a_second_supervisor_is_refused_and_says_who_runs(drive: Drive) -> None:
+    first = drive(("a", "well", 0)).up()
+    assert first.process is not None
+    second = drive(("a", "well", 0)).start()
+    assert second.wait_end() == 1
+    assert f"pid {first.process.pid}" in second.output()
+    assert first.row("a")["state"] == "ready"
+
+
+def test_a_busy_port_is_one_line_before_anything_starts(drive: Drive, run_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        bus = drive(("a", "echo", 0, 0), settings=(f"bridge.port={port}",)).start()
+        assert bus.wait_end() == 1
+    assert len(bus.output().splitlines()) == 1
+    assert f"port {port}" in bus.output()
+    assert not list((run_dir / "log").glob("a.log")), "nothing was started"
+
+
+def test_a_restart_refuses_no_connection(drive: Drive) -> None:
+    """The listener outlives each generation: connections wait in its backlog."""
+    bus = drive(("bridge.1", "echo", 0, 0)).up()
+    port = int(bus.status()["endpoints"]["http"].rpartition(":")[2])
+
+    def who() -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            return int(connection.recv(100) or 0)
+
+    old = who()
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: bus.row("bridge.1")["pid"] != old)
+    assert who() not in (old, 0), "connected while nobody accepted, answered by the next"
+
+
+def test_an_operators_stop_holds_until_a_start(drive: Drive) -> None:
+    bus = drive(("a", "well", 0), ("b", "well", 0)).up()
+    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
+    row = bus.row("a")
+    assert (row["state"], row["pid"], row["wanted"]) == ("stopped", None, False)
+    assert ask(bus.run_dir, "check")["healthy"], "what the operator stopped is not at fault"
+    assert not ask(bus.run_dir, "check", names=["a"])["healthy"]
+    ask(bus.run_dir, "start", names=["a"], wait_s=10)
+    assert bus.row("a")["state"] == "ready"
+
+
+def test_a_slow_verb_does_not_hold_up_the_others(drive: Drive) -> None:
+    bus = drive(("a", "deaf", 0), ("b", "well", 0), settings=("supervisor.stop_grace_s=3.0",)).up()
+    with pytest.raises(RefusedError) as late:
+        ask(bus.run_dir, "stop", names=["a"], timeout_s=0.1)
+    assert late.value.exit_code == 5
+    begun = time.monotonic()
+    ask(bus.run_dir, "restart", names=["b"], wait_s=10)
+    assert time.monotonic() - begun < 2.5
+    assert bus.row("a")["state"] == "stopping"
+
+
+def test_restarts_leak_no_descriptor(drive: Drive) -> None:
+    bus = drive(
+        ("a", "crash", 0),
+        settings=(
+            "supervisor.backoff_first_s=0.01",
+            "supervisor.backoff_cap_s=0.1",
+            "supervisor.crash_limit=10000",
+        ),
+    ).start()
+    assert bus.process is not None
+    supervisor = psutil.Process(bus.process.pid)
+    wait_until(lambda: len(bus.events("exited", "a")) > 3, 20)
+    wait_until(lambda: bus.row("a")["state"] in ("failing", "backoff"))
+    before = supervisor.num_fds()
+    seen = len(bus.events("exited", "a"))
+    wait_until(lambda: len(bus.events("exited", "a")) > seen + 6, 30)
+    wait_until(lambda: supervisor.num_fds() <= before + 4, 5, "no descriptor left open")
+
+
+def test_a_paused_supervisor_does_not_take_its_children_for_hung(drive: Drive) -> None:
+    bus = drive(("a", "well", 0)).up()
+    pid = bus.pid("a")
+    bus.signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 2.8)  # longer than hang_timeout
+    bus.signal(signal.SIGCONT)
+    wait_until(lambda: bus.events("note"), 5)
+    assert "did not run" in bus.events("note")[0]["text"]
+    assert bus.row("a")["heartbeat_age_ms"] < 2_000
+    assert bus.pid("a") == pid
+
+
+def test_another_users_request_is_refused(drive: Drive) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root to become another user")
+    bus = drive(("a", "well", 0)).up()
+    code = (
+        "import os, socket, sys\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(sys.argv[1])\n"
+    )
+    done = subprocess.run(
+        ["python3", "-c", code, str(bus.run_dir / "control.sock")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "PermissionError" in done.stderr
