@@ -59,3 +59,4 @@ class SocketMonitor:
     def close(self) -> None:
         """Stop watching."""
         self._watched.disable_monitor()
+        self.socket.close()  # pyzmq only lets go of it, and a term() would wait for it for ever
