@@ -1,0 +1,187 @@
+"""What a consumer can rebuild from `depth` is the book, whatever happens on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bus.feeds.depth_book import BookLimits, DepthBook
+from bus.model import Depth, OrderBook
+from tests.feeds.tap import Tap
+
+DEPTH, BOOK = "md/depth/sim/BTC-USDT/", "md/orderbook/sim/BTC-USDT/"
+S = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Diff:
+    first_id: int
+    last_id: int
+    bids: list[tuple[float, float]] = field(default_factory=list)
+    asks: list[tuple[float, float]] = field(default_factory=list)
+    venue_ts_ns: int = 5
+    recv_ns: int = 6
+
+
+@dataclass(frozen=True)
+class Top:
+    update_id: int
+    bid_price: float
+    bid_size: float
+    ask_price: float
+    ask_size: float
+
+
+class Bench:
+    """A book, what it published, and how often it called for attention."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.tap = Tap()
+        self.changes = 0
+        self.book: DepthBook[Diff] = DepthBook(
+            self.tap.as_publisher(), "sim", "BTC-USDT", BookLimits(**limits), self._changed
+        )
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def synced(self, last_id: int = 10) -> Bench:
+        self.book.start("connected")
+        assert self.book.on_snapshot(last_id, [(1.0, 1.0)], [(2.0, 1.0)], 7, 0)
+        return self
+
+
+def test_a_sync_publishes_the_snapshot_and_then_every_waiting_diff() -> None:
+    bench = Bench()
+    bench.book.start("connected")
+    bench.book.on_diff(Diff(9, 11, bids=[(1.5, 1.0)]))
+    bench.book.on_diff(Diff(12, 12, asks=[(2.0, 0.0), (3.0, 4.0)]))
+    assert bench.tap.messages == []
+    assert bench.book.buffered == 2
+    assert bench.book.on_snapshot(10, [(1.0, 1.0)], [(2.0, 1.0)], 7, 0)
+    assert bench.tap.bodies(DEPTH) == [
+        Depth(10, 10, [(1.0, 1.0)], [(2.0, 1.0)], True),
+        Depth(9, 11, [(1.5, 1.0)], [], False),
+        Depth(12, 12, [], [(2.0, 0.0), (3.0, 4.0)], False),
+    ]
+    assert bench.tap.bodies(BOOK) == [
+        OrderBook(10, [(1.0, 1.0)], [(2.0, 1.0)]),
+        OrderBook(11, [(1.5, 1.0), (1.0, 1.0)], [(2.0, 1.0)]),
+        OrderBook(12, [(1.5, 1.0), (1.0, 1.0)], [(3.0, 4.0)]),
+    ]
+    assert (bench.book.synced, bench.book.last_id, bench.book.lost_reason) == (True, 12, "")
+
+
+def test_a_live_diff_carries_its_own_times() -> None:
+    bench = Bench().synced()
+    bench.book.on_diff(Diff(11, 11, venue_ts_ns=50, recv_ns=60))
+    assert [(m.venue_ts_ns, m.recv_ts_ns) for m in bench.tap.messages[-2:]] == [(50, 60)] * 2
+
+
+def test_a_gap_voids_the_book_and_asks_for_a_snapshot() -> None:
+    bench = Bench().synced()
+    before = len(bench.tap.messages)
+    bench.book.on_diff(Diff(12, 13))
+    assert (bench.book.synced, bench.book.wants_snapshot) == (False, True)
+    assert bench.book.lost_reason == "gap"
+    assert len(bench.tap.messages) == before  # nothing wrong is published
+    assert bench.book.on_snapshot(12, [(1.1, 1.0)], [(2.0, 1.0)], 7, 0)
+    assert bench.tap.bodies(DEPTH)[-2:] == [
+        Depth(12, 12, [(1.1, 1.0)], [(2.0, 1.0)], True),
+        Depth(12, 13, [], [], False),
+    ]
+    assert bench.book.stats().syncs == 2
+
+
+def test_a_snapshot_too_old_is_not_used() -> None:
+    bench = Bench()
+    bench.book.start("connected")
+    bench.book.on_diff(Diff(20, 21))
+    assert not bench.book.on_snapshot(10, [(1.0, 1.0)], [], 7, 0)
+    assert bench.book.wants_snapshot
+    assert bench.tap.messages == []
+
+
+def test_a_crossed_book_is_void_and_never_published() -> None:
+    bench = Bench().synced()
+    bench.book.on_diff(Diff(11, 11, bids=[(2.5, 1.0)]))
+    assert bench.tap.bodies(BOOK)[-1].venue_seq == 10
+    assert (bench.book.synced, bench.book.lost_reason, bench.book.crossed) == (False, "crossed", 1)
+
+
+def test_a_crossing_diff_among_the_waiting_ones_is_found() -> None:
+    bench = Bench()
+    bench.book.start("connected")
+    bench.book.on_diff(Diff(10, 11, bids=[(2.5, 1.0)]))
+    bench.book.on_diff(Diff(12, 12))
+    assert not bench.book.on_snapshot(10, [(1.0, 1.0)], [(2.0, 1.0)], 7, 0)
+    assert bench.book.wants_snapshot
+
+
+def test_a_whole_book_goes_out_after_so_many_deltas() -> None:
+    bench = Bench(depth_snapshot_deltas=3).synced()
+    for last_id in range(11, 18):
+        bench.book.on_diff(Diff(last_id, last_id))
+    kinds = [body.is_snapshot for body in bench.tap.bodies(DEPTH)]
+    assert kinds == [True, False, False, False, True, False, False, False, True, False]
+
+
+def test_a_whole_book_goes_out_after_so_many_seconds() -> None:
+    bench = Bench(depth_snapshot_s=30).synced()
+    bench.book.on_diff(Diff(11, 11, bids=[(1.2, 9.0)]))
+    bench.book.tick(99, 29 * S)
+    assert not bench.tap.bodies(DEPTH)[-1].is_snapshot
+    bench.book.tick(99, 30 * S)
+    assert bench.tap.bodies(DEPTH)[-1] == Depth(
+        11, 11, [(1.2, 9.0), (1.0, 1.0)], [(2.0, 1.0)], True
+    )
+    bench.book.tick(99, 31 * S)
+    assert len(bench.tap.bodies(DEPTH)) == 3
+
+
+def test_a_whole_book_goes_out_when_the_broker_came_back() -> None:
+    bench = Bench().synced()
+    bench.book.publish_snapshot(99, 0)
+    assert [body.is_snapshot for body in bench.tap.bodies(DEPTH)] == [True, True]
+
+
+def test_without_a_book_nothing_goes_out() -> None:
+    bench = Bench()
+    bench.book.publish_snapshot(99, 0)
+    bench.book.start("connected")
+    bench.book.tick(99, 100 * S)
+    bench.book.stop("closed")
+    bench.book.on_diff(Diff(1, 1))
+    assert bench.tap.messages == []
+    assert not bench.book.wants_snapshot
+
+
+def test_only_the_best_levels_are_on_orderbook() -> None:
+    bench = Bench(orderbook_levels=2)
+    bench.book.start("connected")
+    bids = [(float(price), 1.0) for price in range(1, 9)]
+    asks = [(float(price), 1.0) for price in range(10, 19)]
+    bench.book.on_snapshot(10, bids, asks, 7, 0)
+    assert bench.tap.bodies(BOOK) == [
+        OrderBook(10, [(8.0, 1.0), (7.0, 1.0)], [(10.0, 1.0), (11.0, 1.0)])
+    ]
+
+
+def test_the_audit_compares_with_the_last_quote_not_newer_than_the_book() -> None:
+    bench = Bench().synced()
+    bench.book.on_quote(Top(11, 9.0, 9.0, 9.0, 9.0))  # replaced before the book gets there
+    bench.book.on_quote(Top(12, 1.5, 1.0, 2.0, 1.0))
+    bench.book.on_quote(Top(14, 7.0, 7.0, 7.0, 7.0))  # newer than the book
+    bench.book.on_diff(Diff(11, 13, bids=[(1.5, 1.0)]))
+    assert (bench.book.audit_ok, bench.book.audit_mismatch) == (1, 0)
+    bench.book.on_diff(Diff(14, 15))
+    assert (bench.book.audit_ok, bench.book.audit_mismatch) == (1, 1)
+
+
+def test_attention_is_called_for_when_the_first_diff_waits() -> None:
+    bench = Bench()
+    bench.book.start("connected")
+    before = bench.changes
+    bench.book.on_diff(Diff(1, 1))
+    bench.book.on_diff(Diff(2, 2))
+    assert bench.changes == before + 1

@@ -1,0 +1,61 @@
+"""Prices carry their change, from the moment the reference is known."""
+
+from __future__ import annotations
+
+from bus.feeds.handler import SymbolTicks
+from bus.model import Price, Quote, Ticker, Trade
+from tests.feeds.tap import Tap
+
+PRICE = "md/price/sim/BTC-USDT/"
+
+
+def ticks() -> tuple[Tap, SymbolTicks]:
+    tap = Tap()
+    return tap, SymbolTicks(tap.as_publisher(), "sim", "BTC-USDT")
+
+
+def test_a_trade_is_a_trade_and_a_price() -> None:
+    tap, symbol = ticks()
+    symbol.trade(100.0, 0.5, "sell", 7, 11, 22)
+    assert [(m.topic, m.body, m.venue_ts_ns, m.recv_ts_ns) for m in tap.messages] == [
+        ("md/trades/sim/BTC-USDT/", Trade(100.0, 0.5, "sell", 7), 11, 22),
+        (PRICE, Price(100.0, None, None, None), 11, 22),
+    ]
+
+
+def test_every_trade_recomputes_the_change_from_the_open() -> None:
+    tap, symbol = ticks()
+    symbol.ticker(Ticker(last=100.0, open=80.0, volume=9.0, close_ts_ns=10), 10, 10)
+    symbol.trade(100.3, 1.0, "buy", 1, 20, 20)
+    symbol.trade(79.9, 1.0, "buy", 2, 30, 30)
+    assert tap.bodies(PRICE) == [
+        Price(100.0, 20.0, 25.0, 9.0),
+        Price(100.3, 20.3, 25.375, 9.0),
+        Price(79.9, -0.1, -0.125, 9.0),
+    ]
+
+
+def test_a_ticker_older_than_the_last_trade_does_not_step_back() -> None:
+    tap, symbol = ticks()
+    symbol.trade(101.0, 1.0, "buy", 1, 50, 50)
+    symbol.ticker(Ticker(last=100.0, open=50.0, volume=9.0, close_ts_ns=40), 41, 55)
+    assert tap.bodies(PRICE)[-1] == Price(101.0, 51.0, 102.0, 9.0)
+    assert tap.messages[-1].venue_ts_ns == 50
+
+
+def test_an_open_of_zero_gives_no_change() -> None:
+    tap, symbol = ticks()
+    symbol.ticker(Ticker(last=100.0, open=0.0), 10, 10)
+    assert tap.bodies(PRICE) == [Price(100.0, None, None, None)]
+
+
+def test_a_reference_of_its_own_counts_more_than_the_open() -> None:
+    tap, symbol = ticks()
+    symbol.ticker(Ticker(last=110.0, open=50.0), 10, 10, reference=100.0)
+    assert tap.bodies(PRICE) == [Price(110.0, 10.0, 10.0, None)]
+
+
+def test_a_quote() -> None:
+    tap, symbol = ticks()
+    symbol.quote(Quote(1.0, 2.0, 3.0, 4.0, 5), None, 9)
+    assert tap.bodies("md/quote/sim/BTC-USDT/") == [Quote(1.0, 2.0, 3.0, 4.0, 5)]
