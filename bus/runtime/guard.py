@@ -70,7 +70,7 @@ def watch_lifeline(spawned: Spawned, on_lost: Callable[[], None]) -> None:
 def end_descendants() -> None:
     """Kill every process below this one, deepest generations included.
 
-    For a process whose supervisor is gone: nobody else is left to do it.
+    For a process that leaves: with its supervisor gone, nobody else would do it.
     """
     below = children_of(os.getpid())
     while below:

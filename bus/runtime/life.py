@@ -59,11 +59,6 @@ class _LifeCore:
         """Whether a supervisor started this process."""
         return self._spawned is not None
 
-    @property
-    def is_orphan(self) -> bool:
-        """Whether the supervisor that started this process is gone."""
-        return self._spawned is not None and os.getppid() != self._spawned.parent_pid
-
     def ready(self, endpoints: Mapping[str, str] | None = None) -> None:
         """Say, once, that the process serves at ``endpoints`` (name to URL)."""
         if self._is_ready:
@@ -105,6 +100,16 @@ class _LifeCore:
         _log.info("stopping", reason=reason)
         if self._link is not None:
             self._link.draining(reason)
+
+    def _ignore_further_signals(self) -> None:
+        """A process on its way out must not be cut short by being told again.
+
+        The kernel signals the supervisor's death more than once: when the thread that spawned
+        ends, and when the one that inherited its children does.
+        """
+        if self._spawned is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def close(self) -> None:
         """Say the last word to the supervisor and free the link."""
@@ -149,6 +154,7 @@ class Life(_LifeCore):
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.remove_signal_handler(number)
+        self._ignore_further_signals()
         if self._timer is not None:
             self._timer.cancel()
         if self._link is not None:
@@ -220,6 +226,7 @@ class BlockingLife(_LifeCore):
     def detach(self) -> None:
         """End what `attach` began."""
         signal.set_wakeup_fd(-1)
+        self._ignore_further_signals()
         os.close(self._wake_read)
         os.close(self._wake_write)
 

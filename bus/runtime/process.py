@@ -117,8 +117,12 @@ def _conclude(life: Life | BlockingLife, run: Callable[[], object]) -> None:
 
 
 def _leave(life: Life | BlockingLife) -> None:
-    """Say the last word; with nobody to hear it, end what this process started itself."""
-    if life.is_orphan:
+    """End what this process started itself, then say the last word.
+
+    The supervisor would end the descendants too, but it may be dead, and in its last moments
+    there is no telling: its signal comes when one of its threads ends, its pipe when all have.
+    """
+    if life.supervised:
         end_descendants()
     life.close()
 
