@@ -54,12 +54,13 @@ class WatchedConnection(ServerConnection):
 class Client:
     """The sending side of one connection. Messages leave in the order of the calls."""
 
-    __slots__ = ("_buffer_bytes", "_pair", "_traffic", "connection", "number")
+    __slots__ = ("_buffer_bytes", "_is_cut_off", "_pair", "_traffic", "connection", "number")
 
     def __init__(self, connection: ServerConnection, buffer_bytes: int, traffic: Traffic) -> None:
         self.connection = connection
         self.number = next(_numbers)
         self._pair = (connection,)
+        self._is_cut_off = False
         self._buffer_bytes = buffer_bytes
         self._traffic = traffic
 
@@ -72,11 +73,11 @@ class Client:
     @property
     def is_open(self) -> bool:
         """Whether messages can still be sent."""
-        return self.connection.state is State.OPEN
+        return self.connection.state is State.OPEN and not self._is_cut_off
 
     def push(self, message: bytes) -> bool:
         """Queue one text message (UTF-8); ``False`` when the client is gone or was cut off."""
-        if self.connection.state is not State.OPEN:
+        if not self.is_open:
             return False
         if self.queued_bytes > self._buffer_bytes:
             self._traffic.slow_clients += 1
@@ -110,4 +111,5 @@ class Client:
 
     def abort(self) -> None:
         """Drop the TCP connection without a close frame."""
+        self._is_cut_off = True
         self.connection.transport.abort()
