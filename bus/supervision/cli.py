@@ -161,6 +161,7 @@ def _add_data(verbs: Any) -> None:
     tail.add_argument("-c", "--count", type=int, metavar="N", help="stop after N ticks")
     tail.add_argument("--timeout", type=float, metavar="S", help="give up after S seconds")
     tail.add_argument("--no-snapshot", action="store_true", help="live ticks only")
+    tail.add_argument("--history", action="store_true", help="cached trades, news, deltas too")
     _json(tail)
     get = _verb(verbs, "get", "the last value of one topic, from the cache")
     get.add_argument("topic", metavar="TOPIC", help="e.g. md/price/sim/BTC-USDT/")
