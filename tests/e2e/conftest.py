@@ -40,6 +40,7 @@ def make_bus() -> Iterator[Callable[..., RunningBus]]:
             f"[bridge]\nport = {port}\n"
             f"[simulator]\nbinance_port = {binance}\nfinnhub_port = {finnhub}\n"
             "news_interval_s = 1.0\n"
+            "[feeds.finnhub]\nnews_poll_s = 6.0\n"
         )
         bus = RunningBus(run_dir, port, config)
         made.append(bus)

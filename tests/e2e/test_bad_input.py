@@ -37,7 +37,7 @@ def flows(bus: RunningBus, prefix: str = "md/trades/sim/") -> None:
     with Subscriber(f"ipc://{bus.run_dir}/subscribe.sock") as subscriber:
         subscriber.subscribe(prefix, snapshot=False)
         for _ in range(3):
-            assert isinstance(subscriber.recv(timeout_s=10), Update)
+            assert isinstance(subscriber.recv(10), Update)
 
 
 def nothing_restarted(bus: RunningBus) -> bool:
