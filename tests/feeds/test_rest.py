@@ -1,0 +1,109 @@
+"""REST calls stay inside the budget and say what went wrong, without ever showing a key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from bus.feeds.errors import RestError
+from bus.feeds.rest import RestClient
+from bus.testing import eventually
+from tests.feeds.fake_venue import FakeVenue, fake_venue, ok, silent_port
+
+
+def client(venue: FakeVenue, *, budget: int = 0, timeout_s: float = 5.0) -> RestClient:
+    return RestClient(
+        venue.rest_base + "/",
+        budget_per_minute=budget,
+        timeout_s=timeout_s,
+        headers={"X-Key": "c0ffee"},
+        weight_header="x-mbx-used-weight-1m",
+    )
+
+
+async def test_an_answer_comes_with_its_time_and_the_venues_count_is_kept(loop_kind: str) -> None:
+    async with fake_venue() as venue:
+        venue.rest = lambda path, query: (200, {"X-MBX-USED-WEIGHT-1M": "321"}, b"[1]")
+        async with client(venue, budget=1_000) as rest:
+            reply = await rest.get("/api/v3/depth", {"symbol": "BTCUSDT", "limit": 5}, weight=5)
+            assert reply.body == b"[1]"
+            assert reply.recv_ns > 10**18
+            assert venue.requests == [("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "5"})]
+            assert venue.headers[0]["X-Key"] == "c0ffee"
+            assert rest.stats().used == 321
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (400, b'{"code":-1121,"msg":"Invalid symbol."}', "refused", "Invalid symbol. (code -1121)"),
+        (401, b'{"error":"Invalid API key."}', "unauthorized", "Invalid API key."),
+        (404, b"<html>", "refused", "<html>"),
+        (500, b"", "venue", "Because"),
+        (503, b"[1]", "venue", "[1]"),
+    ],
+)
+async def test_a_refusal_is_told_in_the_venues_words(
+    status: int, body: bytes, kind: str, words: str
+) -> None:
+    async with fake_venue() as venue:
+        venue.rest = lambda path, query: (status, {}, body)
+        async with client(venue) as rest:
+            with pytest.raises(RestError) as caught:
+                await rest.get("/x", {"token": "never"})
+            assert (caught.value.kind, caught.value.status) == (kind, status)
+            assert caught.value.detail == f"GET /x: {words}"
+            assert "never" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, "limited"), (418, "banned")])
+async def test_after_a_limit_every_call_waits_for_retry_after(status: int, kind: str) -> None:
+    async with fake_venue() as venue:
+        answers = [(status, {"Retry-After": "1"}, b'{"code":-1003,"msg":"Too much"}')]
+        venue.rest = lambda path, query: answers.pop() if answers else ok({})
+        async with client(venue) as rest:
+            with pytest.raises(RestError) as caught:
+                await rest.get("/x", {})
+            assert caught.value.kind == kind
+            assert caught.value.retry_after_s == pytest.approx(1.0, abs=0.1)
+            assert rest.stats().banned == (status == 418)
+            loop = asyncio.get_running_loop()
+            started_s = loop.time()
+            await asyncio.gather(rest.get("/a", {}), rest.get("/b", {}))
+            assert loop.time() - started_s > 0.9
+
+
+async def test_a_spent_budget_makes_the_next_call_wait() -> None:
+    async with fake_venue() as venue:
+        venue.rest = lambda path, query: ok({})
+        async with client(venue, budget=10) as rest:
+            await rest.get("/a", {}, weight=10)
+            waiting = asyncio.ensure_future(rest.get("/b", {}, weight=10))
+            await rest_has_a_waiter(rest)
+            assert len(venue.requests) == 1
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            rest.allow(20)
+            await rest.get("/c", {}, weight=10)
+
+
+async def rest_has_a_waiter(rest: RestClient) -> None:
+    await eventually(rest._turn.locked)
+
+
+async def test_no_answer_is_unreachable(free_port: Callable[[], int]) -> None:
+    async with client(FakeVenue(port=free_port())) as rest:
+        with pytest.raises(RestError) as caught:
+            await rest.get("/x", {})
+        assert caught.value.kind == "unreachable"
+        assert (rest.calls, rest.failures) == (1, 1)
+
+
+async def test_a_late_answer_is_unreachable() -> None:
+    with silent_port() as port:
+        async with client(FakeVenue(port=port), timeout_s=0.1) as rest:
+            with pytest.raises(RestError) as caught:
+                await rest.get("/x", {})
+        assert caught.value.kind == "unreachable"
