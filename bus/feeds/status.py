@@ -61,14 +61,14 @@ class SymbolFacts:
 
     ``rejected``: the venue does not serve it (a sentence). ``has_data``: any of its streams has
     brought data since the connection opened. ``book_lost``: why its book is not in step with the
-    venue ("" = it is, or it has none); ``book_was_live``. ``stale``: its silent streams.
-    ``market_closed``: silence is expected.
+    venue ("" = it is, or it has none). ``was_live``: has been live before, so that getting there
+    is recovering. ``stale``: its silent streams. ``market_closed``: silence is expected.
     """
 
     rejected: str = ""
     has_data: bool = False
     book_lost: str = ""
-    book_was_live: bool = False
+    was_live: bool = False
     stale: tuple[str, ...] = ()
     market_closed: bool = False
 
@@ -85,10 +85,10 @@ def judge_symbol(connection: ConnectionFacts, facts: SymbolFacts) -> Verdict:
     if facts.stale:
         names = ", ".join(facts.stale)
         return Verdict("stale", "silent", f"no data of: {names}")
+    state: FeedState = "recovering" if facts.was_live else "connecting"
     if not facts.has_data:
-        return Verdict("connecting", "subscribing", "connected, waiting for the first data")
+        return Verdict(state, "subscribing", "connected, waiting for the first data")
     if facts.book_lost:
-        state: FeedState = "recovering" if facts.book_was_live else "connecting"
         return Verdict(state, facts.book_lost, "the order book is being rebuilt")
     return Verdict("live", "data", "")
 

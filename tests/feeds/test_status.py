@@ -40,11 +40,12 @@ def test_a_lost_connection_decides_for_its_symbols(facts: ConnectionFacts, state
     ("facts", "state", "reason"),
     [
         ({}, "connecting", "subscribing"),
+        ({"was_live": True}, "recovering", "subscribing"),
         ({"has_data": True}, "live", "data"),
         ({"has_data": True, "stale": ("depth",)}, "stale", "silent"),
         ({"stale": ("trade",)}, "stale", "silent"),
         ({"has_data": True, "book_lost": "connected"}, "connecting", "connected"),
-        ({"has_data": True, "book_lost": "gap", "book_was_live": True}, "recovering", "gap"),
+        ({"has_data": True, "book_lost": "gap", "was_live": True}, "recovering", "gap"),
         ({"rejected": "no such symbol", "has_data": True}, "down", "unknown_symbol"),
         ({"market_closed": True, "stale": ("trades",)}, "closed", "market_closed"),
         ({"market_closed": True}, "closed", "market_closed"),

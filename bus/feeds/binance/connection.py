@@ -179,7 +179,6 @@ class Connection:
         elif book.lost_reason == "crossed" and one.facts.book_lost != "crossed":
             _log.error("book crossed", symbol=symbol, action="resync of this symbol")
         if book.synced:
-            one.facts.book_was_live = True
             _log.info("book synced", symbol=symbol, last_id=book.last_id, syncs=book.syncs)
         one.facts.book_lost = "" if book.synced else book.lost_reason
         if book.wants_snapshot and book.buffered:
@@ -188,6 +187,8 @@ class Connection:
 
     def _judge(self, symbol: str) -> None:
         verdict = self.verdict(symbol)
+        if verdict.state == "live":
+            self.instruments[symbol].facts.was_live = True
         if self._feed.board.say(symbol, verdict, now_ns()):
             _log.info("symbol", symbol=symbol, state=verdict.state, reason=verdict.reason)
 

@@ -155,8 +155,10 @@ class Connection:
 
     def judge_all(self) -> None:
         """Publish whatever state has changed."""
-        for symbol in self.instruments:
+        for symbol, one in self.instruments.items():
             verdict = self.verdict(symbol)
+            if verdict.state == "live":
+                one.facts.was_live = True
             if self._feed.board.say(symbol, verdict, now_ns()):
                 _log.info("symbol", symbol=symbol, state=verdict.state, reason=verdict.reason)
 

@@ -1,0 +1,71 @@
+"""A connection's bookkeeping without a socket; how it behaves on one: test_venue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from bus.clock import monotonic_ns
+from bus.config import FeedSettings
+from bus.feeds.binance.connection import Connection
+from bus.feeds.binance.symbols import Instrument
+from bus.feeds.link import Link
+from bus.feeds.session import Lost, Session
+from bus.model import Trade
+from tests.feeds.tap import Statuses, Tap, make_feed
+
+BTC, ETH = Instrument("BTC-USDT", "BTCUSDT"), Instrument("ETH-USDT", "ETHUSDT")
+TRADE = b'{"stream":"btcusdt@trade","data":{"t":1,"p":"5","q":"1","T":1,"m":true}}'
+
+
+@dataclass
+class QuietLink:
+    last_frame_mono_ns: int
+
+
+@dataclass
+class QuietSession:
+    name: str = "test"
+    link: Link | None = None
+
+
+def connection() -> tuple[Tap, Statuses, Connection]:
+    tap, statuses = Tap(), Statuses()
+    feed = make_feed(tap, statuses, FeedSettings(symbols=("BTC-USDT", "ETH-USDT")))
+    return tap, statuses, Connection(feed, [BTC, ETH])
+
+
+def link() -> Link:
+    return cast(Link, QuietLink(monotonic_ns()))
+
+
+def test_a_batch_is_routed_and_its_market_data_counted() -> None:
+    tap, _, one = connection()
+    acknowledged = b'{"result":null,"id":1}'
+    assert one.frames(link(), [acknowledged, TRADE, b"garbage", TRADE], 77) == 2
+    trades = [m for m in tap.messages if isinstance(m.body, Trade)]
+    assert [(m.topic, m.recv_ts_ns) for m in trades] == [("md/trades/sim/BTC-USDT/", 77)]
+
+
+def test_an_acknowledgement_is_no_data() -> None:
+    _, _, one = connection()
+    assert one.frames(link(), [b'{"result":null,"id":1}'], 77) == 0
+    assert not one.facts.was_live
+
+
+def test_a_refusal_that_time_does_not_cure_is_down_at_once() -> None:
+    _, statuses, one = connection()
+    session = cast(Session, QuietSession())
+    one.lost(session, Lost("closed", "closed with code 1006", 0.3, 0))
+    assert statuses.last("BTC-USDT").state == "connecting"
+    one.lost(session, Lost("limited", "HTTP 418", 120.0, 0))
+    assert statuses.last("BTC-USDT").state == "down"
+    assert statuses.last("ETH-USDT").detail == "HTTP 418"
+
+
+def test_a_symbol_the_venue_renamed_is_refused_late() -> None:
+    _, _, one = connection()
+    one.list_as(Instrument("BTC-USDT", "XBTUSDT"))
+    assert one.verdict("BTC-USDT").state == "down"
+    one.list_as(Instrument("ETH-USDT", "ETHUSDT", "BREAK"))
+    assert one.instruments["ETH-USDT"].facts.market_closed

@@ -1,0 +1,76 @@
+"""Symbols are mapped by what the venue lists, and a misspelt one is told with its neighbours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.feeds.binance.symbols import Instrument, choose, guess, parse_exchange_info
+from bus.feeds.errors import ParseError
+
+# binance-spot-api-docs: rest-api.md, the document's own example, shortened
+INFO = {
+    "timezone": "UTC",
+    "rateLimits": [
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 50},
+        {
+            "rateLimitType": "REQUEST_WEIGHT",
+            "interval": "MINUTE",
+            "intervalNum": 1,
+            "limit": 6000,
+        },
+    ],
+    "symbols": [
+        {"symbol": "ETHBTC", "status": "TRADING", "baseAsset": "ETH", "quoteAsset": "BTC"},
+        {"symbol": "BTCUSDT", "status": "HALT", "baseAsset": "BTC", "quoteAsset": "USDT"},
+    ],
+}
+
+
+def test_what_the_venue_lists() -> None:
+    info = parse_exchange_info(json.dumps(INFO).encode())
+    assert info.weight_per_minute == 6000
+    assert info.instruments == {
+        "ETH-BTC": Instrument("ETH-BTC", "ETHBTC", "TRADING"),
+        "BTC-USDT": Instrument("BTC-USDT", "BTCUSDT", "HALT"),
+    }
+
+
+def test_a_limit_that_is_not_told_is_none() -> None:
+    assert parse_exchange_info(b'{"symbols":[]}').weight_per_minute is None
+
+
+def test_a_misspelt_symbol_is_told_with_the_nearest_and_the_others_go_on() -> None:
+    listed = parse_exchange_info(json.dumps(INFO).encode()).instruments
+    choice = choose(["BTC-USDC", "ETH-BTC", "ETH-BTC", "qqq"], listed)
+    assert [one.symbol for one in choice.instruments] == ["ETH-BTC"]
+    assert choice.rejected["BTC-USDC"] == "the venue lists no BTC-USDC; nearest: BTC-USDT"
+    assert choice.rejected["qqq"] == "the venue lists no qqq"
+
+
+def test_until_the_venue_is_asked_the_dash_is_left_out() -> None:
+    assert guess("BTC-USDT") == Instrument("BTC-USDT", "BTCUSDT")
+
+
+@given(st.binary(max_size=100))
+def test_arbitrary_bytes_raise_nothing_else(body: bytes) -> None:
+    try:
+        parse_exchange_info(body)
+    except ParseError as error:
+        assert error.reason == "exchange_info"  # noqa: PT017
+
+
+@pytest.mark.recorded
+def test_a_whole_recorded_list(recorded_dir: Path) -> None:
+    import gzip
+
+    with gzip.open(recorded_dir / "cryptofeed" / "BINANCE.0.gz") as file:
+        body = file.readline().split(b": ", 1)[1]
+    info = parse_exchange_info(body)
+    assert info.weight_per_minute == 1200
+    assert info.instruments["BTC-USDT"] == Instrument("BTC-USDT", "BTCUSDT", "TRADING")
+    assert len(info.instruments) > 1_000
