@@ -1,8 +1,8 @@
-"""The bridge's one connection to the bus: a SUB socket drained in batches, an Inbox that orders it.
+"""The bridge's one connection to the bus, on the bridge's event loop.
 
-Shell. It owns the socket and its place on the event loop; what the frames mean is decided by
-:class:`bus.client.inbox.Inbox`. The deliveries of one batch go to ``on_batch`` in one call, in
-order; :attr:`Upstream.connected` tells whether the broker is there.
+Shell. :class:`~bus.client.connection.BusConnection` owns the socket and the inbox that puts what it
+receives in order; this class gives it its place on the loop. The deliveries of one batch go to
+``on_batch`` in one call, in order; :attr:`Upstream.is_connected` tells whether the broker is there.
 
 ``zmq.FD`` is edge-triggered and any call on the socket may swallow the edge: after draining, and
 after every subscription, EVENTS are looked at again before sleeping.
@@ -15,24 +15,20 @@ from collections.abc import Callable
 
 import zmq
 
-from bus.client.deliveries import Delivery, Subscribe
-from bus.client.inbox import Inbox
+from bus.client.connection import SERVICE_INTERVAL_S, BusConnection
+from bus.client.deliveries import Delivery
 from bus.client.limits import InboxStats
-from bus.clock import monotonic_ns
 from bus.runtime import get_logger
-from bus.transport.monitor import Connection, SocketMonitor
-from bus.transport.sockets import DONTWAIT, ZmqContext, new_context, subscriber_socket
-
-BATCH = 256
-"""Frames received before other callbacks of the loop get a turn."""
-
-_SERVICE_S = 0.05
+from bus.transport.sockets import ZmqContext
 
 _log = get_logger("wsbridge.upstream")
 
 
 class Upstream:
-    """Subscribes to bus topics on demand and hands on what they deliver. One event loop."""
+    """Subscribes to bus topics on demand and hands on what they deliver. One event loop.
+
+    Raises :class:`~bus.errors.ConfigError` for an endpoint that cannot be used.
+    """
 
     def __init__(
         self,
@@ -43,129 +39,90 @@ class Upstream:
         context: ZmqContext | None = None,
     ) -> None:
         self._on_batch = on_batch
-        self._own_context = new_context() if context is None else None
-        self._inbox = Inbox()
         self._endpoint = endpoint
-        self._socket = subscriber_socket(
-            context or self._own_context or new_context(), endpoint, receive_hwm=receive_hwm
-        )
-        self._monitor = SocketMonitor(self._socket)
+        self._connection = BusConnection(endpoint, receive_hwm, None, context)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._drain_due = False
+        self._is_read_due = False
         self._was_connected = False
-        self.connected = False
-        self.messages_in = 0
         self.batches = 0
 
     def start(self) -> None:
         """Begin to serve on the running loop."""
         self._loop = loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket.FD, self._on_readable)
-        loop.add_reader(self._monitor.socket.FD, self._on_monitor)
-        self._turn()  # which also looks at what both sockets got before their FDs were watched
+        loop.add_reader(self._connection.socket.fileno(), self._read)
+        loop.add_reader(self._connection.monitor.socket.fileno(), self._service)
+        self._turn()  # which also looks at what both sockets got before they were watched
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._connection.connected
 
     def subscribe(self, prefix: bytes) -> None:
-        """Want the messages of a topic, or of all topics under a prefix: snapshot, then live."""
-        self._inbox.subscribe(prefix, monotonic_ns())
-        self._execute()
+        """Want the messages of a topic, or of all topics under a prefix: snapshot, then live.
+
+        What they deliver comes in a later turn of the loop: whoever wants a topic is in the middle
+        of one client's request, and another's must not complete inside it.
+        """
+        self._connection.subscribe(prefix, True)
+        self._read_soon()
 
     def unsubscribe(self, prefix: bytes) -> None:
         """Want them no more."""
-        self._inbox.unsubscribe(prefix, monotonic_ns())
-        self._execute()
+        self._connection.unsubscribe(prefix)
+        self._read_soon()
 
     def stats(self) -> InboxStats:
-        """What the inbox has seen."""
-        return self._inbox.stats()
+        """What has been received, repaired and lost."""
+        return self._connection.inbox.stats()
 
     def close(self) -> None:
         """Leave the loop and the bus."""
         if self._loop is not None:
-            self._loop.remove_reader(self._socket.FD)
-            self._loop.remove_reader(self._monitor.socket.FD)
+            self._loop.remove_reader(self._connection.socket.fileno())
+            self._loop.remove_reader(self._connection.monitor.socket.fileno())
             self._loop = None
         if self._timer is not None:
             self._timer.cancel()
-        self._monitor.close()
-        self._socket.close(linger=0)
-        if self._own_context is not None:
-            self._own_context.term()
+        self._connection.close()
 
     # ------------------------------------------------------------------ the loop's callbacks
 
-    def _on_readable(self) -> None:
-        self._drain_due = False
+    def _read(self) -> None:
+        self._is_read_due = False
         if self._loop is None:
             return
-        receive = self._socket.recv
-        frames: list[bytes] = []
-        try:
-            for _ in range(BATCH):
-                frames.append(receive(DONTWAIT))
-        except zmq.Again:
-            pass
-        if frames:
-            self.messages_in += len(frames)
-            self.batches += 1
-            self._inbox.receive_batch(frames, monotonic_ns())
-        self._after_inbox()
-        self._look_again()
+        deliveries, _ = self._connection.read()
+        self._hand_on(deliveries)
+        if int(self._connection.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._read_soon()
 
-    def _look_again(self) -> None:
-        """Drain again in the next turn if the socket still has something (edge-triggered FD)."""
-        if self._loop is None or self._drain_due:
+    def _read_soon(self) -> None:
+        """Read in the next turn, after whatever else the loop has to do."""
+        if self._loop is not None and not self._is_read_due:
+            self._is_read_due = True
+            self._loop.call_soon(self._read)
+
+    def _service(self) -> None:
+        """Notice what happened to the connection; ask again for what the broker owes us."""
+        if self._loop is None:
             return
-        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self._drain_due = True
-            self._loop.call_soon(self._on_readable)
-
-    def _execute(self) -> None:
-        """Execute the inbox's commands. Its deliveries wait for the loop's next turn.
-
-        Whoever wants or drops a topic is in the middle of a request of some client: handing on
-        deliveries here would let one client's request complete inside another's.
-        """
-        commands = self._inbox.take_commands()
-        for command in commands:
-            option = zmq.SUBSCRIBE if type(command) is Subscribe else zmq.UNSUBSCRIBE
-            self._socket.setsockopt(option, command.key)
-        if commands and self._loop is not None and not self._drain_due:
-            self._drain_due = True
-            self._loop.call_soon(self._on_readable)
-
-    def _after_inbox(self) -> None:
-        """Execute the inbox's commands, then hand on its deliveries."""
-        self._execute()
-        deliveries = self._inbox.take_deliveries()
-        if deliveries:
-            self._on_batch(deliveries)
-
-    def _on_monitor(self) -> None:
-        for happened in self._monitor.receive():
-            if happened is Connection.UP:
-                self._up()
-            elif happened is Connection.DOWN:
-                if self.connected:
-                    _log.warning("broker lost", endpoint=self._endpoint)
-                self.connected = False
+        self._hand_on(self._connection.service())
+        self._read_soon()
+        if self.is_connected != self._was_connected:
+            self._was_connected = self.is_connected
+            if self.is_connected:
+                _log.info("broker connected", endpoint=self._endpoint)
             else:
-                _log.error("broker refuses the connection", endpoint=self._endpoint)
-
-    def _up(self) -> None:
-        self.connected = True
-        if self._was_connected:
-            _log.info("broker is back", endpoint=self._endpoint)
-            self._inbox.reconnected(monotonic_ns())
-            self._after_inbox()
-        self._was_connected = True
+                _log.warning("broker lost", endpoint=self._endpoint)
 
     def _turn(self) -> None:
-        if self._loop is None:
-            return
-        self._timer = self._loop.call_later(_SERVICE_S, self._turn)
-        self._on_monitor()
-        if self._inbox.waiting:
-            self._inbox.service(monotonic_ns())
-        self._after_inbox()
-        self._look_again()
+        if self._loop is not None:
+            self._timer = self._loop.call_later(SERVICE_INTERVAL_S, self._turn)
+            self._service()
+
+    def _hand_on(self, deliveries: list[Delivery]) -> None:
+        if deliveries:
+            self.batches += 1
+            self._on_batch(deliveries)
