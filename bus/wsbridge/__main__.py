@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from bus.runtime import run_async
 from bus.wsbridge.server import body
 
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the bridge; the exit code."""
+    return run_async(body, argv)
+
+
 if __name__ == "__main__":
-    sys.exit(run_async(body))
+    sys.exit(main())

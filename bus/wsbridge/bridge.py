@@ -20,10 +20,11 @@ from bus.config import Settings
 from bus.config.bridge import BridgeSettings
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.frames import text_frame
+from bus.wsbridge.inquiries import Greeting
 from bus.wsbridge.market import Market
 from bus.wsbridge.messages import CloseCode, Limits, encode
 from bus.wsbridge.routes import Endpoint, Options
-from bus.wsbridge.session import Greeting, Session
+from bus.wsbridge.session import Session
 from bus.wsbridge.steps import Attach, Join, Leave, Owe, Send, Step, Wanted
 from bus.wsbridge.subscriptions import Subscriptions
 from bus.wsbridge.topics import Directory

@@ -130,7 +130,7 @@ class Server:
     @property
     def readiness(self) -> Readiness:
         """Whether new clients are taken, and whether there is a bus to serve them from."""
-        return Readiness(not self.is_draining, self.upstream.connected)
+        return Readiness(not self.is_draining, self.upstream.is_connected)
 
     @property
     def is_full(self) -> bool:
@@ -187,7 +187,7 @@ class Server:
         return {
             "clients": len(self._clients),
             "connections": len(self._sockets),
-            "messages_in": self.upstream.messages_in,
+            "messages_in": inbox.messages,
             "messages_out": fanout.messages_out,
             "bytes_out": self.bytes_out,
             "requests_in": self.requests_in,
@@ -199,7 +199,7 @@ class Server:
             "internal_errors": self.internal_errors,
             "bus_topics": self.bridge.subscriptions.bus_topic_count,
             "channels": self.bridge.subscriptions.channel_count,
-            "bus_connected": int(self.upstream.connected),
+            "bus_connected": int(self.upstream.is_connected),
             "bus_repairs": inbox.repairs,
             "bus_gaps": inbox.gaps,
             "loop_lag_ms": round(lag_s * 1000, 2),

@@ -14,27 +14,30 @@ topics; a snapshot before live messages; nothing of a topic after its ``unsubscr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 from msgspec import UNSET
 
 from bus.wsbridge.actions import Refusal, parse_request
-from bus.wsbridge.grants import grant, snapshots
+from bus.wsbridge.grants import grant
+from bus.wsbridge.inquiries import (
+    Greeting,
+    connected,
+    feed_status,
+    listing,
+    removed_entry,
+    snapshot_reply,
+    symbols_of,
+)
 from bus.wsbridge.market import Market
 from bus.wsbridge.messages import (
     ERRORS,
     CloseCode,
     Connection,
-    FeedStatus,
     Limits,
-    List,
-    Listed,
     ListRequest,
     Ping,
     Pong,
     Rejection,
-    SnapshotEnd,
     SnapshotRequest,
     StatusRequest,
     Subscribe,
@@ -48,25 +51,11 @@ from bus.wsbridge.naming import held_topics, named_topics, only_stream
 from bus.wsbridge.payloads import DEFAULT_DEPTH
 from bus.wsbridge.routes import Endpoint, EndpointKind, Options
 from bus.wsbridge.steps import Attach, Close, Join, Leave, Owe, Send, Step, Wanted
-from bus.wsbridge.topics import STREAMS, Directory, MarketTopic, Unknown, shown
+from bus.wsbridge.topics import Directory, MarketTopic, Unknown, shown
 
 STRIKES = 10
 """Errors of status 400 within ``STRIKES_WINDOW_NS`` that close the connection with 4500."""
 STRIKES_WINDOW_NS = 10_000_000_000
-
-FEED_DOWN_RETRY_MS = 5_000
-
-CAPABILITIES = ["recovery", "history", "snapshot", "status"]
-"""What works here beyond the legacy API."""
-
-
-@dataclass(frozen=True, slots=True)
-class Greeting:
-    """What ``connection`` says of the server."""
-
-    connection_id: str
-    server: str
-    simulated: bool
 
 
 class Session:
@@ -124,31 +113,8 @@ class Session:
         return steps
 
     def _greet(self, now_ns: int) -> Connection:
-        fixed = self._fixed
-        market = fixed is not None and fixed.stream != "news"
-        feeds: dict[str, str] = {}
-        for name in self._directory.feeds:
-            view = self._market.feed(name)
-            feeds[name] = "connecting" if view is None else view.state
-        return Connection(
-            status="connected",
-            symbol=fixed.symbol if fixed is not None and market else UNSET,
-            stream_type=fixed.stream if fixed is not None and market else UNSET,
-            category=fixed.symbol if fixed is not None and not market else UNSET,
-            topic=UNSET if fixed is None else fixed.name,
-            protocol=1,
-            profile="compat",
-            codec="json",
-            connection_id=self._greeting.connection_id,
-            server=self._greeting.server,
-            simulated=self._greeting.simulated,
-            capabilities=CAPABILITIES,
-            limits=self._limits,
-            feeds=feeds,
-            streams=list(STREAMS),
-            symbols=UNSET if fixed is not None else list(self._directory.symbols),
-            categories=UNSET if fixed is not None else list(self._directory.categories),
-            timestamp=rfc3339(now_ns),
+        return connected(
+            self._greeting, self._fixed, self._directory, self._market, self._limits, now_ns
         )
 
     # ------------------------------------------------------------------ requests
@@ -168,7 +134,8 @@ class Session:
             case SnapshotRequest():
                 return self._snapshot(request, now_ns)
             case ListRequest():
-                return [Send(self._list(request, now_ns))]
+                held = list(self._held.values())
+                return [Send(listing(request.id, held, self._market, self._limits, now_ns))]
             case Ping():
                 pong = Pong(
                     id=request.id,
@@ -317,7 +284,7 @@ class Session:
             first = rejected[0]
             message = error(first.code, first.message, now_ns=now_ns, id=request.id)
             return [Send(message)]
-        entries = [self._entry(topic, now_ns) for topic in removed.values()]
+        entries = [removed_entry(topic, self._market, now_ns) for topic in removed.values()]
         for name in removed:
             del self._held[name]
             self._owed.pop(name, None)
@@ -325,7 +292,7 @@ class Session:
         reply = Subscription(
             action="unsubscribed",
             id=request.id,
-            symbols=_symbols(removed.values()),
+            symbols=symbols_of(removed.values()),
             remaining=self._symbols_held(label),
             stream_type=label or UNSET,
             topics=entries,
@@ -339,81 +306,26 @@ class Session:
             steps.append(Close(CloseCode.BYE))
         return steps
 
-    def _entry(self, topic: MarketTopic, now_ns: int) -> TopicEntry:
-        view = self._market.view(topic, now_ns)
-        return TopicEntry(
-            topic=topic.name,
-            requested=topic.name,
-            state=view.state,
-            age_ms=UNSET if view.age_ms is None else view.age_ms,
-            epoch=UNSET if view.epoch is None else view.epoch,
-            seq=view.seq,
-            snapshot=False,
-        )
-
-    def _list(self, request: ListRequest, now_ns: int) -> List:
-        listed: list[Listed] = []
-        for name, held in self._held.items():
-            view = self._market.view(held.topic, now_ns)
-            is_news = held.topic.stream == "news"
-            listed.append(
-                Listed(
-                    topic=name,
-                    symbol=UNSET if is_news else held.topic.symbol,
-                    category=held.topic.symbol if is_news else UNSET,
-                    stream_type=held.topic.stream,
-                    depth=held.depth or UNSET,
-                    epoch=UNSET if view.epoch is None else view.epoch,
-                    seq=view.seq,
-                    state=view.state,
-                    age_ms=UNSET if view.age_ms is None else view.age_ms,
-                )
-            )
-        return List(
-            id=request.id,
-            subscribed=self._symbols_held(None),
-            count=len(self._held),
-            limit=self._limits.subscriptions,
-            subscriptions=listed,
-            timestamp=rfc3339(now_ns),
-        )
-
     def _status(self, request: StatusRequest, now_ns: int) -> list[Step]:
-        names = self._directory.feeds if request.feeds is UNSET else tuple(request.feeds)
-        steps: list[Step] = []
-        for name in dict.fromkeys(names):
-            if name not in self._directory.feeds:
-                known = ", ".join(self._directory.feeds)
-                sentence = f"there is no feed {shown(name)}; feeds are {known}"
-                refusal = Refusal("bad_request", sentence, request.id, "feeds")
-                steps.extend(self._refuse(refusal, now_ns))
-                return steps
-            view = self._market.feed(name)
-            steps.append(
-                Send(
-                    FeedStatus(
-                        id=request.id,
-                        feed=name,
-                        state="connecting" if view is None else view.state,
-                        since=UNSET if view is None else rfc3339(view.since_ts_ns),
-                        age_ms=UNSET
-                        if view is None
-                        else max(0, now_ns - view.since_ts_ns) // 1_000_000,
-                        reason="not_heard_yet" if view is None else view.reason,
-                        topics=self._directory.topic_count_of[name],
-                        detail=UNSET if view is None or view.detail is None else view.detail,
-                        timestamp=rfc3339(now_ns),
-                    )
+        known = self._directory.feeds
+        names = known if request.feeds is UNSET else tuple(dict.fromkeys(request.feeds))
+        for name in names:
+            if name not in known:
+                sentence = f"there is no feed {shown(name)}; feeds are {', '.join(known)}"
+                return self._refuse(
+                    Refusal("bad_request", sentence, request.id, "feeds"), now_ns
                 )
-            )
-        return steps
+        return [
+            Send(feed_status(request.id, name, self._directory, self._market, now_ns))
+            for name in names
+        ]
 
     # ------------------------------------------------------------------ completion
 
     def attached(self, attach: Attach, now_ns: int) -> list[Step]:
         """The steps that complete ``attach``, now that its bus topics are warm or overdue."""
         if attach.purpose == "snapshot":
-            return self._complete_snapshot(attach, now_ns)
+            return list(snapshot_reply(attach, self._market, self._limits, now_ns))
         entries: list[TopicEntry] = []
         after: list[Step] = []
         budget = self._limits.max_history
@@ -455,61 +367,14 @@ class Session:
         steps: list[Step] = [Send(message) for message in granted.messages]
         return [*steps, Join(wanted.topic, wanted.depth)]
 
-    def _complete_snapshot(self, attach: Attach, now_ns: int) -> list[Step]:
-        steps: list[Step] = []
-        empty: list[str] = []
-        sent = 0
-        for wanted in attach.wanted:
-            view = self._market.view(wanted.topic, now_ns)
-            count = 1 if wanted.topic.is_state else wanted.history
-            count = min(count, self._limits.max_history - sent if count > 1 else 1)
-            messages = snapshots(wanted, self._market, view, count, now_ns)
-            sent += len(messages)
-            steps += [Send(message) for message in messages]
-            if messages:
-                continue
-            empty.append(wanted.topic.name)
-            if view.state == "down":
-                sentence = f"the feed of {wanted.topic.name} is down and it has no last value"
-                steps.append(
-                    Send(
-                        error(
-                            "feed_down",
-                            sentence,
-                            now_ns=now_ns,
-                            id=attach.id,
-                            topic=wanted.topic.name,
-                            retry_after_ms=FEED_DOWN_RETRY_MS,
-                        )
-                    )
-                )
-        end = SnapshotEnd(
-            id=attach.id,
-            topics=len(attach.wanted),
-            sent=sent,
-            empty=empty,
-            timestamp=rfc3339(now_ns),
-        )
-        return [*steps, Send(end)]
-
     # ------------------------------------------------------------------ what is held
 
-    @property
-    def held_count(self) -> int:
-        """Topics this connection holds, owed ones included."""
-        return len(self._held)
-
     def _symbols_held(self, stream: str | None) -> list[str]:
-        return _symbols(
+        return symbols_of(
             held.topic
             for held in self._held.values()
             if stream is None or held.topic.stream == stream
         )
-
-
-def _symbols(topics: Iterable[MarketTopic]) -> list[str]:
-    """The display symbols (of news: categories) of topics, each once, in order."""
-    return list(dict.fromkeys(topic.symbol for topic in topics))
 
 
 def _rejection(found: Unknown) -> Rejection:
