@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -215,7 +216,8 @@ class BinanceServer:
                 await self._playback.leave(client)
 
     async def _converse(self, client: Client, session: Session, target: Target) -> None:
-        names = target.query.get("streams", "") if session.combined else target.path[4:]
+        in_path = unquote(target.path[4:])
+        names = target.query.get("streams", "") if session.combined else in_path
         try:
             added = session.open(names.split("/"))
         except ValueError:

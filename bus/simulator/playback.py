@@ -21,11 +21,14 @@ from dataclasses import dataclass, field
 from websockets.exceptions import ConnectionClosed
 
 from bus.errors import ConfigError
+from bus.runtime import get_logger
 from bus.simulator.binance_session import Session
 from bus.simulator.clients import Client
 from bus.simulator.faults import Faults
 from bus.simulator.http_reply import HttpReply, reply
 from bus.simulator.recording import Line, Recording, cut
+
+_log = get_logger("simulator.playback")
 
 DEPTH_TIMEOUT_S = 10.0
 YIELD_EVERY = 128
@@ -204,6 +207,10 @@ class Playback:
                 await player.client.close(1000)
         except ConnectionClosed:
             pass  # the client left in the middle; leave() tidies up
+        except ConfigError as error:
+            # The files were good when the process began: somebody has changed them since.
+            _log.error("recording unreadable", error=error, position=player.position)
+            await player.client.close(1011, "recording unreadable")
 
     async def _play(self, player: Player) -> None:
         loop = asyncio.get_running_loop()

@@ -112,9 +112,7 @@ class Recording:
             if line.stream is not None:
                 recording.streams[line.stream] += 1
             elif len(recording.snapshots) < MAX_SNAPSHOTS:
-                recording.snapshots.append(
-                    Snapshot(line.position, line.raw, _decode_reply(line.raw))
-                )
+                recording.snapshots.append(Snapshot(line.position, line.raw, _reply(line)))
         if not recording.streams:
             raise ConfigError.of(SETTING, "the recording holds no WebSocket frame")
         if recording.snapshots and len(recording.symbols) > 1:
@@ -140,7 +138,7 @@ class Recording:
                     for number, text in enumerate(file, 1):
                         try:
                             yield _parse(text, position)
-                        except (ValueError, msgspec.MsgspecError) as error:
+                        except ValueError as error:
                             raise ConfigError.of(
                                 SETTING, f"line {number}: {error}", where=str(path)
                             ) from None
@@ -181,6 +179,14 @@ class Recording:
             sorted(bids.items(), key=lambda level: -float(level[0])),
             sorted(asks.items(), key=lambda level: float(level[0])),
         )
+
+
+def _reply(line: Line) -> DepthReply:
+    try:
+        return _decode_reply(line.raw)
+    except msgspec.MsgspecError as error:
+        where = f"message {line.position + 1} of the recording"
+        raise ConfigError.of(SETTING, f"is no depth reply: {error}", where=where) from None
 
 
 def _parse(text: bytes, position: int) -> Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -144,7 +145,7 @@ def test_trades_happen_at_the_quote_on_the_aggressors_side(
                     is_bid = event.buyer_is_maker
                     resting_e8 = quote.bid_size_e8 if is_bid else quote.ask_size_e8
                     assert touched_e8 <= resting_e8
-    assert trade_ids == list(range(trade_ids[0], trade_ids[0] + len(trade_ids))) if trade_ids else 1
+    assert all(other == one + 1 for one, other in pairwise(trade_ids))
 
 
 @given(seeds, step_lists)
@@ -162,8 +163,8 @@ def test_aggregate_trades_cover_the_trades_without_gap(seed: int, steps: list[in
         assert {trades[number].price_e8 for number in ids} == {aggregate.price_e8}
         assert {trades[number].buyer_is_maker for number in ids} == {aggregate.buyer_is_maker}
     assert covered == list(trades)
-    ids = [aggregate.aggregate_id for aggregate in aggregates]
-    assert ids == list(range(ids[0], ids[0] + len(ids))) if ids else not trades
+    own_ids = [aggregate.aggregate_id for aggregate in aggregates]
+    assert all(other == one + 1 for one, other in pairwise(own_ids))
 
 
 @given(seeds, symbols, step_lists)
