@@ -86,14 +86,17 @@ async def attached(bus: RunningBus) -> AsyncIterator[Consumers]:
 
     tasks = [asyncio.create_task(zmq_consumer()), asyncio.create_task(ws_client())]
     try:
-        await eventually(lambda: consumers.updates > 10 and consumers.messages > 3, 20)
+        await eventually(
+            lambda: consumers.updates > 10 and consumers.messages > 3, 20, "both clients attached"
+        )
         yield consumers
         for task in tasks:
             assert not task.done(), f"a client died: {task}"
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(e, asyncio.CancelledError) for e in ended), (ended, consumers)
 
 
 @pytest.mark.parametrize(
