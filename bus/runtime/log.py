@@ -118,7 +118,7 @@ def format_line(
 
 
 def _one_line(event: str) -> str:
-    return event if event.isprintable() else json.dumps(event, ensure_ascii=False)
+    return event if event.isprintable() else _quoted(event)
 
 
 def _value(value: object) -> str:
@@ -129,10 +129,15 @@ def _value(value: object) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text) and text.isprintable():
         return text
-    limit = _MAX_VALUE
-    quoted = json.dumps(text if len(text) <= limit else f"{text[:limit]}…", ensure_ascii=False)
-    # json leaves U+2028, C1 controls and the like as they are; a terminal may obey them
-    return quoted if quoted.isprintable() else json.dumps(text[:limit])
+    return _quoted(text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}…")
+
+
+def _quoted(text: str) -> str:
+    """JSON, with all that a terminal might obey escaped: JSON itself leaves DEL, C1 and U+2028."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    if quoted.isprintable():
+        return quoted
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)
 
 
 class _LibraryHandler(logging.Handler):

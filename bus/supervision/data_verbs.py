@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from bus.client import EpochChange, Event, Gap, SnapshotEnd, Subscriber, Update
@@ -20,6 +20,7 @@ from bus.model.tick import Tick
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError
 from bus.supervision.locate import run_path_for, settings_for
+from bus.supervision.lock import running_pid
 from bus.supervision.plan import nearest
 from bus.supervision.tables import age
 from bus.supervision.tick_lines import tick_json, tick_line, tick_table
@@ -31,7 +32,7 @@ _ROOTS: Final = ("md/", "sys/")
 
 
 def run_tail(arguments: argparse.Namespace) -> int:
-    """Print ticks until ``--count``, ``--timeout`` (then 5) or an interrupt."""
+    """Print ticks until ``--count`` or an interrupt; 5 when the time was over before that."""
     prefix = checked_prefix(arguments.prefix)
     shown = 0
     if arguments.count is not None and arguments.count < 1:
@@ -49,7 +50,7 @@ def run_tail(arguments: argparse.Namespace) -> int:
                 return exit_codes.OK
     what = f"only {shown} of {arguments.count} ticks" if arguments.count else "no more"
     sys.stderr.write(f"mdbus: {what} after {arguments.timeout:g} s\n")
-    return exit_codes.TIMEOUT if arguments.count else exit_codes.OK
+    return exit_codes.TIMEOUT if arguments.count or not shown else exit_codes.OK
 
 
 def run_get(arguments: argparse.Namespace) -> int:
@@ -192,9 +193,17 @@ def _snapshot(arguments: argparse.Namespace, prefixes: list[str]) -> list[Update
 def _subscriber(arguments: argparse.Namespace) -> Subscriber:
     settings = _settings_in_force(arguments)
     endpoint = settings.endpoints.subscribe
-    if endpoint.startswith("ipc://") and not Path(endpoint.removeprefix("ipc://")).exists():
+    if running_pid(settings.run_path) is None and not _is_served(endpoint):
         raise NoSupervisorError(settings.run_path)
     return Subscriber(endpoint)
+
+
+def _is_served(endpoint: str) -> bool:
+    """Whether a broker run by hand may be there: nobody listening on an ipc socket says no."""
+    if not endpoint.startswith("ipc://"):
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(endpoint.removeprefix("ipc://")) == 0
 
 
 def _settings_in_force(arguments: argparse.Namespace) -> Settings:

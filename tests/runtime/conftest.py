@@ -1,0 +1,113 @@
+"""Processes run alone or by a pretended supervisor: a ROUTER, a lifeline, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from bus.runtime.environment import Spawned
+from bus.testing import wait_until
+from bus.transport.link import make_link_router
+from bus.wire.link import LinkMessage, Sender, decode_link, encode_link
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).with_name("program.py")
+
+
+def start(behaviour: str, *words: str, **options: object) -> subprocess.Popen[str]:
+    """The program, run alone, its error output readable once it has ended."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.update(options.pop("environment", {}))  # type: ignore[call-overload]
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, str(PROGRAM), behaviour, "--name", "p", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+class Pretended:
+    """Plays the supervisor to one process."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.endpoint = f"ipc://{run_dir}/link.sock"
+        self.router = make_link_router(self.context, self.endpoint)
+        self.lifeline: tuple[int, int] = os.pipe()
+        self.heard: list[LinkMessage] = []
+        self.process: subprocess.Popen[str] | None = None
+        self._identity = b""
+
+    def start(self, behaviour: str, *, parent_pid: int | None = None) -> subprocess.Popen[str]:
+        spawned = Spawned(
+            self.endpoint, 3, "secret", parent_pid or os.getpid(), self.lifeline[0], drain_s=0.5
+        )
+        self.process = start(
+            behaviour,
+            environment=spawned.to_environment(),
+            pass_fds=[self.lifeline[0]],
+            start_new_session=True,
+        )
+        return self.process
+
+    def wait(
+        self, kind: type[LinkMessage], count: int = 1, timeout_s: float = 10.0
+    ) -> list[LinkMessage]:
+        """The messages of a kind, once there are ``count`` of them."""
+        wait_until(lambda: self._read() and len(self._of(kind)) >= count, timeout_s, kind.__name__)
+        return self._of(kind)
+
+    def _of(self, kind: type[LinkMessage]) -> list[LinkMessage]:
+        return [message for message in self.heard if isinstance(message, kind)]
+
+    def _read(self) -> bool:
+        while self.router.poll(0):
+            self._identity, frame = self.router.recv_multipart()
+            sender, message = decode_link(frame)
+            assert sender == Sender("p", 3, "secret")
+            self.heard.append(message)
+        return True
+
+    def send(self, message: LinkMessage) -> None:
+        frame = encode_link(Sender("p", 3, "secret"), message)
+        self.router.send_multipart([self._identity, frame])
+
+    def die(self) -> None:
+        """Close the lifeline, as the kernel does for a dead supervisor."""
+        os.close(self.lifeline[1])
+        self.lifeline = (self.lifeline[0], -1)
+
+    def close(self) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGKILL)
+            self.process.communicate()
+        for fd in self.lifeline:
+            if fd >= 0:
+                os.close(fd)
+        self.router.close()
+        self.context.term()
+
+
+@pytest.fixture
+def supervisor(run_dir: Path) -> Iterator[Pretended]:
+    pretended = Pretended(run_dir)
+    yield pretended
+    pretended.close()
+
+
+def ended(process: subprocess.Popen[str], timeout_s: float = 10.0) -> tuple[int, str]:
+    """The exit code and error output of a process that is about to end."""
+    _, errors = process.communicate(timeout=timeout_s)
+    return process.returncode, errors
+
+
+Started = Callable[..., subprocess.Popen[str]]

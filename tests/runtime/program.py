@@ -1,0 +1,62 @@
+"""A process under test; its behaviour is its first argument, the rest is its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+
+import zmq
+
+from bus.config import Settings
+from bus.errors import BusError, ConfigError
+from bus.runtime import BlockingLife, Life, run_async, run_blocking
+
+
+async def body(life: Life, settings: Settings) -> None:
+    match sys.argv[1]:
+        case "fails":
+            life.fail("the venue refuses us")
+        case "raises-config":
+            raise ConfigError.of("bridge.port", "is taken")
+        case "raises-bus":
+            raise BusError("cannot bind ipc:///x")
+        case "raises-os":
+            raise OSError(98, "Address already in use")
+        case "raises-bug":
+            raise KeyError("surprise")
+        case "returns":
+            return
+        case "deaf":
+            life.ready({})
+            await asyncio.Event().wait()
+        case "wrong-report":
+            life.report = lambda: 1 / 0  # type: ignore[assignment,return-value]
+            life.ready({})
+        case "blocked":
+            life.ready({})
+            threading.Event().wait()
+        case _:
+            life.report = lambda: {"answer": 42}
+            life.ready({"http": "http://127.0.0.1:1"})
+    await life.stopping.wait()
+
+
+def blocking(life: BlockingLife, settings: Settings) -> None:
+    poller = zmq.Poller()
+    poller.register(life.signal_fd, zmq.POLLIN)
+    if life.link_socket is not None:
+        poller.register(life.link_socket, zmq.POLLIN)
+    life.report = lambda: {"answer": 42}
+    life.ready({"http": "http://127.0.0.1:1"})
+    while not life.stopping:
+        poller.poll(250)
+        life.service()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "blocking":
+        raise SystemExit(run_blocking(blocking, sys.argv[2:]))
+    kind, _, loop = sys.argv[1].partition("/")
+    sys.argv[1] = kind
+    raise SystemExit(run_async(body, sys.argv[2:], loop_kind=loop or "uvloop"))

@@ -1,0 +1,23 @@
+"""What a supervisor tells its child, through the environment and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from bus.runtime.environment import Spawned, take_spawned
+
+
+@pytest.mark.parametrize("listen_fd", [None, 7])
+def test_what_goes_in_comes_out_once(listen_fd: int | None) -> None:
+    spawned = Spawned("ipc:///x/link.sock", 3, "a1", 42, 5, listen_fd, 0.5)
+    environment = {"PATH": "/bin", **spawned.to_environment()}
+    assert take_spawned(environment) == spawned
+    assert environment == {"PATH": "/bin"}, "a grandchild must not find it"
+    assert take_spawned(environment) is None
+
+
+def test_a_broken_variable_is_an_error() -> None:
+    environment = Spawned("ipc:///x", 1, "a", 1, 1).to_environment()
+    environment["MDBUS_LIFELINE_FD"] = "many"
+    with pytest.raises(ValueError, match="many"):
+        take_spawned(environment)
