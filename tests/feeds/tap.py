@@ -74,6 +74,10 @@ class Statuses:
                 states.append(status.state)
         return states
 
+    def state(self, symbol: str = "") -> str:
+        """The last state of one symbol, "" before the first."""
+        return self.states(symbol)[-1] if self.states(symbol) else ""
+
     def last(self, symbol: str = "") -> Status:
         return next(status for name, status in reversed(self.said) if name == symbol)
 

@@ -33,8 +33,8 @@ async def both_synced(run: Running) -> None:
     for venue_symbol in ("BTCUSDT", "ETHUSDT"):
         run.binance.diff(venue_symbol, 101, 101)
     await eventually(lambda: run.tap.bodies(BTC_DEPTH) and run.tap.bodies(ETH_DEPTH))
-    await eventually(lambda: run.statuses.states("BTC-USDT")[-1] == "live")
-    await eventually(lambda: run.statuses.states("ETH-USDT")[-1] == "live")
+    await eventually(lambda: run.statuses.state("BTC-USDT") == "live")
+    await eventually(lambda: run.statuses.state("ETH-USDT") == "live")
 
 
 async def test_it_subscribes_in_one_message_and_goes_live(loop_kind: str) -> None:
@@ -162,7 +162,7 @@ async def test_garbage_and_unknown_events_are_counted_and_nothing_else(loop_kind
         assert run.feed.counters.malformed == 2
         assert run.feed.counters.unknown == 3
         assert run.venue.opened == 1
-        assert run.statuses.states("BTC-USDT")[-1] == "live"
+        assert run.statuses.state("BTC-USDT") == "live"
 
 
 async def test_a_refused_subscription_is_logged_and_survived(
@@ -187,17 +187,17 @@ async def test_a_silent_stream_is_stale_while_the_others_are_live() -> None:
             nonlocal last
             last += 1
             run.binance.diff("ETHUSDT", last, last)
-            return run.statuses.states("BTC-USDT")[-1] == "stale"
+            return run.statuses.state("BTC-USDT") == "stale"
 
         await eventually(keep_eth_going)
         assert run.statuses.last("BTC-USDT").detail == "no data of: depth@100ms"
-        assert run.statuses.states("ETH-USDT")[-1] == "live"
+        assert run.statuses.state("ETH-USDT") == "live"
         assert run.venue.opened == 1
         unsubscribed = [text for text in run.venue.messages if '"UNSUBSCRIBE"' in text]
         await eventually(lambda: run.binance.subscribed[8:] == ["btcusdt@depth@100ms"])
         assert len(unsubscribed) <= 1
         run.binance.diff("BTCUSDT", 102, 102)
-        await eventually(lambda: run.statuses.states("BTC-USDT")[-1] == "live")
+        await eventually(lambda: run.statuses.state("BTC-USDT") == "live")
 
 
 async def test_a_connection_that_never_says_a_word_is_replaced() -> None:
@@ -237,7 +237,7 @@ async def test_a_misspelt_symbol_is_down_and_the_others_go_on() -> None:
         assert (status.state, status.reason) == ("down", "unknown_symbol")
         assert status.detail == "the venue lists no ETH-UDST; nearest: ETH-USDT, BTC-USDT"
         assert run.binance.subscribed == EVERYTHING
-        assert run.statuses.states()[-1] == "live"
+        assert run.statuses.state() == "live"
 
 
 async def test_streams_run_while_the_list_of_symbols_cannot_be_had() -> None:
@@ -269,7 +269,7 @@ async def test_a_venue_out_of_reach_is_down_after_a_few_attempts_and_comes_back(
         await run.venue.start()
         await eventually(lambda: len(run.binance.subscribed) >= 16)
         run.binance.diff("BTCUSDT", 101, 101)
-        await eventually(lambda: run.statuses.states("BTC-USDT")[-1] == "live")
+        await eventually(lambda: run.statuses.state("BTC-USDT") == "live")
 
 
 async def test_many_symbols_are_spread_over_connections() -> None:
