@@ -139,7 +139,7 @@ class BinanceServer:
         self.traffic.requests += 1
         peer = str(connection.remote_address[0])
         if path.startswith("/_sim/"):
-            return to_response(self._control.answer(target, peer))
+            return to_response(self._control.answer(target, peer, request.headers))
         if request.method != "GET":
             return to_response(reply({"code": -1000, "msg": "Only GET is served here."}, 405))
         answer = await self._answer_rest(target, peer, request.headers.get("X-MBX-TIME-UNIT"))

@@ -89,24 +89,14 @@ class Control:
     def __init__(self, venue: Venue, clock: Callable[[], int]) -> None:
         self._venue = venue
         self._clock = clock
-        self._kinds: dict[str, Callable[[Mapping[str, str]], object]] = {
-            **dict.fromkeys(DIFF_FAULTS, self._diff),
-            **dict.fromkeys(
-                ("garbage", "unknown_event", "big_frame", "server_shutdown"), self._message
-            ),
-            "silence": self._silence,
-            "close": self._close,
-            "abort": self._abort,
-            "rest_429": self._refuse_rest,
-            "rest_418": self._refuse_rest,
-            "depth_delay": self._depth_delay,
-            "clock_skew": self._clock_skew,
-        }
 
-    def answer(self, target: Target, peer: str) -> HttpReply:
+    def answer(self, target: Target, peer: str, headers: Mapping[str, str]) -> HttpReply:
         """The reply to one request from address ``peer``."""
         if not ip_address(peer).is_loopback:
             return reply({"error": "the control endpoint answers this machine only"}, 403)
+        # A page somewhere on the web may make a browser on this machine ask; not with our help.
+        if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return reply({"error": "the control endpoint answers no foreign page"}, 403)
         page = target.path.removeprefix("/_sim/")
         if page == "state":
             return reply(self._state())
@@ -119,13 +109,13 @@ class Control:
             self._venue.faults.clear()
             return reply({"ok": True})
         if page != "fault":
-            return reply({"error": "no such page", "pages": list(_PAGES)}, 404)
+            return reply({"error": "no such page", "pages": list(PAGES)}, 404)
         kind = target.query.get("kind", "")
-        do = self._kinds.get(kind)
+        do = _KINDS.get(kind)
         try:
             if do is None:
-                raise _BadParameter(f"kind must be one of {', '.join(sorted(self._kinds))}")
-            return reply({"ok": True, "kind": kind, "detail": do(target.query)})
+                raise _BadParameter(f"kind must be one of {', '.join(sorted(_KINDS))}")
+            return reply({"ok": True, "kind": kind, "detail": do(self, target.query)})
         except _BadParameter as error:
             return reply({"error": str(error)}, 400)
 
@@ -218,7 +208,23 @@ class Control:
         return {"ms": skew_ms}
 
 
-_PAGES = ("state", "playback", "clear", "fault")
+PAGES = ("state", "playback", "clear", "fault")
+
+_KINDS: dict[str, Callable[[Control, Mapping[str, str]], object]] = {
+    **dict.fromkeys(DIFF_FAULTS, Control._diff),
+    "garbage": Control._message,
+    "unknown_event": Control._message,
+    "big_frame": Control._message,
+    "server_shutdown": Control._message,
+    "silence": Control._silence,
+    "close": Control._close,
+    "abort": Control._abort,
+    "rest_429": Control._refuse_rest,
+    "rest_418": Control._refuse_rest,
+    "depth_delay": Control._depth_delay,
+    "clock_skew": Control._clock_skew,
+}
+FAULT_KINDS = tuple(_KINDS)
 
 
 async def _close_later(client: Client, after_s: float) -> None:

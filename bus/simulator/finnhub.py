@@ -153,7 +153,7 @@ class FinnhubServer:
         if target.path.startswith("/_sim/"):
             self.traffic.requests += 1
             peer = str(connection.remote_address[0])
-            return to_response(self._control.answer(target, peer))
+            return to_response(self._control.answer(target, peer, request.headers))
         token = target.query.get("token") or request.headers.get("X-Finnhub-Token") or ""
         if target.path in ("", "/") and "Upgrade" in request.headers:
             if not self._accepts(token):

@@ -237,8 +237,19 @@ async def test_callers_from_elsewhere_are_refused(binance: Serve) -> None:
     async with binance() as venue:
         assert isinstance(venue.server, BinanceServer)
         control = Control(venue.server, ManualClock())
-        reply = control.answer(Target.parse("/_sim/clear"), "192.0.2.7")
+        reply = control.answer(Target.parse("/_sim/clear"), "192.0.2.7", {})
     assert reply.status == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("none", 200)]
+)
+async def test_foreign_pages_in_a_browser_here_are_refused(
+    binance: Serve, site: str, status: int
+) -> None:
+    async with binance() as venue:
+        reply = await venue.get("/_sim/clear", **{"Sec-Fetch-Site": site})
+    assert reply.status_code == status
 
 
 async def test_finnhub_has_the_faults_that_make_sense_there(finnhub: Serve) -> None:
