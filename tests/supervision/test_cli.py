@@ -1,0 +1,140 @@
+"""The command line itself: help, usage, exit codes, speed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bus.errors import BusError, ConfigError
+from bus.supervision import exit_codes
+from bus.supervision.cli import _VERBS, _explained, main
+from bus.supervision.control_client import RefusedError
+from tests.supervision.conftest import ROOT
+
+VERBS = list(_VERBS)
+
+
+def command(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, str(ROOT / "supervisor.py"), *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        **options,
+    )
+
+
+def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out = capsys.readouterr().out
+    assert "examples:" in out
+    assert "exit codes:" in out
+    assert all(re.search(rf"^    {verb}\b", out, re.M) for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    assert "--config" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["dance"], ["restart"], ["up", "--workers", "x"], ["tail"], ["config", "burn"]]
+)
+def test_wrong_words_are_usage(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == exit_codes.USAGE
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["status"], 4),
+        (["status", "--json"], 4),
+        (["down"], 4),
+        (["check"], 4),
+        (["restart", "broker"], 4),
+        (["tail", "md/price/"], 4),
+        (["get", "md/price/sim/X/"], 4),
+        (["topics", "--json"], 4),
+        (["tail", "md/prices/"], 2),
+        (["tail", "../etc/"], 2),
+        (["get", "sys/trades/"], 2),
+        (["tail", "md/price/", "--count", "0"], 2),
+        (["up", "--config", "/nowhere.toml"], 2),
+        (["up", "--set", "bridge.port=many"], 2),
+        (["up", "--workers", "0"], 2),
+    ],
+)
+def test_each_failure_has_its_code_and_one_line(
+    words: list[str], code: int, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--run-dir", str(run_dir)]) == code
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith("mdbus: ")
+
+
+def test_errors_that_explain_themselves_are_told_from_bugs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _explained(ConfigError.of("a", "b")) == 2
+    assert _explained(BusError("x")) == 1
+    assert _explained(OSError(13, "Permission denied")) == 1
+    assert _explained(RefusedError(5, "late")) == 5
+    assert _explained(KeyError("bug")) is None
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_quiet(run_dir: Path) -> None:
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "supervisor.py"), "config", "show"],
+        stdout=write_fd,
+        stderr=subprocess.PIPE,
+        cwd=run_dir,
+        check=False,
+    )
+    os.close(write_fd)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_asking_imports_nothing_heavy(run_dir: Path) -> None:
+    code = (
+        "import sys; from bus.supervision.cli import main; "
+        f"main(['status', '--run-dir', {str(run_dir)!r}]); "
+        "print(sorted({'zmq', 'msgspec', 'psutil', 'asyncio', 'rich', 'bus.config'}"
+        " & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_query_is_quick(run_dir: Path) -> None:
+    best = 10.0
+    for _ in range(5):
+        begun = time.monotonic()
+        command("status", "--run-dir", str(run_dir))
+        best = min(best, time.monotonic() - begun)
+    assert best < 0.15
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert re.fullmatch(r"mdbus \d+\.\d+\.\d+\n", command("--version").stdout)

@@ -1,0 +1,78 @@
+"""Asking a supervisor that is not there, does not answer, or answers badly."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bus.supervision import control_client
+from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
+
+
+@contextmanager
+def pretended(run_dir: Path, answer: bytes | None) -> Iterator[None]:
+    """Somebody on the control socket who says ``answer`` once, or nothing at all."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(run_dir / "control.sock"))
+        server.listen(1)
+        done = threading.Event()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(10_000)
+                if answer is None:
+                    done.wait(5)
+                else:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        done.set()
+        thread.join()
+
+
+def test_nobody_is_there(run_dir: Path) -> None:
+    with pytest.raises(NoSupervisorError, match="mdbus up") as missing:
+        ask(run_dir, "status")
+    assert missing.value.exit_code == 4
+
+
+def test_a_socket_left_by_the_dead_means_nobody(run_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(run_dir / "control.sock"))
+    with pytest.raises(NoSupervisorError):
+        ask(run_dir, "status")
+
+
+def test_a_result_is_returned(run_dir: Path) -> None:
+    with pretended(run_dir, b'{"v": 1, "ok": true, "result": [1, 2]}\n'):
+        assert ask(run_dir, "status") == [1, 2]
+
+
+def test_a_refusal_has_its_code_and_its_hint(run_dir: Path) -> None:
+    answer = b'{"v":1,"ok":false,"code":3,"error":"no such","nearest":"","known":["a","b"]}\n'
+    with (
+        pretended(run_dir, answer),
+        pytest.raises(RefusedError, match="no such; there are a, b") as refused,
+    ):
+        ask(run_dir, "stop")
+    assert refused.value.exit_code == 3
+
+
+def test_no_answer_in_time_is_a_timeout(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_client, "ANSWER_MARGIN_S", 0.1)
+    with pretended(run_dir, None), pytest.raises(RefusedError) as late:
+        ask(run_dir, "status")
+    assert late.value.exit_code == 5
+
+
+def test_a_hang_up_is_not_an_answer(run_dir: Path) -> None:
+    with pretended(run_dir, b""), pytest.raises(RefusedError, match="hung up"):
+        ask(run_dir, "status")

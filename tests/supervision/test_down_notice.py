@@ -1,0 +1,51 @@
+"""The bus is told of a dead feed, also when the broker comes later or comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import zmq
+
+from bus.model.tick import Status
+from bus.supervision.down_notice import DownNotices
+from bus.testing import eventually
+from bus.transport.sockets import ZmqContext, bind, new_context, proxy_ingress
+from bus.wire.codec import decode_frame
+
+
+async def test_a_notice_reaches_a_broker_that_comes_later(run_dir: Path) -> None:
+    context: ZmqContext = new_context()
+    endpoint = f"ipc://{run_dir}/publish.sock"
+    notices = DownNotices(context, endpoint)
+    notices.post("binance", ["BTC-USDT"], "signal SIGKILL")
+    broker = proxy_ingress(context, receive_hwm=0)
+    bind(broker, endpoint)
+    broker.send(b"\x01md/")
+    broker.send(b"\x01sys/")
+    received = []
+
+    def read() -> bool:
+        while broker.poll(0):
+            received.append(decode_frame(broker.recv()))
+        return len(received) >= 2
+
+    await eventually(read)
+    assert {tick.topic.name for tick in received} == {
+        "sys/status/binance/",
+        "sys/status/binance/BTC-USDT/",
+    }
+    body = received[0].body
+    assert isinstance(body, Status)
+    assert (body.state, body.detail) == ("down", "signal SIGKILL")
+    first_epoch = received[0].epoch
+    received.clear()
+    await asyncio.to_thread(broker.poll, 20)
+    notices.post("binance", ["BTC-USDT"], "again")
+    await eventually(read)
+    assert received[0].epoch > first_epoch, "each death is newer than the one before"
+    notices.withdraw("binance")
+    notices.close()
+    broker.close()
+    context.term()
+    assert zmq.zmq_version_info() >= (4, 3)

@@ -1,0 +1,27 @@
+"""CPU and memory of a process that runs, and nothing of one that does not."""
+
+from __future__ import annotations
+
+import os
+
+from bus.supervision.figures import Figures
+
+
+def test_a_running_process_has_figures() -> None:
+    figures = Figures()
+    figures.sample("me", os.getpid())
+    usage = figures.usage("me")
+    assert usage is not None
+    assert usage.rss_bytes > 1_000_000
+    assert usage.threads >= 1
+    assert usage.fds >= 3
+    assert usage.cpu_percent >= 0
+
+
+def test_a_gone_process_has_none() -> None:
+    figures = Figures()
+    figures.sample("gone", 2**22 + 1)
+    assert figures.usage("gone") is None
+    figures.sample("me", os.getpid())
+    figures.forget("me")
+    assert figures.usage("me") is None

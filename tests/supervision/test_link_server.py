@@ -1,0 +1,40 @@
+"""The supervisor's end of the link: every message once, noise counted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import zmq
+
+from bus.supervision.link_server import LinkServer
+from bus.testing import eventually
+from bus.transport.link import make_link_dealer
+from bus.transport.sockets import ZmqContext
+from bus.wire.link import Beat, LinkMessage, Sender, encode_link
+
+SENDER = Sender("a", 1, "t")
+
+
+async def test_a_burst_arrives_whole_and_noise_is_counted(run_dir: Path) -> None:
+    context: ZmqContext = zmq.Context()
+    heard: list[LinkMessage] = []
+
+    def take(sender: Sender, message: LinkMessage) -> bool:
+        heard.append(message)
+        return sender == SENDER
+
+    endpoint = f"ipc://{run_dir}/link.sock"
+    server = LinkServer(context, endpoint, take)
+    dealer = make_link_dealer(context, endpoint)
+    for number in range(900):  # more than one reading takes
+        dealer.send(encode_link(SENDER, Beat(number, 0.0)))
+    await eventually(lambda: len(heard) == 900)
+    dealer.send(b"noise")
+    dealer.send(encode_link(Sender("b", 1, "t"), Beat(1, 0.0)))
+    await eventually(lambda: server.refused == 2)
+    assert [beat.number for beat in heard if isinstance(beat, Beat)][:900] == list(range(900))
+    dealer.close()
+    server.close()
+    context.term()
+    assert asyncio.get_running_loop().is_running()

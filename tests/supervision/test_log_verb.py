@@ -1,0 +1,76 @@
+"""The logs verb: last lines, merged by time, followed across a rotation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.supervision.cli import main
+from bus.supervision.log_verb import last_lines
+from bus.testing import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(run_dir: Path, name: str, *lines: str) -> Path:
+    (run_dir / "log").mkdir(exist_ok=True)
+    path = run_dir / "log" / f"{name}.log"
+    with path.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    return path
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 3, 10_000, 50_000])
+def test_the_last_lines_of_a_long_file(run_dir: Path, wanted: int) -> None:
+    lines = [f"line {number} {'x' * (number % 90)}" for number in range(20_000)]
+    path = write(run_dir, "a", *lines)
+    assert last_lines(path, wanted) == (lines[-wanted:] if wanted else [])
+
+
+def test_all_logs_are_merged_by_time(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stamp = "2026-11-22T08:00:0{}.000Z INFO    {} x y"
+    write(run_dir, "a", stamp.format(1, "a"), stamp.format(3, "a"), "  more of the third")
+    write(run_dir, "b", stamp.format(2, "b"), stamp.format(4, "b"))
+    assert main(["logs", "--run-dir", str(run_dir)]) == 0
+    order = [line[18:19] for line in capsys.readouterr().out.splitlines()]
+    assert order == ["1", "2", "3", "d", "4"], "a line without a time stays with its own"
+
+
+def test_a_mistyped_name_finds_its_neighbour(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(run_dir, "feed.binance", "x")
+    assert main(["logs", "feed.binanc", "--run-dir", str(run_dir)]) == 3
+    assert "did you mean feed.binance?" in capsys.readouterr().err
+
+
+def test_no_logs_means_no_supervisor(run_dir: Path) -> None:
+    assert main(["logs", "--run-dir", str(run_dir)]) == 4
+
+
+def test_following_goes_on_across_a_rotation_and_ends_quietly(run_dir: Path) -> None:
+    path = write(run_dir, "a", "one")
+    out = run_dir / "out"
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "supervisor.py", "logs", "a", "-f", "--run-dir", str(run_dir)],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            env=os.environ,
+        )
+    try:
+        wait_until(lambda: out.read_text() == "one\n")
+        write(run_dir, "a", "two")
+        wait_until(lambda: out.read_text() == "one\ntwo\n")
+        path.rename(path.with_name("a.log.1"))
+        write(run_dir, "a", "three")
+        wait_until(lambda: out.read_text() == "one\ntwo\nthree\n")
+    finally:
+        process.send_signal(2)
+        _, errors = process.communicate()
+    assert errors == b""

@@ -1,0 +1,56 @@
+"""What is made before anything starts, and freed when it cannot be."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bus.config import Settings, load
+from bus.supervision.listeners import PortBusyError
+from bus.supervision.lock import running_pid
+from bus.supervision.plan import plan
+from bus.supervision.premises import Premises
+
+
+def settings(run_dir: Path, *overrides: str) -> Settings:
+    ports = ("bridge.port=0", "simulator.binance_port=0", "simulator.finnhub_port=0")
+    return load(None, [f"run_dir={run_dir}", *ports, *overrides])
+
+
+def test_children_get_the_ports_in_force(run_dir: Path) -> None:
+    wanted = settings(run_dir)
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    try:
+        read = load(premises.directory.effective_config)
+        assert read == premises.settings
+        assert read.bridge.port > 0
+        assert len({read.bridge.port, read.simulator.binance_port}) == 2
+        assert read.run_path == run_dir
+        mode = stat.S_IMODE(premises.directory.effective_config.stat().st_mode)
+        assert mode == 0o600
+    finally:
+        premises.close()
+
+
+def test_a_busy_port_frees_everything_again(run_dir: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        wanted = settings(run_dir, f"bridge.port={other.getsockname()[1]}")
+        before = psutil.Process().num_fds()
+        with pytest.raises(PortBusyError):
+            Premises(wanted).prepare(plan(wanted))
+        assert psutil.Process().num_fds() == before
+    assert running_pid(run_dir) is None
+
+
+def test_a_relative_run_directory_means_the_same_to_children(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_dir)
+    assert Premises(load(None, ["run_dir=here"])).settings.run_path == run_dir / "here"

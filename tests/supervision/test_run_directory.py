@@ -1,0 +1,127 @@
+"""The run directory: private, one supervisor at a time, cleaned of left-overs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.supervision.lock import running_pid
+from bus.supervision.run_directory import (
+    AlreadyRunningError,
+    RunDirectory,
+    RunDirectoryError,
+    rotate_log,
+    start_time,
+)
+
+
+@pytest.fixture
+def directory(run_dir: Path) -> Iterator[RunDirectory]:
+    made = RunDirectory(run_dir / "run")
+    made.lock()
+    yield made
+    made.unlock()
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_it_is_private(directory: RunDirectory) -> None:
+    assert stat.S_IMODE(directory.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((directory.path / "supervisor.pid").stat().st_mode) == 0o600
+
+
+def test_a_directory_open_to_others_is_closed_to_them(run_dir: Path) -> None:
+    run_dir.chmod(0o777)
+    directory = RunDirectory(run_dir)
+    directory.lock()
+    assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
+    directory.unlock()
+
+
+def test_a_second_lock_names_the_first(directory: RunDirectory) -> None:
+    with pytest.raises(AlreadyRunningError) as refused:
+        RunDirectory(directory.path).lock()
+    assert refused.value.pid == os.getpid()
+    assert str(os.getpid()) in str(refused.value)
+
+
+def test_a_lock_dies_with_its_holder(directory: RunDirectory) -> None:
+    directory.unlock()
+    assert running_pid(directory.path) is None
+    again = RunDirectory(directory.path)
+    again.lock()
+    again.unlock()
+
+
+def test_a_file_in_the_way_is_one_clear_line(run_dir: Path) -> None:
+    (run_dir / "file").write_text("")
+    with pytest.raises(RunDirectoryError, match="Not a directory"):
+        RunDirectory(run_dir / "file" / "run").lock()
+
+
+def test_another_users_directory_is_refused(run_dir: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root to give a directory away")
+    os.chown(run_dir, 65534, 65534)
+    with pytest.raises(RunDirectoryError, match="another user"):
+        RunDirectory(run_dir).lock()
+
+
+def test_a_recorded_left_over_is_ended(
+    directory: RunDirectory, stranger: subprocess.Popen[bytes]
+) -> None:
+    directory.record("feed.x", stranger.pid)
+    assert directory.remove_stale() == [stranger.pid]
+    assert stranger.wait(5) == -9
+    assert directory.remove_stale() == []
+
+
+def test_a_stranger_with_a_recorded_pid_is_left_alone(
+    directory: RunDirectory, stranger: subprocess.Popen[bytes]
+) -> None:
+    started = start_time(stranger.pid)
+    assert started is not None
+    record = directory.path / "pids" / "feed.x"
+    record.write_text(json.dumps({"pid": stranger.pid, "start_time": started - 1}))
+    assert directory.remove_stale() == []
+    assert stranger.poll() is None
+    assert not record.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"pid": "x"}', '{"pid": 1, "start_time": 1}'])
+def test_a_broken_record_is_dropped(directory: RunDirectory, text: str) -> None:
+    (directory.path / "pids" / "feed.x").write_text(text)
+    assert directory.remove_stale() == []
+
+
+def test_stale_sockets_are_removed(directory: RunDirectory) -> None:
+    (directory.path / "publish.sock").write_text("")
+    directory.remove_stale()
+    assert not (directory.path / "publish.sock").exists()
+
+
+def test_a_log_is_set_aside_only_when_it_is_too_large(run_dir: Path) -> None:
+    path = run_dir / "a.log"
+    rotate_log(path, 10)
+    path.write_text("x" * 10)
+    rotate_log(path, 10)
+    assert path.exists()
+    path.write_text("x" * 11)
+    rotate_log(path, 10)
+    assert not path.exists()
+    assert (run_dir / "a.log.1").read_text() == "x" * 11

@@ -1,0 +1,100 @@
+"""What people see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bus.supervision.tables import age, event_line, status_table, up_summary
+
+ROW: dict[str, Any] = {
+    "name": "feed.binance",
+    "kind": "feed",
+    "pid": 42,
+    "state": "ready",
+    "restarts": 3,
+    "uptime_s": 125.0,
+    "cpu_percent": 1.25,
+    "rss_bytes": 48 * 1024 * 1024,
+    "heartbeat_age_ms": 420,
+    "last_exit": {"code": 1, "signal": None, "reason": "no route to host", "at_ns": 0},
+}
+STATUS: dict[str, Any] = {
+    "state": "running",
+    "healthy": True,
+    "mode": "embedded",
+    "pid": 7,
+    "run_dir": "/run/x",
+    "endpoints": {"publish": "ipc://p", "subscribe": "ipc://s", "http": "http://127.0.0.1:8000"},
+    "processes": [ROW],
+}
+
+
+def test_the_table_says_all_there_is_to_say() -> None:
+    text = status_table(STATUS, colour=False)
+    assert "running, healthy, simulated data" in text
+    row = text.splitlines()[-1].split("  ")
+    assert row[0] == "feed.binance"
+    for cell in ("ready", "42", "2m05s", "3", "1.2%", "48 MiB", "420 ms"):
+        assert cell in text
+    assert text.splitlines()[-1].endswith("code 1: no route to host")
+
+
+def test_colour_changes_nothing_but_colour() -> None:
+    coloured = status_table(STATUS, colour=True)
+    assert "\x1b[32m" in coloured
+    bare = coloured.replace("\x1b[32m", "").replace("\x1b[0m", "")
+    assert bare == status_table(STATUS, colour=False)
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    stopped = {
+        **ROW,
+        "pid": None,
+        "state": "backoff",
+        "retry_in_s": 1.5,
+        "uptime_s": None,
+        "cpu_percent": None,
+        "rss_bytes": None,
+        "heartbeat_age_ms": None,
+        "last_exit": None,
+    }
+    line = status_table({**STATUS, "processes": [stopped]}, colour=False).splitlines()[-1]
+    assert line.split() == ["feed.binance", "backoff", "1.5s", *"--", "3", *"----"]
+
+
+def test_a_bus_without_processes_is_a_table_too() -> None:
+    assert "NAME" in status_table({**STATUS, "processes": []}, colour=False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0.0, "0.0s"), (59.9, "59.9s"), (60, "1m00s"), (3599, "59m59s"),
+     (3600, "1h00m"), (86_400, "1d00h"), (90_061, "1d01h")],
+)  # fmt: skip
+def test_ages_are_short(seconds: float | None, text: str) -> None:
+    assert age(seconds) == text
+
+
+def test_an_event_names_its_process() -> None:
+    line = event_line(0, "ready", "broker", "ready in 0.3 s", colour=False)
+    assert line.split("  ", 1)[1].split() == ["broker", "ready", "in", "0.3", "s"]
+
+
+def test_the_summary_says_where_everything_is() -> None:
+    text = up_summary(STATUS, prog="mdbus", symbols=["BTC"], foreground=True)
+    for part in (
+        "1 of 1 processes ready",
+        "simulated",
+        "http://127.0.0.1:8000/",
+        "ws://127.0.0.1:8000/ws/market/BTC/price/",
+        "ipc://s",
+        "ipc://p",
+        "/run/x",
+        "Ctrl-C",
+        "mdbus tail md/price/",
+    ):
+        assert part in text
+    live = up_summary({**STATUS, "mode": "live"}, prog="mdbus", symbols=["BTC"], foreground=False)
+    assert "simulated" not in live

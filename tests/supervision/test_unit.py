@@ -1,0 +1,164 @@
+"""One supervised process: what is said of it, and whom it listens to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from bus.config.supervision import SupervisorSettings
+from bus.supervision.events import Happening
+from bus.supervision.plan import ProcessSpec
+from bus.supervision.policy import Phase
+from bus.supervision.spawn import Child
+from bus.supervision.unit import LastExit, Unit
+from bus.testing import eventually
+from bus.wire.link import Beat, Bye, Ready, Sender
+
+SPEC = ProcessSpec("feed.x", "feed", "bus.feeds", 2, feed="x")
+SETTINGS = SupervisorSettings(backoff_first_s=0.01, backoff_cap_s=0.02)
+
+
+class PretendedChild:
+    """Has a pid, takes signals, and ends when the test says so."""
+
+    pid = 42
+    exit_code = None
+
+    def __init__(self, on_exit: Callable[[int], None]) -> None:
+        self.end = on_exit
+        self.signals: list[str] = []
+
+    def send(self, number: int) -> None:
+        self.signals.append(str(number))
+
+    def terminate(self) -> None:
+        self.signals.append("terminate")
+
+    def kill_group(self) -> None:
+        self.signals.append("kill")
+
+
+class PretendedGround:
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.children: list[PretendedChild] = []
+        self.tokens: list[str] = []
+        self.told: list[Happening] = []
+        self.calls: list[str] = []
+        self.broken = False
+
+    def launch(
+        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
+    ) -> Child:
+        if self.broken:
+            raise OSError(12, "Cannot allocate memory")
+        self.children.append(PretendedChild(on_exit))
+        self.tokens.append(token)
+        return self.children[-1]  # type: ignore[return-value]
+
+    def gone(self, unit: Unit) -> None:
+        self.calls.append("gone")
+
+    def served(self, unit: Unit) -> None:
+        self.calls.append("served")
+
+    def tell(self, happening: Happening) -> None:
+        self.told.append(happening)
+
+    def sender(self, generation: int) -> Sender:
+        return Sender(SPEC.name, generation, self.tokens[generation - 1])
+
+
+async def started() -> tuple[Unit, PretendedGround]:
+    ground = PretendedGround()
+    unit = Unit(SPEC, SETTINGS, ground)
+    unit.start()
+    assert unit.heard(ground.sender(1), Ready({"a": "b"}))
+    return unit, ground
+
+
+async def test_ready_is_heard_from_the_right_spawn_only() -> None:
+    ground = PretendedGround()
+    unit = Unit(SPEC, SETTINGS, ground)
+    unit.start()
+    for stranger in (Sender(SPEC.name, 1, "guess"), Sender(SPEC.name, 2, ground.tokens[0])):
+        assert not unit.heard(stranger, Ready({}))
+    assert unit.vitals.beat_at is None
+    assert unit.heard(ground.sender(1), Ready({}))
+    assert unit.phase is Phase.READY
+    assert ground.calls == ["served"]
+
+
+async def test_a_late_message_of_an_earlier_generation_is_not_heard() -> None:
+    unit, ground = await started()
+    ground.children[0].end(-9)
+    await unit.until(lambda unit: unit.generation == 2, 5)
+    assert not unit.heard(ground.sender(1), Beat(9, 0.0))
+
+
+async def test_the_last_exit_keeps_the_processs_own_words() -> None:
+    unit, ground = await started()
+    unit.heard(ground.sender(1), Bye(1, "the venue refuses us"))
+    ground.children[0].end(1)
+    assert unit.last_exit is not None
+    assert unit.last_exit.in_words() == "code 1 (the venue refuses us)"
+    assert ground.calls == ["served", "gone"]
+
+
+async def test_it_is_said_what_happens() -> None:
+    unit, ground = await started()
+    ground.children[0].end(-9)
+    await unit.until(lambda unit: unit.generation == 2, 5)
+    assert [happening.kind for happening in ground.told] == ["ready", "exited", "restarting"]
+
+
+async def test_what_cannot_be_started_is_tried_again() -> None:
+    ground = PretendedGround()
+    ground.broken = True
+    unit = Unit(SPEC, SETTINGS, ground)
+    unit.start()
+    await eventually(lambda: unit.generation >= 3)
+    assert unit.last_exit is not None
+    assert "Cannot allocate memory" in unit.last_exit.in_words()
+    ground.broken = False
+    await eventually(lambda: unit.child is not None)
+
+
+async def test_an_asked_for_stop_signals_once_and_is_quiet() -> None:
+    unit, ground = await started()
+    unit.stop()
+    ground.children[0].end(0)
+    assert ground.children[0].signals == ["terminate"]
+    assert unit.phase is Phase.STOPPED
+    assert [happening.kind for happening in ground.told] == ["ready", "stopped"]
+
+
+async def test_waiting_for_what_never_comes_ends() -> None:
+    unit, _ = await started()
+    assert not await unit.until(lambda unit: unit.phase is Phase.FATAL, 0.05)
+
+
+async def test_two_may_wait_for_different_things() -> None:
+    unit, ground = await started()
+    first = asyncio.create_task(unit.until(lambda u: u.phase is Phase.STOPPING, 5))
+    second = asyncio.create_task(unit.until(lambda u: u.phase is Phase.STOPPED, 5))
+    await asyncio.wait([first], timeout=0.01)
+    unit.stop()
+    ground.children[0].end(0)
+    assert await second
+    first.cancel()
+
+
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        (LastExit(0, None, "", "exited", 0), "code 0"),
+        (LastExit(None, "SIGKILL", "", "hung", 0), "signal SIGKILL (hung)"),
+        (LastExit(1, None, "port taken", "exited", 0), "code 1 (port taken)"),
+    ],
+)  # fmt: skip
+def test_an_exit_in_words(last: LastExit, text: str) -> None:
+    assert last.in_words() == text
