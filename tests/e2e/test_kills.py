@@ -130,7 +130,7 @@ async def _live(bus: RunningBus) -> bool:
     if done.returncode != 0:
         return False
     state: str = json.loads(done.stdout)["body"]["state"]
-    return state == "live"
+    return bool(state == "live")
 
 
 async def test_a_dead_feed_is_reported_down_within_a_second(bus: RunningBus) -> None:
