@@ -6,6 +6,7 @@ HTTP goes through the WebSocket library's request hook, so each HTTP answer ends
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -19,7 +20,7 @@ from bus.simulator.clients import WatchedConnection
 MAX_REQUEST_BYTES = 2**17
 OPEN_TIMEOUT_S = 60.0
 """Longer than any delay a fault or a playback puts on an HTTP answer."""
-CLOSE_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
 BACKLOG = 256
 
 OnConnection = Callable[[ServerConnection], Awaitable[None]]
@@ -91,9 +92,15 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Stop listening, close every connection with 1001, end the tasks."""
+        """Stop listening, close every connection with 1001, end the tasks.
+
+        Takes a little more than :data:`CLOSE_TIMEOUT_S` at most: an HTTP answer that a fault
+        holds back for longer is given up.
+        """
         for task in list(self._tasks):
             task.cancel()
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S + 0.5):
+                    await self._server.wait_closed()

@@ -91,6 +91,7 @@ class Playback:
         self._depth_timeout_s = depth_timeout_s
         self._players: dict[Client, Player] = {}
         self._moved = asyncio.Condition()
+        self._is_closing = False
         self._sent_by_gone = 0
         self._complete_runs = 0
 
@@ -114,7 +115,9 @@ class Playback:
                 await player.task
 
     async def close(self) -> None:
-        """Stop all players."""
+        """Stop all players; requests that wait for one are answered as timed out."""
+        self._is_closing = True
+        await self._announce()
         for client in list(self._players):
             await self.leave(client)
 
@@ -174,6 +177,8 @@ class Playback:
                     player.asked.set()
                     if player.position > snapshots[0].position:
                         break
+                if self._is_closing:
+                    raise TimeoutError
                 await self._moved.wait()
             position = player.position
             first = not player.answered

@@ -147,6 +147,23 @@ async def test_the_server_pings(binance: Serve) -> None:
         assert client.close_code is None
 
 
+async def test_a_client_that_owes_a_pong_is_cut_off(
+    binance: Serve, caplog: pytest.LogCaptureFixture, loop_kind: str
+) -> None:
+    async with binance(ping_interval_s=0.05, pong_timeout_s=0.05) as venue:
+        reader, writer = await asyncio.open_connection("127.0.0.1", venue.port)
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        await eventually(lambda: served(venue).clients)
+        await eventually(lambda: not served(venue).clients)
+        assert b"keepalive ping timeout" in await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_connection_ends_after_its_life(binance: Serve) -> None:
     async with binance(max_connection_s=0.05) as venue, venue.connect("/ws") as client:
         await client.wait_closed()

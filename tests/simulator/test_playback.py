@@ -173,6 +173,13 @@ async def test_without_a_playing_client_the_request_times_out_as_at_the_venue(
     assert (reply.status_code, reply.json()["code"]) == (504, -1007)
 
 
+async def test_closing_answers_who_waits(play: Play) -> None:
+    playback = play()
+    waiting = asyncio.create_task(playback.depth(100))
+    await playback.close()
+    assert (await waiting).status == 504
+
+
 async def test_bad_depth_requests_are_refused_at_once(binance: Serve, play: Play) -> None:
     async with binance(play()) as venue:
         reply = await venue.get("/api/v3/depth?symbol=NOPE")
