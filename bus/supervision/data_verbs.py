@@ -17,6 +17,7 @@ from bus.config import Settings, load
 from bus.errors import ConfigError, TopicError
 from bus.model.streams import STREAMS, StreamKind
 from bus.model.tick import Tick
+from bus.model.topic import Topic
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError
 from bus.supervision.locate import run_path_for, settings_for
@@ -35,6 +36,7 @@ def run_tail(arguments: argparse.Namespace) -> int:
     """Print ticks until ``--count`` or an interrupt; 5 when the time was over before that."""
     prefix = checked_prefix(arguments.prefix)
     shown = 0
+    seen: set[Topic] = set()
     if arguments.count is not None and arguments.count < 1:
         raise ConfigError.of("--count", "must be at least 1", where="tail")
     with _subscriber(arguments) as subscriber:
@@ -43,6 +45,10 @@ def run_tail(arguments: argparse.Namespace) -> int:
             line = _line(event, as_json=arguments.json, history=arguments.history)
             if line is None:
                 continue
+            if isinstance(event, Update):
+                seen.add(event.tick.topic)
+            elif isinstance(event, (Gap, EpochChange)) and event.topic not in seen:
+                continue  # of what was never shown, nothing can be missing
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
             shown += isinstance(event, Update)

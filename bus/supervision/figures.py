@@ -46,8 +46,10 @@ class Figures:
         for table in (self._processes, self._cpu_percent, self._ticks):
             table.pop(name, None)
 
-    def usage(self, name: str) -> Usage | None:
-        """What is known of a running process; None when it is gone or not yet sampled."""
+    def usage(self, name: str, pid: int) -> Usage | None:
+        """The figures of a running process; None when it is gone."""
+        if name not in self._cpu_percent:
+            self.sample(name, pid)
         process = self._processes.get(name)
         if process is None:
             return None

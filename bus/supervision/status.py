@@ -71,8 +71,8 @@ def _state(unit: Unit) -> str:
 
 
 def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
-    usage = supervisor.figures.usage(unit.name)
     child, beat_age_s = unit.child, unit.beat_age_s()
+    usage = supervisor.figures.usage(unit.name, child.pid) if child is not None else None
     deadline = unit.state.deadline
     waiting = unit.phase is Phase.BACKOFF and deadline is not None
     now = asyncio.get_running_loop().time()

@@ -55,6 +55,7 @@ class Supervisor:
         self._notices: DownNotices | None = None
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
+        self._ticker: asyncio.TimerHandle | None = None
         self._ticked_at = 0.0
 
     @property
@@ -92,14 +93,15 @@ class Supervisor:
                 loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
             self._ticked_at = loop.time()
-            ticker = asyncio.create_task(self._tick())
+            self._ticker = loop.call_later(TICK_S, self._tick)
             starter = asyncio.create_task(self._start_layers(on_up))
             await self._stop_wanted.wait()
-            for task in (starter, ticker):
-                task.cancel()
-            await asyncio.gather(starter, ticker, return_exceptions=True)
+            starter.cancel()
+            await asyncio.gather(starter, return_exceptions=True)
             await self._stop_layers()
         finally:
+            if self._ticker is not None:
+                self._ticker.cancel()
             self._kill_all()
             if self._notices is not None:
                 self._notices.close()
@@ -196,20 +198,23 @@ class Supervisor:
                 unit.kill()
             await asyncio.gather(*(unit.until(_stopped, 2.0) for unit in self.units.values()))
 
-    async def _tick(self) -> None:
-        """Notice when this process itself did not run (a paused machine), and take figures."""
+    def _tick(self) -> None:
+        """Notice when this process itself did not run (a paused machine), and take figures.
+
+        A timer and not a task: after a pause it is due before any deadline that ran out
+        meanwhile, and must have moved them before their own timers are run.
+        """
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK_S)
-            late_s = loop.time() - self._ticked_at - TICK_S
-            self._ticked_at = loop.time()
-            if late_s > LATE_S:
-                self._say("note", f"the supervisor did not run for {late_s:.1f} s")
-                for unit in self.units.values():
-                    unit.paused()
+        self._ticker = loop.call_later(TICK_S, self._tick)
+        late_s = loop.time() - self._ticked_at - TICK_S
+        self._ticked_at = loop.time()
+        if late_s > LATE_S:
+            self._say("note", f"the supervisor did not run for {late_s:.1f} s")
             for unit in self.units.values():
-                if unit.child is not None:
-                    self.figures.sample(unit.name, unit.child.pid)
+                unit.paused()
+        for unit in self.units.values():
+            if unit.child is not None:
+                self.figures.sample(unit.name, unit.child.pid)
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:
         unit = self.units.get(sender.name)

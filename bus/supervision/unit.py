@@ -269,7 +269,8 @@ class Unit:
     def _on_deadline(self, deadline: float) -> None:
         self._timer = None
         late = self._loop.time() - deadline > LATE_S
-        self._happen(Event.PAUSED if late and self.phase is Phase.READY else Event.DEADLINE)
+        doubtful = late and self.phase in (Phase.READY, Phase.STARTING)
+        self._happen(Event.PAUSED if doubtful else Event.DEADLINE)
 
     def _say(self, kind: str, text: str) -> None:
         self._ground.tell(Happening(now_ns(), kind, self.name, text))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,3 +153,47 @@ def drive(run_dir: Path) -> Iterator[Callable[..., Driven]]:
     finally:
         for pid in living(run_dir):
             os.kill(pid, signal.SIGKILL)
+
+
+class WholeBus:
+    """The bus's own processes, started by the command line itself."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.settings = [word for setting in QUICK[:3] for word in ("--set", setting)]
+
+    def run(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "supervisor.py"), *words],
+            cwd=self.run_dir,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, MARK: str(self.run_dir), "MDBUS_RUN_DIR": str(self.run_dir)}
+
+    def json(self, *words: str) -> Any:
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def living(self) -> list[int]:
+        return living(self.run_dir)
+
+
+@pytest.fixture(scope="session")
+def whole_bus() -> Iterator[WholeBus]:
+    """A running bus, shared by the tests that only ask it things or put it back as it was."""
+    bus = WholeBus(Path(tempfile.mkdtemp(prefix="mdb-")))
+    done = bus.run("up", "--detach", "--workers", "1", *bus.settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield bus
+    done = bus.run("down")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not bus.living(), 5.0, "nothing left behind")
+    shutil.rmtree(bus.run_dir)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import socket
 import stat
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,16 @@ from bus.supervision.control_server import MAX_CONNECTIONS, MAX_REQUEST_BYTES
 from bus.testing import wait_until
 from tests.supervision.conftest import Driven
 
-Drive = Callable[..., Driven]
 
-
-@pytest.fixture
-def bus(drive: Drive) -> Driven:
-    return drive(("a", "well", 0)).up()
+@pytest.fixture(scope="module")
+def bus() -> Iterator[Driven]:
+    run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
+    driven = Driven(run_dir, [("a", "well", 0)]).up()
+    yield driven
+    driven.signal(signal.SIGTERM)
+    assert driven.wait_end() == 0
+    assert not driven.living()
+    shutil.rmtree(run_dir)
 
 
 def talk(run_dir: Path, *lines: bytes) -> list[dict[str, Any]]:

@@ -9,8 +9,7 @@ from bus.supervision.figures import Figures
 
 def test_a_running_process_has_figures() -> None:
     figures = Figures()
-    figures.sample("me", os.getpid())
-    usage = figures.usage("me")
+    usage = figures.usage("me", os.getpid())
     assert usage is not None
     assert usage.rss_bytes > 1_000_000
     assert usage.threads >= 1
@@ -20,8 +19,13 @@ def test_a_running_process_has_figures() -> None:
 
 def test_a_gone_process_has_none() -> None:
     figures = Figures()
-    figures.sample("gone", 2**22 + 1)
-    assert figures.usage("gone") is None
-    figures.sample("me", os.getpid())
+    gone = 2**22 + 1
+    figures.sample("gone", gone)
+    assert figures.usage("gone", gone) is None
+
+
+def test_a_new_generation_begins_anew() -> None:
+    figures = Figures()
+    figures.sample("me", os.getppid())
     figures.forget("me")
-    assert figures.usage("me") is None
+    assert figures.usage("me", os.getpid()) is not None

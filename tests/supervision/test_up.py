@@ -1,0 +1,109 @@
+"""up: in the foreground, in the background, and when it cannot."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.config import load
+from bus.supervision.lock import running_pid
+from bus.testing import wait_until
+from tests.supervision.conftest import ROOT, WholeBus, living
+
+
+@pytest.fixture
+def bus(run_dir: Path) -> Iterator[WholeBus]:
+    made = WholeBus(run_dir)
+    yield made
+    made.run("down")
+    wait_until(lambda: not made.living(), 10.0, "nothing left behind")
+
+
+def test_in_the_foreground_it_shows_what_happens_until_an_interrupt(bus: WholeBus) -> None:
+    out = bus.run_dir / "out"
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "supervisor.py"), "up", "--workers", "1", *bus.settings],
+            cwd=bus.run_dir,
+            env=bus.environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    wait_until(lambda: "next:" in out.read_text(), 30, "the summary")
+    text = out.read_text()
+    order = [text.index(f"{name}  ") for name in ("simulator", "broker", "bridge.1")]
+    assert order == sorted(order)
+    for part in ("waiting for broker", "ready in", "5 of 5 processes", "simulated", "Ctrl-C"):
+        assert part in text
+    assert "\x1b[" not in text, "no colour in a file"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert "stopping: SIGINT" in out.read_text()
+    assert not bus.living()
+
+
+def test_in_the_background_it_returns_when_all_is_ready(whole_bus: WholeBus) -> None:
+    rows = whole_bus.json("status")["processes"]
+    assert {row["state"] for row in rows} == {"ready"}
+    again = whole_bus.run("up", "--detach", *whole_bus.settings)
+    assert again.returncode == 1
+    assert f"pid {running_pid(whole_bus.run_dir)}" in again.stderr
+    here = whole_bus.run("up", *whole_bus.settings)
+    assert here.returncode == 1
+    assert "already running" in here.stderr
+
+
+@pytest.mark.parametrize("setting", ["bridge.port", "simulator.finnhub_port"])
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_busy_port_is_one_line(bus: WholeBus, setting: str, detach: list[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        done = bus.run("up", *detach, *bus.settings, "--set", f"{setting}={port}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"mdbus: port {port} on 127.0.0.1 is in use by another program; free it or choose another "
+        f"one with --set {setting}=PORT"
+    ]
+    assert not bus.living()
+
+
+def test_what_is_not_ready_is_named_and_the_rest_runs(bus: WholeBus) -> None:
+    """A feed that refuses its settings: the others run, and `up` says so."""
+    (bus.run_dir / "mdbus.toml").write_text(
+        '[feeds.other]\nvenue = "nowhere"\nsymbols = ["A"]\n[feeds.finnhub]\nenabled = false\n'
+    )
+    done = bus.run("up", "--detach", "--workers", "1", *bus.settings)
+    assert done.returncode == 1
+    assert "not ready: feed.other" in done.stderr
+    states = {row["name"]: row["state"] for row in bus.json("status")["processes"]}
+    assert states.pop("feed.other") != "ready"
+    assert set(states.values()) == {"ready"}
+    check = bus.run("check")
+    assert check.returncode == 1
+    assert check.stdout.startswith("feed.other:")
+
+
+def test_feeds_can_be_chosen_by_flags(bus: WholeBus) -> None:
+    done = bus.run("up", "--detach", "--finnhub", "--workers", "1", *bus.settings)
+    assert done.returncode == 0, done.stderr
+    names = [row["name"] for row in bus.json("status")["processes"]]
+    assert names == ["simulator", "broker", "feed.finnhub", "bridge.1"]
+    assert not load(bus.run_dir / "effective.toml").feeds["binance"].enabled
+
+
+def test_kill_9_of_the_supervisor_takes_the_whole_bus_with_it(bus: WholeBus) -> None:
+    assert bus.run("up", "--detach", "--workers", "1", *bus.settings).returncode == 0
+    pid = running_pid(bus.run_dir)
+    assert pid is not None
+    subprocess.run(["kill", "-9", str(pid)], check=True)
+    wait_until(lambda: not living(bus.run_dir), 2.0, "0 processes left")
+    assert bus.run("up", "--detach", "--workers", "1", *bus.settings).returncode == 0
+    assert len(bus.json("status")["processes"]) == len(bus.living()) - 1
