@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from bus.simulator.instruments import E8, CryptoInstrument
@@ -31,6 +32,8 @@ HEAT_DECAY_S = 2.0
 FAST_DIFF = 0
 SLOW_DIFF = 1
 RECENT_TRADES = 1_000
+WATCHED_LEVELS = 40
+"""Depth to which makers keep a side without holes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +180,17 @@ class SymbolMarket:
         price = self._fair * self.instrument.tick_e8 / E8
         return max(1, int(worth / price * E8 / lot_e8)) * lot_e8
 
+    def _usual_gap(self, depth: int) -> float:
+        """Mean ticks between the ``depth``-th level and the next; sparser further out."""
+        return max(0.2, self._start * (3e-6 if depth < 8 else 8e-6 * max(1.0, depth / 60)))
+
     def _gap(self, depth: int) -> int:
-        """Ticks to the next level behind the ``depth``-th one; sparser further out."""
-        usual = self._start * (3e-6 if depth < 8 else 8e-6)
-        return 1 + int(self._random.expovariate(1.0) * max(0.2, usual))
+        """Random ticks from the ``depth``-th level to the next one."""
+        return 1 + int(self._random.expovariate(1.0) * self._usual_gap(depth))
+
+    def _is_hole(self, near_e8: int, far_e8: int, depth: int) -> bool:
+        """Whether two neighbours at this depth are further apart than makers leave them."""
+        return abs(far_e8 - near_e8) > self.instrument.tick_e8 * (4 + 6 * self._usual_gap(depth))
 
     def _fill_book(self) -> None:
         tick_e8 = self.instrument.tick_e8
@@ -309,38 +319,60 @@ class SymbolMarket:
             return
         draw = random.random()
         missing = self._levels - len(prices)
-        if missing > 0 and draw < 0.15 + 0.01 * missing:
+        if missing > 0 and draw < 0.05 + 0.002 * missing:
             self._extend(is_bid, prices)
         elif missing < 0 and draw < 0.25:
             ladder.set(is_bid, prices[0] if is_bid else prices[-1], 0)
         elif draw < 0.62:
             self._place(is_bid)
         else:
-            index = min(len(prices) - 1, int(random.expovariate(1 / 25)))
-            price_e8 = prices[-1 - index] if is_bid else prices[index]
-            if draw < 0.80 or len(prices) < 10:
+            index = max(0, min(len(prices) - 2, int(random.expovariate(1 / 25))))
+            if len(prices) < 10 or draw < 0.80 or not self._may_cancel(is_bid, prices, index):
+                price_e8 = prices[-1 - index] if is_bid else prices[index]
                 size_e8 = self._size(self.instrument.level_quote, 1.2)
                 if size_e8 != ladder.size(is_bid, price_e8):
                     ladder.set(is_bid, price_e8, size_e8)
             else:
-                ladder.set(is_bid, price_e8, 0)
+                ladder.set(is_bid, prices[-1 - index] if is_bid else prices[index], 0)
+
+    def _may_cancel(self, is_bid: bool, prices: list[int], depth: int) -> bool:
+        """Whether the level can go without leaving a hole between its neighbours."""
+        if depth == 0:
+            return True
+        if is_bid:
+            return not self._is_hole(prices[-depth], prices[-depth - 2], depth)
+        return not self._is_hole(prices[depth - 1], prices[depth + 1], depth)
 
     def _place(self, is_bid: bool) -> None:
-        """A new quote: at the fair price now and then, mostly some way behind it."""
-        random, tick_e8 = self._random, self.instrument.tick_e8
-        bid_e8, _, ask_e8, _ = self.ladder.best()
-        away = 0
-        if random.random() > (0.05 if ask_e8 - bid_e8 <= 2 * tick_e8 else 0.5):
-            away = int(random.expovariate(1.0) ** 2 * max(1.5, self._start * 6e-5))
-        if is_bid:
-            price_e8 = min(math.floor(self._fair) * tick_e8, ask_e8 - tick_e8) - away * tick_e8
+        """A new quote: at the fair price now and then, mostly somewhere behind the best one."""
+        random, tick_e8, ladder = self._random, self.instrument.tick_e8, self.ladder
+        bid_e8, _, ask_e8, _ = ladder.best()
+        if random.random() < (0.05 if ask_e8 - bid_e8 <= 2 * tick_e8 else 0.5):
+            if is_bid:
+                price_e8 = min(math.floor(self._fair) * tick_e8, ask_e8 - tick_e8)
+            else:
+                price_e8 = max(math.floor(self._fair + 1) * tick_e8, bid_e8 + tick_e8)
         else:
-            price_e8 = max(math.floor(self._fair + 1) * tick_e8, bid_e8 + tick_e8) + away * tick_e8
+            # A usual step behind some level; holes near the best price are filled first.
+            prices = ladder.bid_prices if is_bid else ladder.ask_prices
+            index = self._first_hole(is_bid, prices)
+            if index is None:
+                index = min(len(prices) - 1, int(random.expovariate(1 / 30)))
+            step_e8 = self._gap(index) * tick_e8
+            price_e8 = prices[-1 - index] - step_e8 if is_bid else prices[index] + step_e8
         if price_e8 <= 0:
             return
         size_e8 = self._size(self.instrument.level_quote, 1.2)
-        if size_e8 != self.ladder.size(is_bid, price_e8):
-            self.ladder.set(is_bid, price_e8, size_e8)
+        if size_e8 != ladder.size(is_bid, price_e8):
+            ladder.set(is_bid, price_e8, size_e8)
+
+    def _first_hole(self, is_bid: bool, prices: list[int]) -> int | None:
+        """Depth of the level behind which a hole begins, among the best ones."""
+        near = prices[: -WATCHED_LEVELS - 1 : -1] if is_bid else prices[:WATCHED_LEVELS]
+        for depth, (near_e8, far_e8) in enumerate(pairwise(near)):
+            if self._is_hole(near_e8, far_e8, depth):
+                return depth
+        return None
 
     def _extend(self, is_bid: bool, prices: list[int]) -> None:
         """A new level behind the last one."""

@@ -216,8 +216,22 @@ def test_rates_are_plausible(symbol: str, quotes: tuple[int, int], trades: tuple
     assert quotes[0] <= quote_rate <= quotes[1]
     assert trades[0] <= trade_rate <= trades[1]
     _, bids, asks = simulated.snapshot(5_000)
-    assert 400 <= len(bids) <= 600
-    assert 400 <= len(asks) <= 600
+    assert 300 <= len(bids) <= 600
+    assert 300 <= len(asks) <= 600
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "SOLUSDT", "XRPUSDT"])
+def test_the_book_stays_full_near_the_best_price(symbol: str) -> None:
+    """Over minutes no hole opens that the price could fall through."""
+    simulated = market(symbol, activity=1.0, levels=300)
+    middle_e8 = 0.0
+    for second in range(150):
+        run(simulated, [500 * MS] * 2)
+        _, bids, asks = simulated.snapshot(40)
+        before_e8, middle_e8 = middle_e8, (bids[0][0] + asks[0][0]) / 2
+        assert asks[0][0] - bids[0][0] < 0.002 * middle_e8
+        assert asks[-1][0] - bids[-1][0] < 0.05 * middle_e8
+        assert second == 0 or abs(middle_e8 - before_e8) < 0.004 * middle_e8
 
 
 def test_prices_and_sizes_keep_to_tick_and_lot() -> None:
