@@ -19,6 +19,7 @@ from bus.supervision.listeners import claim_port, open_listeners
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.run_directory import RunDirectory, rotate_log
 from bus.supervision.spawn import Child, module_command, spawn
+from bus.transport.sockets import check_endpoint
 
 _log = get_logger("supervision.premises")
 
@@ -37,6 +38,7 @@ class Premises:
 
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
+        self._check_endpoints()
         self.directory.lock()
         try:
             stale = self.directory.remove_stale()
@@ -76,7 +78,10 @@ class Premises:
             log_path=log_path,
             on_exit=on_exit,
         )
-        self.directory.record(spec.name, child.pid)
+        try:
+            self.directory.record(spec.name, child.pid)
+        except OSError as error:  # the process runs all the same; only a later clean-up misses it
+            _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
         return child
 
     def close(self) -> None:
@@ -89,6 +94,13 @@ class Premises:
                 os.close(fd)
             self._lifeline = None
         self.directory.unlock()
+
+    def _check_endpoints(self) -> None:
+        """Raise `ConfigError` for an endpoint that no process could use."""
+        endpoints = self.settings.endpoints
+        check_endpoint(f"ipc://{endpoints.control}", "run_dir")
+        check_endpoint(endpoints.publish, "broker.publish")
+        check_endpoint(endpoints.subscribe, "broker.subscribe")
 
     def _claim_ports(self, slots: int) -> None:
         settings = self.settings

@@ -114,7 +114,11 @@ def _serve_detached(settings: Settings, events_fd: int) -> int:
         report.close()
 
     supervisor.events.listen(tell)
-    asyncio.run(supervisor.run(on_up))
+    try:
+        asyncio.run(supervisor.run(on_up))
+    except (MdbusError, OSError) as error:
+        report.send({"error": str(error), "code": exit_codes.FAILED})
+        raise
     return exit_codes.OK
 
 

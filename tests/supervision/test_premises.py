@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import stat
 from pathlib import Path
@@ -10,10 +11,12 @@ import psutil
 import pytest
 
 from bus.config import Settings, load
+from bus.errors import ConfigError
 from bus.supervision.listeners import PortBusyError
 from bus.supervision.lock import running_pid
-from bus.supervision.plan import plan
+from bus.supervision.plan import ProcessSpec, plan
 from bus.supervision.premises import Premises
+from bus.testing import eventually
 
 
 def settings(run_dir: Path, *overrides: str) -> Settings:
@@ -54,3 +57,40 @@ def test_a_relative_run_directory_means_the_same_to_children(
 ) -> None:
     monkeypatch.chdir(run_dir)
     assert Premises(load(None, ["run_dir=here"])).settings.run_path == run_dir / "here"
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ("broker.publish=tcp://0.0.0.0:5555", "broker.publish"),
+        ("broker.subscribe=ftp://x", "broker.subscribe"),
+        (f"run_dir=/tmp/{'x' * 120}", "run_dir"),
+    ],
+)
+def test_an_endpoint_nobody_could_use_is_a_setting_to_change(
+    run_dir: Path, setting: str, key: str
+) -> None:
+    wanted = settings(run_dir, setting)
+    with pytest.raises(ConfigError) as wrong:
+        Premises(wanted).prepare(plan(wanted))
+    assert wrong.value.problems[0].key == key
+    assert not list(run_dir.iterdir()), "nothing was made"
+
+
+def test_a_pid_that_cannot_be_recorded_does_not_lose_the_process(run_dir: Path) -> None:
+    wanted = settings(run_dir)
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    exits: list[int] = []
+
+    async def launch() -> None:
+        (run_dir / "pids").rmdir()
+        spec = ProcessSpec("x", "x", "", 0, command=("/bin/true",))
+        child = premises.launch(spec, 1, "t", exits.append)
+        await eventually(lambda: exits)
+        assert child.exit_code == 0
+
+    try:
+        asyncio.run(launch())
+    finally:
+        premises.close()
