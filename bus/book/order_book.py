@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Final
 
 Level = tuple[float, float]
@@ -59,6 +60,18 @@ class OrderBook:
         self._bid_keys = sorted(self._bid_sizes)
         self._ask_keys = sorted(-price for price in self._ask_sizes)
         self._trim()
+
+    def merge(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
+        """Take over a newer snapshot of the best levels; keep what is known beyond them.
+
+        Inside the snapshot's range its levels replace ours; farther from the best price than its
+        last level it says nothing, and what changes have told us there still holds.
+        """
+        worst_bid = min((price for price, _ in bids), default=-inf)
+        worst_ask = max((price for price, _ in asks), default=inf)
+        far_bids = [level for level in self._bid_sizes.items() if level[0] < worst_bid]
+        far_asks = [level for level in self._ask_sizes.items() if level[0] > worst_ask]
+        self.load([*bids, *far_bids], [*asks, *far_asks])
 
     def clear(self) -> None:
         """Forget every level."""

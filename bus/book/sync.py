@@ -15,15 +15,18 @@ correctly"; ids: ``U`` first and ``u`` last update id of a diff, ``L`` lastUpdat
 
 States and what moves between them (``TRANSITIONS`` below is this table, and the code reads it)::
 
-    UNSYNCED --start--> BUFFERING --snapshot joins--> SYNCED --diff--> SYNCED
-        ^                 |     ^                       |
-        |   snapshot too  |     '-------- gap ----------'
-        |   old: stays    v
-        '---- stop ---- (any)
+    UNSYNCED --start--> BUFFERING --snapshot joins--> SYNCED --refresh--> REFRESHING
+        ^                   ^                         | ^                  | |
+        |                   '---------- gap ----------' '- snapshot joins -' |
+        |                   '---------------------- gap ---------------------'
+        '---- stop: from any state
+
+A book can be in step and still wrong: a snapshot holds only so many levels a side, and when the
+price leaves them, levels that no diff has mentioned are missing. REFRESHING joins a new snapshot
+to the stream while the old book goes on being served: diffs are applied and held.
 
 Pure: values in, values out; no clock, no socket. One instance per symbol, so that a gap in one
-symbol never touches another. A second instance fed the same diffs can build a fresh book beside a
-live one (a refresh without an outage): both reach the same id after the same diff.
+symbol never touches another.
 """
 
 from __future__ import annotations
@@ -58,6 +61,8 @@ class SyncState(Enum):
     """Diffs are held until a snapshot joins them."""
     SYNCED = "synced"
     """The book follows the venue."""
+    REFRESHING = "refreshing"
+    """The book follows the venue; diffs are held as well, to join a newer snapshot."""
 
 
 class SyncInput(Enum):
@@ -65,6 +70,8 @@ class SyncInput(Enum):
 
     START = "start"
     STOP = "stop"
+    REFRESH = "refresh"
+    KEEP = "keep"
     DIFF_NEXT = "diff_next"
     DIFF_OLD = "diff_old"
     DIFF_GAP = "diff_gap"
@@ -82,7 +89,7 @@ class SyncAction(Enum):
     FETCH = "fetch"
     """Fetch a (new) snapshot; the book, if there was one, is void."""
     LOAD = "load"
-    """Load the snapshot, then apply the returned diffs in order."""
+    """Replace the book by the snapshot, then apply the returned diffs in order."""
     APPLY = "apply"
     """Apply the diff just given."""
 
@@ -92,6 +99,8 @@ _S, _I, _A = SyncState, SyncInput, SyncAction
 TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction]]] = {
     (_S.UNSYNCED, _I.START): (_S.BUFFERING, _A.FETCH),
     (_S.UNSYNCED, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
+    (_S.UNSYNCED, _I.REFRESH): (_S.UNSYNCED, _A.IGNORE),
+    (_S.UNSYNCED, _I.KEEP): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.DIFF_NEXT): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.DIFF_OLD): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.DIFF_GAP): (_S.UNSYNCED, _A.IGNORE),
@@ -99,6 +108,8 @@ TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction
     (_S.UNSYNCED, _I.SNAPSHOT_TOO_OLD): (_S.UNSYNCED, _A.IGNORE),
     (_S.BUFFERING, _I.START): (_S.BUFFERING, _A.FETCH),
     (_S.BUFFERING, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
+    (_S.BUFFERING, _I.REFRESH): (_S.BUFFERING, _A.IGNORE),
+    (_S.BUFFERING, _I.KEEP): (_S.BUFFERING, _A.IGNORE),
     (_S.BUFFERING, _I.DIFF_NEXT): (_S.BUFFERING, _A.HOLD),
     (_S.BUFFERING, _I.DIFF_OLD): (_S.BUFFERING, _A.IGNORE),
     (_S.BUFFERING, _I.DIFF_GAP): (_S.BUFFERING, _A.HOLD),
@@ -106,11 +117,22 @@ TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction
     (_S.BUFFERING, _I.SNAPSHOT_TOO_OLD): (_S.BUFFERING, _A.FETCH),
     (_S.SYNCED, _I.START): (_S.BUFFERING, _A.FETCH),
     (_S.SYNCED, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
+    (_S.SYNCED, _I.REFRESH): (_S.REFRESHING, _A.FETCH),
+    (_S.SYNCED, _I.KEEP): (_S.SYNCED, _A.IGNORE),
     (_S.SYNCED, _I.DIFF_NEXT): (_S.SYNCED, _A.APPLY),
     (_S.SYNCED, _I.DIFF_OLD): (_S.SYNCED, _A.IGNORE),
     (_S.SYNCED, _I.DIFF_GAP): (_S.BUFFERING, _A.FETCH),
     (_S.SYNCED, _I.SNAPSHOT_JOINS): (_S.SYNCED, _A.IGNORE),
     (_S.SYNCED, _I.SNAPSHOT_TOO_OLD): (_S.SYNCED, _A.IGNORE),
+    (_S.REFRESHING, _I.START): (_S.BUFFERING, _A.FETCH),
+    (_S.REFRESHING, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
+    (_S.REFRESHING, _I.REFRESH): (_S.REFRESHING, _A.IGNORE),
+    (_S.REFRESHING, _I.KEEP): (_S.SYNCED, _A.IGNORE),
+    (_S.REFRESHING, _I.DIFF_NEXT): (_S.REFRESHING, _A.APPLY),
+    (_S.REFRESHING, _I.DIFF_OLD): (_S.REFRESHING, _A.IGNORE),
+    (_S.REFRESHING, _I.DIFF_GAP): (_S.BUFFERING, _A.FETCH),
+    (_S.REFRESHING, _I.SNAPSHOT_JOINS): (_S.SYNCED, _A.LOAD),
+    (_S.REFRESHING, _I.SNAPSHOT_TOO_OLD): (_S.REFRESHING, _A.FETCH),
 }
 
 DEFAULT_BUFFER_LIMIT: Final = 20_000
@@ -173,7 +195,7 @@ class BookSync(Generic[D]):
 
     @property
     def last_id(self) -> int:
-        """``u`` of the last diff applied (or ``L``); meaningful only while SYNCED."""
+        """``u`` of the last diff applied (or ``L``); meaningful while SYNCED or REFRESHING."""
         return self._id
 
     @property
@@ -190,6 +212,16 @@ class BookSync(Generic[D]):
         """The stream has ended: the book is void, diffs are ignored until ``start``."""
         self._buffer.clear()
         return self._step(SyncInput.STOP)
+
+    def refresh(self) -> SyncAction:
+        """A newer snapshot is wanted: FETCH if the book is in step, else IGNORE."""
+        return self._step(SyncInput.REFRESH)
+
+    def keep(self) -> SyncAction:
+        """No newer snapshot is wanted after all: the book goes on as it is."""
+        if self._state is SyncState.REFRESHING:
+            self._buffer.clear()
+        return self._step(SyncInput.KEEP)
 
     def on_diff(self, diff: D) -> SyncAction:
         """One diff in arrival order: IGNORE, HOLD, APPLY, or FETCH after a gap.
@@ -208,7 +240,12 @@ class BookSync(Generic[D]):
         if last_id <= self._id:
             self._ignored += 1
             return self._step(SyncInput.DIFF_OLD)
+        if first_id <= self._id + 1:  # refreshing: apply, and hold for the snapshot to come
+            self._id = last_id
+            self._hold(diff)
+            return self._step(SyncInput.DIFF_NEXT)
         self._gaps += 1
+        self._buffer.clear()
         action = self._step(SyncInput.DIFF_GAP)
         self._hold(diff)
         return action
@@ -218,10 +255,15 @@ class BookSync(Generic[D]):
 
         IGNORE: no snapshot is wanted (stopped, or already synced). With LOAD the returned diffs
         are in order and contiguous from ``L + 1``, and ``last_id`` is already that of the last.
+        A refresh never takes the book back: ``last_id`` does not shrink.
         """
-        if self._state is not SyncState.BUFFERING:
+        if self._state in (SyncState.UNSYNCED, SyncState.SYNCED):
             return self._step(SyncInput.SNAPSHOT_JOINS), []
-        if self._buffer and self._buffer[0].first_id > last_update_id + 1:  # step 3
+        if self._buffer:
+            too_old = self._buffer[0].first_id > last_update_id + 1  # step 3
+        else:
+            too_old = self._state is SyncState.REFRESHING and last_update_id < self._id
+        if too_old:
             self._too_old += 1
             return self._step(SyncInput.SNAPSHOT_TOO_OLD), []
         kept = [diff for diff in self._buffer if diff.last_id > last_update_id]  # step 4

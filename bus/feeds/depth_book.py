@@ -6,7 +6,9 @@ it included; after each of them the best N levels (`orderbook`). A whole book is
 when the last one is old, counted in deltas or in seconds, or when the broker came back.
 
 A book that turns out crossed is wrong, whatever its numbers say: it is void and is rebuilt, and
-its levels are never published on `orderbook`.
+its levels are never published on `orderbook`. A book whose best prices differ from the venue's own
+top of book, at the same update id and several times in a row, lacks levels its snapshot did not
+reach: it goes on being served while a newer snapshot is fetched, which it then takes over.
 """
 
 from __future__ import annotations
@@ -69,6 +71,12 @@ class TopQuote(Protocol):
 
 D = TypeVar("D", bound=LevelDiff)
 
+REFRESH_AFTER_MISMATCHES: Final = 3
+"""Audits failed in a row: a level that comes and goes at once is not worth a snapshot."""
+REFRESH_TRIES: Final = 5
+"""Snapshots of no use after which a refresh is given up."""
+REFRESH_PAUSE_MISMATCHES: Final = 100
+"""Further mismatches in a row after which a refresh given up is tried again."""
 MAX_QUOTES: Final = 4_096
 """Quotes newer than the book that are kept for the audit; beyond it the oldest go unaudited."""
 
@@ -86,13 +94,15 @@ class BookLimits:
 
 @dataclass(frozen=True, slots=True)
 class BookStats:
-    """Counters of one book: ``syncs`` completed (1 = never lost), times found ``crossed``,
+    """Counters of one book.
 
-    quotes that agreed with the book at the same update id and quotes that did not (``audit_ok``,
+    ``syncs`` completed (1 = never lost), ``refreshes`` completed, times found ``crossed``, venue
+    quotes that agreed with the book at the same update id and that did not (``audit_ok``,
     ``audit_mismatch``), levels forgotten at the bound, and the synchronisation's own counters.
     """
 
     syncs: int
+    refreshes: int
     crossed: int
     audit_ok: int
     audit_mismatch: int
@@ -126,7 +136,10 @@ class DepthBook(Generic[D]):
         self._venue_ts_ns: int | None = None
         self._quotes: deque[TopQuote] = deque(maxlen=MAX_QUOTES)
         self.lost_reason = "starting"
+        self._mismatches_in_a_row = 0
+        self._useless_snapshots = 0
         self.syncs = 0
+        self.refreshes = 0
         self.crossed = 0
         self.audit_ok = 0
         self.audit_mismatch = 0
@@ -134,12 +147,17 @@ class DepthBook(Generic[D]):
     @property
     def synced(self) -> bool:
         """Whether the book follows the venue."""
-        return self._sync.state is SyncState.SYNCED
+        return self._sync.state in (SyncState.SYNCED, SyncState.REFRESHING)
 
     @property
     def wants_snapshot(self) -> bool:
         """Whether ``on_snapshot`` should be called as soon as possible."""
-        return self._sync.state is SyncState.BUFFERING
+        return self._sync.state in (SyncState.BUFFERING, SyncState.REFRESHING)
+
+    @property
+    def refreshing(self) -> bool:
+        """Whether a newer snapshot is wanted although the book follows the venue."""
+        return self._sync.state is SyncState.REFRESHING
 
     @property
     def buffered(self) -> int:
@@ -192,9 +210,16 @@ class DepthBook(Generic[D]):
 
         ``recv_ns`` is wall-clock ns, ``now_mono_ns`` monotonic.
         """
+        refreshing = self.refreshing
         action, waiting = self._sync.on_snapshot(last_update_id)
         if action is not SyncAction.LOAD:
+            if refreshing:
+                self._refresh_failed()
             return False
+        self._mismatches_in_a_row = 0
+        if refreshing:
+            self._book.merge(bids, asks)
+            return self._refreshed(waiting, recv_ns, now_mono_ns)
         self._book.load(bids, asks)
         self.syncs += 1
         self.lost_reason = ""
@@ -226,6 +251,7 @@ class DepthBook(Generic[D]):
         """The counters, as one frozen value."""
         return BookStats(
             self.syncs,
+            self.refreshes,
             self.crossed,
             self.audit_ok,
             self.audit_mismatch,
@@ -271,8 +297,37 @@ class DepthBook(Generic[D]):
             latest.ask_size,
         ):
             self.audit_ok += 1
-        else:
-            self.audit_mismatch += 1
+            self._mismatches_in_a_row = 0
+            return
+        self.audit_mismatch += 1
+        self._mismatches_in_a_row += 1
+        if self._mismatches_in_a_row >= REFRESH_AFTER_MISMATCHES and not self.refreshing:
+            self._useless_snapshots = 0
+            self._sync.refresh()
+            self._on_change()
+
+    def _refreshed(self, waiting: Sequence[D], recv_ns: int, now_mono_ns: int) -> bool:
+        """A newer snapshot has joined: its diffs have been published, the whole book has not."""
+        for diff in waiting:
+            self._book.apply(diff.bids, diff.asks)
+        if self._book.crossed:
+            self.crossed += 1
+            self.start("crossed")
+            return False
+        self.refreshes += 1
+        last_id = self._sync.last_id
+        self._publish_whole(last_id, recv_ns, now_mono_ns)
+        self._publish_top(last_id, self._venue_ts_ns, recv_ns)
+        self._on_change()
+        return True
+
+    def _refresh_failed(self) -> None:
+        """The book goes on as it is; the next mismatch asks again."""
+        self._useless_snapshots += 1
+        if self._useless_snapshots >= REFRESH_TRIES:
+            self._mismatches_in_a_row = -REFRESH_PAUSE_MISMATCHES
+            self._sync.keep()
+            self._on_change()
 
     def _publish_top(self, last_id: int, venue_ts_ns: int | None, recv_ns: int) -> None:
         bids, asks = self._book.top(self._limits.orderbook_levels)

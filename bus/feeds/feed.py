@@ -11,7 +11,8 @@ from bus.client import Publisher
 from bus.config import FeedSettings
 from bus.feeds.backoff import Backoff
 from bus.feeds.depth_book import BookLimits
-from bus.feeds.session import SessionSettings
+from bus.feeds.rate_limit import RollingLimit
+from bus.feeds.session import SessionSettings, attempt_limit
 from bus.feeds.status import StatusBoard
 
 
@@ -38,7 +39,7 @@ class Feed:
 
     ``ws_base`` and ``rest_base`` override the venue's own (empty: use the venue's); ``simulated``
     says that they belong to the simulator, so that no real key is needed. ``started`` is to be
-    called once the sessions run.
+    called once the sessions run. ``attempts`` is shared by all of them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Feed:
     rest_base: str = ""
     simulated: bool = False
     counters: Counters = field(default_factory=Counters)
+    attempts: RollingLimit = field(default_factory=attempt_limit)
 
     @property
     def backoff(self) -> Backoff:

@@ -62,6 +62,15 @@ class Lost:
     attempt: int
 
 
+def attempt_limit() -> RollingLimit:
+    """Attempts to connect, shared by all sessions of a feed: 150 in any 5 minutes.
+
+    The strictest venue known allows 300 per address. The backoff alone does not keep inside that
+    when a server takes connections, sends something and cuts them.
+    """
+    return RollingLimit(150, 300.0)
+
+
 class FrameHandler(Protocol):
     """What a session calls, always on the event loop, in this order per connection:
 
@@ -88,7 +97,9 @@ class Session:
     """Keeps one connection to ``url`` open until ``stop``; never gives up.
 
     ``url`` is asked for at every attempt and may hold a secret: it is never logged; ``shown_url``
-    is what logs and status show. Rotation is make-before-break: the new connection is open and
+    is what logs and status show; ``attempts`` bounds how often it may connect.
+
+    Rotation is make-before-break: the new connection is open and
     subscribed and has brought data before the old one is closed; the handler sees frames of both
     for a moment, told apart by ``link``.
     """
@@ -102,6 +113,7 @@ class Session:
         *,
         jitter: Callable[[], float] = random.random,
         tls: ssl.SSLContext | None = None,
+        attempts: RollingLimit | None = None,
     ) -> None:
         self._url = url
         self.shown_url = shown_url
@@ -109,6 +121,7 @@ class Session:
         self._settings = settings
         self._jitter = jitter
         self._tls = tls
+        self._attempts = attempts or attempt_limit()
         self._limits: dict[Link, RollingLimit] = {}
         self._send_lock = asyncio.Lock()
         self._attempt = 0
@@ -227,6 +240,7 @@ class Session:
                 self.on_ping = lambda: limit.note(loop.time())
 
         tls: dict[str, Any] = {"ssl": self._tls} if self._tls else {}
+        self._attempts.note(loop.time())
         link = await connect(
             url,
             create_connection=BoundLink,
@@ -357,4 +371,5 @@ class Session:
     def _next_attempt(self) -> tuple[int, float]:
         attempt = self._attempt
         self._attempt += 1
-        return attempt, self._settings.backoff.delay_s(attempt, self._jitter())
+        delay_s = self._settings.backoff.delay_s(attempt, self._jitter())
+        return attempt, max(delay_s, self._attempts.wait_s(asyncio.get_running_loop().time()))

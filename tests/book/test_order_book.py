@@ -111,6 +111,23 @@ def test_a_bound_below_one_is_refused() -> None:
         OrderBook(max_levels=0)
 
 
+def test_merging_replaces_inside_the_snapshots_range_and_keeps_the_rest() -> None:
+    book = OrderBook()
+    book.load([(5.0, 1.0), (4.0, 1.0), (2.0, 1.0)], [(6.0, 1.0), (9.0, 1.0)])
+    book.merge([(4.5, 2.0), (3.0, 2.0)], [(6.0, 3.0), (7.0, 3.0)])
+    assert book.levels() == (
+        [(4.5, 2.0), (3.0, 2.0), (2.0, 1.0)],
+        [(6.0, 3.0), (7.0, 3.0), (9.0, 1.0)],
+    )
+
+
+def test_merging_an_empty_side_empties_it() -> None:
+    book = OrderBook()
+    book.load([(5.0, 1.0)], [(6.0, 1.0)])
+    book.merge([], [])
+    assert book.levels() == ([], [])
+
+
 def test_clear_forgets_everything() -> None:
     book = OrderBook()
     book.load([(1.0, 1.0)], [(2.0, 1.0)])

@@ -132,6 +132,59 @@ def test_a_bound_below_one_is_refused() -> None:
         BookSync(0)
 
 
+def test_a_refresh_serves_on_and_joins_a_newer_snapshot() -> None:
+    sync = synced(10)
+    assert sync.refresh() is SyncAction.FETCH
+    assert sync.on_diff(Range(11, 12)) is SyncAction.APPLY
+    assert sync.on_diff(Range(11, 12)) is SyncAction.IGNORE
+    assert sync.on_diff(Range(13, 14)) is SyncAction.APPLY
+    assert (sync.state, sync.last_id, sync.buffered) == (SyncState.REFRESHING, 14, 2)
+    assert sync.on_snapshot(12) == (SyncAction.LOAD, [Range(13, 14)])
+    assert (sync.state, sync.last_id) == (SyncState.SYNCED, 14)
+
+
+@pytest.mark.parametrize(("diffs", "snapshot"), [([], 9), ([(11, 12)], 9)])
+def test_a_refresh_never_goes_back(diffs: list[tuple[int, int]], snapshot: int) -> None:
+    sync = synced(10)
+    sync.refresh()
+    for diff in diffs:
+        sync.on_diff(Range(*diff))
+    before = sync.last_id
+    assert sync.on_snapshot(snapshot) == (SyncAction.FETCH, [])
+    assert (sync.state, sync.last_id) == (SyncState.REFRESHING, before)
+
+
+def test_a_refresh_may_run_ahead_of_the_stream() -> None:
+    sync = synced(10)
+    sync.refresh()
+    assert sync.on_snapshot(15) == (SyncAction.LOAD, [])
+    assert sync.on_diff(Range(11, 14)) is SyncAction.IGNORE
+    assert sync.on_diff(Range(15, 17)) is SyncAction.APPLY
+
+
+def test_a_gap_while_refreshing_is_a_gap() -> None:
+    sync = synced(10)
+    sync.refresh()
+    sync.on_diff(Range(11, 11))
+    assert sync.on_diff(Range(13, 13)) is SyncAction.FETCH
+    assert (sync.state, sync.buffered) == (SyncState.BUFFERING, 1)
+
+
+def test_a_refresh_can_be_given_up() -> None:
+    sync = synced(10)
+    sync.refresh()
+    sync.on_diff(Range(11, 11))
+    assert sync.keep() is SyncAction.IGNORE
+    assert (sync.state, sync.last_id, sync.buffered) == (SyncState.SYNCED, 11, 0)
+
+
+def test_only_a_book_in_step_can_be_refreshed() -> None:
+    sync = started((5, 6))
+    assert sync.refresh() is SyncAction.IGNORE
+    assert sync.keep() is SyncAction.IGNORE
+    assert (sync.state, sync.buffered) == (SyncState.BUFFERING, 1)
+
+
 @dataclass
 class Reference:
     """The venue's steps once more, written plainly over sets of ids: what has been applied?"""
@@ -161,11 +214,15 @@ def traffic(draw: st.DrawFn) -> tuple[list[Range], list[tuple[str, int]]]:
         position += width
     arrives: list[tuple[str, int]] = []
     for index in range(len(venue)):
-        fate = draw(st.sampled_from(["once"] * 6 + ["lost", "twice", "snapshot"]))
+        fate = draw(
+            st.sampled_from(["once"] * 6 + ["lost", "twice", "snapshot", "snapshot", "refresh"])
+        )
         if fate != "lost":
             arrives.append(("diff", index))
         if fate == "twice":
             arrives.append(("diff", index))
+        if fate == "refresh":
+            arrives.append(("refresh", 0))
         if fate == "snapshot":
             behind = draw(st.integers(0, 6))
             arrives.append(("snapshot", max(0, venue[index].last_id - behind)))
@@ -190,9 +247,11 @@ def test_whatever_arrives_a_synced_book_has_missed_nothing(
             action, kept = sync.on_snapshot(number)
             if action is SyncAction.LOAD:
                 snapshot, applied = number, list(kept)
+        elif kind == "refresh":
+            sync.refresh()
         elif sync.on_diff(venue[number]) is SyncAction.APPLY:
             applied.append(venue[number])
-        if sync.state is SyncState.SYNCED:
+        if sync.state in (SyncState.SYNCED, SyncState.REFRESHING):
             assert Reference().replay(snapshot, applied) == sync.last_id
 
 

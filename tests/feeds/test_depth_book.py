@@ -185,3 +185,60 @@ def test_attention_is_called_for_when_the_first_diff_waits() -> None:
     bench.book.on_diff(Diff(1, 1))
     bench.book.on_diff(Diff(2, 2))
     assert bench.changes == before + 1
+
+
+def mismatched(times: int = 3) -> Bench:
+    """A book in step, found to lack the venue's best bid so many times in a row."""
+    bench = Bench().synced()
+    for last_id in range(111 - times + 1, 112):
+        bench.book.on_diff(Diff(11, last_id - 1))
+        bench.book.on_quote(Top(last_id, 1.7, 5.0, 2.0, 1.0))
+        bench.book.on_diff(Diff(last_id, last_id))
+    return bench
+
+
+def test_a_book_that_differs_from_the_venues_top_is_refreshed_without_an_outage() -> None:
+    bench = mismatched()
+    assert (bench.book.synced, bench.book.refreshing, bench.book.wants_snapshot) == (True,) * 3
+    bench.book.on_diff(Diff(112, 112, bids=[(1.2, 2.0)]))
+    assert bench.tap.bodies(BOOK)[-1].venue_seq == 112  # served meanwhile
+    assert bench.book.on_snapshot(111, [(1.7, 5.0), (1.0, 1.0)], [(2.0, 1.0)], 7, 0)
+    assert bench.tap.bodies(DEPTH)[-1] == Depth(
+        112, 112, [(1.7, 5.0), (1.2, 2.0), (1.0, 1.0)], [(2.0, 1.0)], True
+    )
+    assert bench.tap.bodies(BOOK)[-1].bids[0] == (1.7, 5.0)
+    assert (bench.book.refreshing, bench.book.synced) == (False, True)
+    stats = bench.book.stats()
+    assert (stats.syncs, stats.refreshes, stats.audit_mismatch) == (1, 1, 3)
+
+
+def test_a_refresh_keeps_what_is_known_beyond_the_newer_snapshot() -> None:
+    bench = mismatched()
+    bench.book.on_diff(Diff(112, 112, bids=[(0.5, 9.0)], asks=[(8.0, 9.0)]))
+    bench.book.on_snapshot(112, [(1.7, 5.0), (1.0, 1.0)], [(2.0, 1.0)], 7, 0)
+    body = bench.tap.bodies(DEPTH)[-1]
+    assert (body.bids[-1], body.asks[-1]) == ((0.5, 9.0), (8.0, 9.0))
+
+
+def test_a_refresh_is_given_up_after_snapshots_of_no_use() -> None:
+    bench = mismatched()
+    for _ in range(5):
+        assert bench.book.wants_snapshot
+        assert not bench.book.on_snapshot(50, [(1.0, 1.0)], [], 7, 0)
+    assert (bench.book.wants_snapshot, bench.book.synced, bench.book.last_id) == (False, True, 111)
+
+
+def test_a_fresh_book_that_is_crossed_is_rebuilt() -> None:
+    bench = mismatched()
+    assert not bench.book.on_snapshot(200, [(9.0, 1.0)], [(2.0, 1.0)], 7, 0)
+    assert (bench.book.synced, bench.book.lost_reason) == (False, "crossed")
+
+
+def test_a_mismatch_that_heals_is_not_worth_a_snapshot() -> None:
+    bench = mismatched(times=2)
+    bench.book.on_quote(Top(112, 1.0, 1.0, 2.0, 1.0))
+    bench.book.on_diff(Diff(112, 112))
+    bench.book.on_quote(Top(113, 1.7, 5.0, 2.0, 1.0))
+    bench.book.on_diff(Diff(113, 113))
+    assert (bench.book.audit_ok, bench.book.audit_mismatch) == (1, 3)
+    assert not bench.book.refreshing

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from bus.clock import now_ns
 from bus.feeds.backoff import Backoff
 from bus.feeds.link import Link
+from bus.feeds.rate_limit import RollingLimit
 from bus.feeds.session import Lost, Session, SessionSettings
 from bus.testing import eventually
 from tests.feeds.fake_venue import FakeVenue, fake_venue, silent_port
@@ -158,6 +159,30 @@ async def test_only_data_resets_the_backoff() -> None:
             venue.abort_all()
             await eventually(lambda: len(handler.losses) == 4)
             assert handler.losses[3].attempt == 0
+
+
+async def test_a_server_that_sends_and_cuts_again_and_again_is_not_stormed() -> None:
+    async with fake_venue() as venue:
+
+        def greet_and_cut(connection: ServerConnection) -> None:
+            venue.say("data")
+            connection.transport.close()
+
+        venue.on_open = greet_and_cut
+        handler = Handler()
+        session = Session(
+            lambda: venue.ws_base,
+            venue.ws_base,
+            handler,
+            SessionSettings("test.1", backoff=Backoff(0.001, 0.002)),
+            attempts=RollingLimit(5, 300.0),
+        )
+        task = asyncio.ensure_future(session.run())
+        await eventually(lambda: handler.losses and handler.losses[-1].retry_in_s > 100)
+        assert venue.opened == 5
+        assert {lost.attempt for lost in handler.losses} == {0}  # data came: no backoff
+        session.stop()
+        await asyncio.wait_for(task, 2)
 
 
 async def test_an_unreachable_venue_is_tried_for_ever(loop_kind: str) -> None:

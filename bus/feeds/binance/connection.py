@@ -178,10 +178,12 @@ class Connection:
             _log.warning("gap", symbol=symbol, action="resync of this symbol")
         elif book.lost_reason == "crossed" and one.facts.book_lost != "crossed":
             _log.error("book crossed", symbol=symbol, action="resync of this symbol")
-        if book.synced:
-            _log.info("book synced", symbol=symbol, last_id=book.last_id, syncs=book.syncs)
+        if book.refreshing:
+            _log.info("book differs from the venue's top", symbol=symbol, action="refresh")
+        elif book.synced:
+            _log.info("book in step", symbol=symbol, last_id=book.last_id, syncs=book.syncs)
         one.facts.book_lost = "" if book.synced else book.lost_reason
-        if book.wants_snapshot and book.buffered:
+        if book.refreshing or (book.wants_snapshot and book.buffered):
             self.wanted[symbol].set()
         self._judge(symbol)
 

@@ -33,6 +33,8 @@ _log = get_logger("feeds.binance")
 
 CHECK_EVERY_S: Final = 0.25
 """Silence and states are looked at this often: a change shows well within a second."""
+FIRST_ANSWER_S: Final = 3.0
+"""How long the streams wait for the list of symbols."""
 
 
 def create(feed: Feed) -> VenueFeed:
@@ -96,6 +98,7 @@ class BinanceFeed:
             "reconnects": sum(session.reconnects for session in sessions),
             "book_syncs": sum(book.syncs for book in books),
             "resyncs": sum(max(0, book.syncs - 1) for book in books),
+            "book_refreshes": sum(book.refreshes for book in books),
             "book_crossed": sum(book.crossed for book in books),
             "book_audit_ok": sum(book.audit_ok for book in books),
             "book_audit_mismatch": sum(book.audit_mismatch for book in books),
@@ -124,9 +127,10 @@ class BinanceFeed:
         """What to serve, and whether the venue was asked: streams do not wait for its REST."""
         wanted = self._feed.settings.symbols
         try:
-            info = await self._exchange_info(rest)
-        except (RestError, ParseError) as error:
-            _log.warning("symbols not checked yet", detail=str(error))
+            async with asyncio.timeout(FIRST_ANSWER_S):
+                info = await self._exchange_info(rest)
+        except (RestError, ParseError, TimeoutError) as error:
+            _log.warning("symbols not checked yet", detail=str(error) or "no answer")
             return Choice(tuple(guess(symbol) for symbol in dict.fromkeys(wanted)), {}), False
         self._budget(rest, info)
         return choose(wanted, info.instruments), True
@@ -191,7 +195,7 @@ class BinanceFeed:
         for start in range(0, len(instruments), a_connection):
             connection = Connection(feed, instruments[start : start + a_connection])
             settings = feed.session_settings(f"{feed.name}.{len(self._served) + 1}")
-            session = Session(lambda: url, url, connection, settings)
+            session = Session(lambda: url, url, connection, settings, attempts=feed.attempts)
             self._served.append((session, connection))
 
     async def _clock(self) -> None:

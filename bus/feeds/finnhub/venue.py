@@ -81,6 +81,7 @@ class FinnhubFeed:
             self._connection,
             # one open connection a key: a second one, as for a rotation, would end both
             feed.session_settings(feed.name, rotate_after_s=0.0),
+            attempts=feed.attempts,
         )
         self._rest = RestClient(
             feed.rest_base or endpoints.REST_BASE,
