@@ -136,9 +136,7 @@ def _checked(request: Request, max_depth: int, max_history: int) -> Refusal | No
 
 def _check_names(request: Subscribe | SnapshotRequest | Unsubscribe) -> Refusal | None:
     given = [
-        name
-        for name in ("symbols", "symbol", "topics")
-        if getattr(request, name) is not UNSET
+        name for name in ("symbols", "symbol", "topics") if getattr(request, name) is not UNSET
     ]
     if len(given) > 1:
         sentence = f"{' and '.join(given)} exclude each other"

@@ -238,9 +238,7 @@ class Bridge:
 
     # ------------------------------------------------------------------ waiting for first values
 
-    def _wait(
-        self, client: BridgeClient, attach: Attach, missing: set[bytes], now_ns: int
-    ) -> None:
+    def _wait(self, client: BridgeClient, attach: Attach, missing: set[bytes], now_ns: int) -> None:
         wait = _Wait(client, attach, missing, now_ns + self._wait_ns)
         self._waits[client] = wait
         for key in missing:
@@ -298,6 +296,7 @@ class Bridge:
             if not wait.missing:
                 self._complete(wait, now_ns)
         self._waits_for.pop(key, None)
+
 
 def _id_prefix(name: str) -> str:
     """A short prefix of connection ids, different for each worker: ``bridge.1`` gives ``b1``."""

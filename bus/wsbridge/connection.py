@@ -87,9 +87,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         raw = transport.get_extra_info("socket")
         if raw is not None:
-            raw.setsockopt(
-                socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.send_buffer_bytes
-            )
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.send_buffer_bytes)
         high = min(65_536, self._settings.max_buffered_bytes // 2)
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
         self._server.connected(self)
@@ -138,9 +136,7 @@ class ClientConnection(asyncio.Protocol):
         if not server.readiness.accepting or server.is_full:
             server.connections_refused += 1
             why = "draining" if server.is_draining else "too many connections"
-            self._answer(
-                plain(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=RETRY_AFTER_S)
-            )
+            self._answer(plain(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=RETRY_AFTER_S))
             return
         response = self._protocol.accept(request)
         self._protocol.send_response(response)

@@ -87,9 +87,7 @@ class Fanout(Generic[ClientT]):
         for key in warmed:
             self._on_warm(key)
 
-    def _message(
-        self, line: Line, message: Message, dirty: dict[Channel[ClientT], None]
-    ) -> None:
+    def _message(self, line: Line, message: Message, dirty: dict[Channel[ClientT], None]) -> None:
         new_epoch = line.epoch != 0 and message.epoch != line.epoch
         if not line.accept(message.epoch, message.seq, message.frame):
             self.duplicates += 1

@@ -117,9 +117,7 @@ class Market:
     is not recovered any more.
     """
 
-    def __init__(
-        self, *, ttl_ns: Mapping[str, int], history: int, history_age_ns: int
-    ) -> None:
+    def __init__(self, *, ttl_ns: Mapping[str, int], history: int, history_age_ns: int) -> None:
         self._ttl_ns = dict(ttl_ns)
         self._history = history
         self._history_age_ns = history_age_ns

@@ -104,9 +104,7 @@ class Server:
             left_s = max(end - self._loop.time(), _TURN_S)
             share = max(_CLOSES_PER_TURN, round(len(self._clients) * _TURN_S / left_s))
             for client in list(self._clients)[:share]:
-                client.close(
-                    CloseCode.DRAINING, retry_after_ms=random.randint(0, max(drain_ms, 1))
-                )
+                client.close(CloseCode.DRAINING, retry_after_ms=random.randint(0, max(drain_ms, 1)))
             await asyncio.sleep(_TURN_S)
         try:
             await asyncio.wait_for(self._all_left.wait(), self.settings.close_timeout_s)

@@ -312,9 +312,7 @@ class Session:
         for name in names:
             if name not in known:
                 sentence = f"there is no feed {shown(name)}; feeds are {', '.join(known)}"
-                return self._refuse(
-                    Refusal("bad_request", sentence, request.id, "feeds"), now_ns
-                )
+                return self._refuse(Refusal("bad_request", sentence, request.id, "feeds"), now_ns)
         return [
             Send(feed_status(request.id, name, self._directory, self._market, now_ns))
             for name in names

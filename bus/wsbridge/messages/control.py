@@ -13,6 +13,7 @@ from bus.wsbridge.messages.tables import ERRORS, rfc3339
 RequestId = str | int
 TopicState = Literal["live", "stale", "pending", "down", "closed"]
 
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits in force on a connection; only those the server enforces."""
 
@@ -167,9 +168,7 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="er
     timestamp: str
 
 
-Control = (
-    Connection | Subscription | List | Pong | SnapshotEnd | FeedStatus | Error
-)
+Control = Connection | Subscription | List | Pong | SnapshotEnd | FeedStatus | Error
 
 _encoder = msgspec.json.Encoder()
 

@@ -12,7 +12,7 @@ const make = (tag, className, text) => {
 
 // ---------------------------------------------------------------- numbers and times as text
 
-const digitsOf = (price) => (price >= 1000 ? 2 : price >= 1 ? 3 : 6);
+const digitsOf = (price) => (price >= 100 ? 2 : price >= 1 ? 4 : 6);
 const formats = new Map();
 const fixed = (value, digits) => {
   if (value === null || value === undefined) return "–";
@@ -283,7 +283,7 @@ function points(values, width, height) {
 const drawers = {
   prices() {
     for (const row of rows.values()) {
-      row.line.setAttribute("aria-selected", String(row.symbol === selected));
+      row.line.dataset.selected = String(row.symbol === selected);
       row.button.setAttribute("aria-pressed", String(row.symbol === selected));
       row.line.dataset.state = row.state;
       const data = row.data;
@@ -352,8 +352,8 @@ const drawers = {
         const spread = asks[asks.length - 1][1] - bids[0][1];
         const middle = (asks[asks.length - 1][1] + bids[0][1]) / 2;
         row.children[0].textContent = priceText(middle);
-        row.children[1].textContent = `spread ${fixed(spread, digitsOf(middle))}`;
-        $("fact-spread").textContent = `${((spread / middle) * 10000).toFixed(2)} bp`;
+        row.children[1].textContent = `spread ${((spread / middle) * 10000).toFixed(3)} bp`;
+        $("fact-spread").textContent = fixed(spread, digitsOf(middle));
       }
     });
   },

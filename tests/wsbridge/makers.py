@@ -1,0 +1,167 @@
+"""Small makers of ticks, topics and doubles for the bridge's tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from bus.client.deliveries import Delivery, Message, SnapshotEnded
+from bus.config import Settings, load
+from bus.model import Body, News, OrderBook, Price, Quote, Status, Ticker, Trade
+from bus.model.topic import Topic
+from bus.wire.codec import encode_frame
+from bus.wsbridge.bridge import Bridge
+from bus.wsbridge.messages import CloseCode
+from bus.wsbridge.routes import Endpoint, EndpointKind, Options, endpoint_of, options_of
+from bus.wsbridge.session import Session
+
+T0_NS = 1_769_596_200_000_000_000
+"""2026-01-28T10:30:00Z"""
+EPOCH = 1_769_596_199_000
+SECOND_NS = 1_000_000_000
+
+BODIES: dict[str, Body] = {
+    "price": Price(50000.5, 250.3, 0.5, 1_000_000.0),
+    "quote": Quote(50000.0, 1.2, 50001.0, 0.8, 77),
+    "orderbook": OrderBook(123456, [(49990.0, 1.0), (49980.0, 2.0)], [(50010.0, 1.0)]),
+    "trades": Trade(50000.0, 0.5, "buy", 991),
+    "ticker": Ticker(50000.5, 49750.2, 50500.0, 49100.0, 250.3, 0.5, 12345.6),
+    "news": News("n1", "Headline", None, "https://x.test", None, "Wire", "crypto", ["BTC"], T0_NS),
+}
+
+
+def settings_of(*overrides: str) -> Settings:
+    """Default settings with overrides, in the embedded mode."""
+    return load(None, overrides)
+
+
+def frame_of(
+    topic: Topic, seq: int, body: Body, *, epoch: int = EPOCH, at_ns: int = T0_NS
+) -> bytes:
+    """A bus frame whose three times are ``at_ns``."""
+    return encode_frame(topic.key, epoch, seq, at_ns, at_ns, at_ns, body)
+
+
+def live(
+    stream: str,
+    seq: int,
+    *,
+    symbol: str = "BTC-USDT",
+    epoch: int = EPOCH,
+    at_ns: int = T0_NS,
+    body: Body | None = None,
+) -> Message:
+    """A live delivery of ``stream`` from the simulated venue."""
+    topic = Topic.md(stream, "sim", symbol)
+    frame = frame_of(topic, seq, body or BODIES[stream], epoch=epoch, at_ns=at_ns)
+    return Message("live", topic.key, epoch, seq, frame)
+
+
+def warm(stream: str, *, symbol: str = "BTC-USDT", count: int = 0) -> SnapshotEnded:
+    """The end of the snapshot of one topic."""
+    return SnapshotEnded(Topic.md(stream, "sim", symbol).key, count)
+
+
+def status(feed: str, state: str, seq: int = 1, *, symbol: str = "", at_ns: int = T0_NS) -> Message:
+    """A delivery of a feed's status topic."""
+    topic = Topic.status(feed, symbol)
+    body = Status(state, "test", at_ns)  # type: ignore[arg-type]
+    return Message("live", topic.key, EPOCH, seq, frame_of(topic, seq, body, at_ns=at_ns))
+
+
+@dataclass
+class FakeBus:
+    """The bus side of a bridge: it only notes what is wanted."""
+
+    wanted: list[bytes] = field(default_factory=list)
+
+    def subscribe(self, prefix: bytes) -> None:
+        assert prefix not in self.wanted, "subscribed twice"
+        self.wanted.append(prefix)
+
+    def unsubscribe(self, prefix: bytes) -> None:
+        self.wanted.remove(prefix)
+
+
+class FakeClient:
+    """A client of a bridge that reads everything at once, as parsed messages."""
+
+    def __init__(self, bridge: Bridge, url: str = "/ws/market-multi/") -> None:
+        self._bridge = bridge
+        self.session: Session = new_session(bridge, url)
+        self.pending: list[bytes] = []
+        self.got: list[dict[str, Any]] = []
+        self.writes = 0
+        self.closed: CloseCode | None = None
+        self.resumed = 0
+
+    def flush(self) -> None:
+        blob = b"".join(self.pending)
+        self.pending.clear()
+        self.writes += 1
+        assert self.closed is None, "written to after close"
+        self.got += [msgspec.json.decode(text) for text in split_frames(blob)]
+
+    def allow_burst(self, size: int) -> None:
+        assert size > 0
+
+    def close(self, code: CloseCode) -> None:
+        self.closed = code
+
+    def resume(self) -> None:
+        self.resumed += 1
+
+    def take(self) -> list[dict[str, Any]]:
+        """Everything received since the last call."""
+        got, self.got = self.got, []
+        return got
+
+    def say(self, now_ns: int = T0_NS, **request: Any) -> list[dict[str, Any]]:
+        """Send one request, and take what came."""
+        self._bridge.received(self, msgspec.json.encode(request), now_ns)
+        return self.take()
+
+
+def new_session(bridge: Bridge, url: str) -> Session:
+    """A session for a URL path with an optional query."""
+    path, _, query = url.partition("?")
+    endpoint = endpoint_of(path) or Endpoint(EndpointKind.MULTI)
+    options = options_of(query, endpoint, 20) if query else Options()
+    return bridge.new_session(endpoint, options)
+
+
+def make_bridge(*overrides: str) -> tuple[Bridge, FakeBus]:
+    """A bridge on a fake bus."""
+    bus = FakeBus()
+    bridge = Bridge(settings_of(*overrides), "bridge.1", bus, "0.0.0")
+    bridge.start()
+    return bridge, bus
+
+
+def join(bridge: Bridge, url: str = "/ws/market-multi/", now_ns: int = T0_NS) -> FakeClient:
+    """A client that has been opened; its greeting is not taken yet."""
+    client = FakeClient(bridge, url)
+    bridge.opened(client, now_ns)
+    return client
+
+
+def deliver(bridge: Bridge, *deliveries: Delivery, now_ns: int = T0_NS) -> None:
+    """One bus batch."""
+    bridge.batch(list(deliveries), now_ns)
+
+
+def split_frames(blob: bytes) -> list[bytes]:
+    """The payloads of unmasked, unfragmented text frames."""
+    payloads: list[bytes] = []
+    while blob:
+        assert blob[0] == 0x81, "a final text frame"
+        length, start = blob[1], 2
+        if length == 126:
+            length, start = int.from_bytes(blob[2:4]), 4
+        elif length == 127:
+            length, start = int.from_bytes(blob[2:10]), 10
+        payloads.append(blob[start : start + length])
+        blob = blob[start + length :]
+    return payloads

@@ -1,0 +1,160 @@
+"""The page in a real browser: headless Chromium, driven by its DevTools protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from bus.client import Publisher
+from bus.clock import now_ns
+from bus.model import News, OrderBook, Price, Trade
+from bus.model.topic import Topic
+from bus.testing import eventually
+from tests.wsbridge.conftest import StartServer
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--remote-debugging-port=0", "--window-size=1440,900",
+]  # fmt: skip
+
+
+class Browser:
+    """One tab of a headless browser."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._ids = 0
+        self.complaints: list[str] = []
+
+    async def do(self, method: str, **params: Any) -> dict[str, Any]:
+        self._ids += 1
+        number = self._ids
+        await self._connection.send(json.dumps({"id": number, "method": method, "params": params}))
+        while True:
+            message = json.loads(await asyncio.wait_for(self._connection.recv(), 20))
+            if message.get("id") == number:
+                result: dict[str, Any] = message.get("result", message)
+                return result
+            if message.get("method") == "Runtime.exceptionThrown" or (
+                message.get("method") == "Log.entryAdded"
+                and message["params"]["entry"]["level"] == "error"
+                and "WebSocket" not in message["params"]["entry"]["text"]
+            ):
+                self.complaints.append(json.dumps(message["params"]))
+
+    async def evaluate(self, expression: str) -> Any:
+        result = await self.do("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    async def shows(self, expression: str, timeout_s: float = 15) -> None:
+        """Wait until a JavaScript expression is true on the page."""
+
+        async def is_true() -> bool:
+            guarded = f"(() => {{ try {{ return {expression} }} catch {{ return false }} }})()"
+            return bool(await self.evaluate(guarded))
+
+        await eventually(is_true, timeout_s, expression)
+
+
+def start_chromium(found: str, home: Path, stderr: Path) -> subprocess.Popen[bytes]:
+    with stderr.open("wb") as log:
+        return subprocess.Popen(
+            [found, *FLAGS, f"--user-data-dir={home / 'profile'}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "HOME": str(home)},
+        )
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("Chromium is not installed")
+    stderr = tmp_path / "stderr"
+    process = start_chromium(found, tmp_path, stderr)
+    try:
+        pattern = re.compile(r"ws://(127\.0\.0\.1:\d+)/devtools")
+        match = await eventually(lambda: pattern.search(stderr.read_text()), 20, "Chromium listens")
+        async with httpx.AsyncClient() as http:
+            tabs = (await http.get(f"http://{match[1]}/json")).json()
+        url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
+        async with connect(url, max_size=None, ping_interval=None) as connection:
+            tab = Browser(connection)
+            for domain in ("Page", "Runtime", "Log"):
+                await tab.do(f"{domain}.enable")
+            yield tab
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.browser
+async def test_the_page_shows_the_market_says_it_is_simulated_and_comes_back(
+    start_server: StartServer, publisher: Publisher, browser: Browser, tmp_path: Path
+) -> None:
+    running = await start_server("bridge.drain_s=0.1")
+    moved = 0
+    loop = asyncio.get_running_loop()
+
+    def publish() -> None:
+        nonlocal moved
+        moved += 1
+        at = now_ns()
+        price = 61_000.0 + moved
+        for symbol in ("BTC-USDT", "ETH-USDT"):
+            for stream, body in (
+                ("price", Price(price, 12.5, 0.5, 1234.0)),
+                ("trades", Trade(price, 0.25, "buy" if moved % 2 else "sell", moved)),
+                ("orderbook", OrderBook(moved, [(price - 1, 2.0)], [(price + 1, 3.0)])),
+            ):
+                publisher.writer(Topic.md(stream, "sim", symbol)).publish(
+                    body, venue_ts_ns=at, recv_ts_ns=at
+                )
+        if moved < 2000:
+            loop.call_later(0.05, publish)
+
+    publish()
+    headline, bad_url = "<b>Bold</b> headline", "javascript:alert(1)"
+    item = News("n1", headline, None, bad_url, None, "Wire", "crypto", [])
+    publisher.writer(Topic.md("news", "sim", "crypto")).publish(
+        item, venue_ts_ns=None, recv_ts_ns=now_ns()
+    )
+    await browser.do("Page.navigate", url=running.http_url + "/")
+    text = "document.getElementById('{}').textContent"
+    await browser.shows(f"{text.format('state')}.includes('Connected')")
+    assert await browser.evaluate("document.getElementById('simulated').hidden") is False
+    await browser.shows(f"{text.format('detail-last')}.startsWith('61,')")
+    await browser.shows("document.querySelectorAll('#book .row').length === 2")
+    await browser.shows("document.querySelectorAll('#tape li').length > 3")
+    await browser.shows(f"{text.format('news')}.includes('<b>Bold</b> headline')")
+    assert await browser.evaluate("document.querySelectorAll('#news a, #news b').length") == 0
+    first = await browser.evaluate(text.format("detail-last"))
+    await browser.shows(f"{text.format('detail-last')} !== '{first}'")
+    await browser.evaluate("document.querySelectorAll('#prices button')[1].click()")
+    await browser.shows(f"{text.format('detail-symbol')} === 'ETH'")
+    await browser.shows("document.querySelectorAll('#book .row').length === 2")
+    assert browser.complaints == []
+
+    await running.server.drain()
+    await running.server.close()
+    await browser.shows(f"/retrying|Reconnecting/i.test({text.format('state')})")
+    again = await start_server(f"bridge.port={running.port}")
+    assert again.port == running.port
+    await browser.shows(f"{text.format('state')}.includes('Connected')", 30)
+    await browser.shows(f"{text.format('detail-symbol')} === 'ETH'")
+    await browser.shows("document.querySelector('#prices tr').dataset.state === 'live'")
+    moved = 2000
