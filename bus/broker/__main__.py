@@ -40,7 +40,7 @@ def body(life: BlockingLife, settings: Settings) -> None:
             if now >= next_service_ns:
                 next_service_ns = now + _SERVICE_INTERVAL_NS
                 life.service(now)
-                lag_ms = broker.stats().cache_lag_ms
+                lag_ms = broker.lag_ms
                 if lag_ms > _LAG_WARNING_MS and now >= next_warning_ns:
                     next_warning_ns = now + _LAG_WARNING_INTERVAL_NS
                     _log.warning("the cache is behind", lag_ms=round(lag_ms))

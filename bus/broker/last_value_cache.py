@@ -21,18 +21,19 @@ Policies at the bounds, each with a counter in :class:`CacheStats`:
   the rest would be wrong. Replay goes on as far as it reaches.
 * A message whose epoch is less than its topic's last one comes from a publisher that was
   replaced: it is not cached (``outdated``). One that breaks the wire format neither
-  (``malformed``).
+  (``malformed``). Of state topics those are counted only if they were not followed by a good one
+  before anybody looked.
 
 Age never deletes a last value; readers judge staleness by its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bus.broker.ring import Ring
+from bus.broker.ring import Rejected, Ring
 from bus.clock import NS_PER_SECOND
 from bus.config.broker import BrokerSettings
 from bus.errors import WireError
@@ -41,9 +42,15 @@ from bus.wire.codec import position, split
 from bus.wire.requests import Gone
 from bus.wire.topic import parse_topic
 
+_SETTLE_EVERY: Final = 16_384
+_SETTLE_PER_TOPIC: Final = 16
+"""Rings settle after so many messages, whichever is more: what is held beyond their sizes is
+bounded by this, and looking at every topic costs a message next to nothing."""
+_SETTLE_LEAST: Final = 32
+"""Fewer new messages of a topic than this wait for the sweep, or for somebody to ask."""
+
 _SWEEP_STEPS: Final = 500
-"""How much one call of :meth:`LastValueCache.sweep` looks at: a topic is a step, and so are 100
-messages of a depth topic. A few milliseconds."""
+"""Topics that one call of :meth:`LastValueCache.sweep` looks at: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class CacheStats:
     bytes: int
     """Their memory, estimated, as of the last full sweep."""
     stored: int
-    """Messages cached since the start."""
+    """Messages received since the start, those left out included."""
     malformed: int
     """Messages that break the wire format, not cached."""
     outdated: int
@@ -65,7 +72,7 @@ class CacheStats:
     refused: int
     """Messages of topics beyond ``max_topics``, not cached."""
     expired: int
-    """Messages dropped for their age, or because a newer depth snapshot replaced them."""
+    """Messages dropped for their age."""
     evicted: int
     """Messages dropped for memory."""
     headless: int
@@ -73,80 +80,65 @@ class CacheStats:
 
 
 class LastValueCache:
-    """See the module. One thread only."""
+    """See the module. One thread only.
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    A message on the topic ``probe`` is not cached but counted in ``probes``: its owner's own.
+    """
+
+    def __init__(self, settings: BrokerSettings, probe: bytes = b"") -> None:
         self._settings: Final = settings
+        self._probe: Final = probe
+        self.probes = 0
         self._rings: dict[bytes, Ring] = {}
+        self._appends: dict[bytes, Callable[[bytes], None]] = {}
+        self._rejected: Final = Rejected()
         self._below: dict[bytes, list[Ring]] = {}
         self._sweeping: Iterator[Ring] = iter(())
         self._sweep_frames = self._sweep_bytes = 0
         self._frames = self._bytes = 0
-        self._stored = self._malformed = self._outdated = self._refused = 0
+        self._unsettled = self._stored = self._refused = 0
         self._expired = self._evicted = self._headless = 0
 
-    def store(self, frames: Iterable[bytes]) -> None:
+    def store(self, frames: Sequence[bytes]) -> None:
         """Take messages in the order the proxy forwarded them. Never raises on their content."""
-        rings = self._rings
-        stored = 0
+        appends = self._appends
         for frame in frames:
-            topic, _, payload = frame.partition(b"\0")
             try:
-                ring = rings[topic]
+                appends[frame.partition(b"\0")[0]](frame)
             except KeyError:
-                self._store_first(topic, payload, frame)
-                continue
-            # The head proves tag, schema and epoch without decoding; the rest is decoded, and
-            # judged, when somebody asks for it.
-            if payload.startswith(ring.head):
-                ring.append(frame)
-                stored += 1
-            else:
-                self._store_changed(ring, payload, frame)
-        self._stored += stored
+                self._store_first(frame)
+        self._stored += len(frames)
+        self._unsettled += len(frames)
+        if self._unsettled >= max(_SETTLE_EVERY, _SETTLE_PER_TOPIC * len(appends)):
+            self._unsettled = 0
+            for ring in self._rings.values():
+                ring.settle(_SETTLE_LEAST)
 
-    def _store_first(self, topic: bytes, payload: bytes, frame: bytes) -> None:
+    def _store_first(self, frame: bytes) -> None:
         """The first message of a topic."""
         try:
-            split(frame)
+            topic, payload = split(frame)
+            if topic == self._probe:
+                self.probes += 1
+                self._stored -= 1
+                return
             stream = parse_topic(topic).stream
-            epoch, _seq = position(payload)
+            position(payload)
         except WireError:
-            self._malformed += 1
+            self._rejected.malformed += 1
             return
         if len(self._rings) >= self._settings.max_topics:
             self._refused += 1
             return
-        ring = Ring(topic, STREAMS[stream].kind, self._size_of(stream))
+        ring = Ring(topic, STREAMS[stream].kind, self._size_of(stream), self._rejected)
+        ring.append(frame)
+        ring.settle()
         self._rings[topic] = ring
+        self._appends[topic] = ring.append
         cut = topic.find(b"/")
         while cut >= 0:
             self._below.setdefault(topic[: cut + 1], []).append(ring)
             cut = topic.find(b"/", cut + 1)
-        self._begin_epoch(ring, epoch, payload)
-        ring.append(frame)
-        self._stored += 1
-
-    def _store_changed(self, ring: Ring, payload: bytes, frame: bytes) -> None:
-        """A message of another epoch, another encoding of its header, or garbage."""
-        try:
-            epoch, _seq = position(payload)
-        except WireError:
-            self._malformed += 1
-            return
-        if epoch < ring.epoch:
-            self._outdated += 1
-            return
-        self._begin_epoch(ring, epoch, payload)
-        ring.append(frame)
-        self._stored += 1
-
-    def _begin_epoch(self, ring: Ring, epoch: int, payload: bytes) -> None:
-        ring.epoch = epoch
-        length = 2 if payload[0] < 0xA0 else 4  # array tag and schema
-        # An epoch in another encoding than uint64 is legal and rare: no head, all go the long way
-        # (nothing starts with any of no prefixes).
-        ring.head = payload[: length + 9] if payload[length : length + 1] == b"\xcf" else ()
 
     def _size_of(self, stream: str) -> int:
         kind = STREAMS[stream].kind
@@ -179,20 +171,17 @@ class LastValueCache:
     def sweep(self, now_ns: int) -> None:
         """Drop what is too old, measure memory and make room; a slice of the topics a call."""
         oldest_ns = now_ns - int(self._settings.trades_ring_age_s * NS_PER_SECOND)
-        steps = 0
-        while steps < _SWEEP_STEPS:
+        for _ in range(_SWEEP_STEPS):
             ring = next(self._sweeping, None)
             if ring is None:
                 self._end_sweep()
                 return
             if ring.kind is StreamKind.EVENT and ring.topic.startswith(b"md/trades/"):
                 self._expired += ring.forget_older_than(oldest_ns)
-            elif ring.kind is StreamKind.DELTA:
-                steps += len(ring.frames) // 100
-                self._expired += ring.forget_spent_depth()
+            else:
+                ring.settle()
             self._sweep_bytes += ring.measure()
-            self._sweep_frames += len(ring.frames)
-            steps += 1
+            self._sweep_frames += len(ring)
 
     def _end_sweep(self) -> None:
         excess = self._sweep_bytes - self._settings.max_bytes
@@ -206,14 +195,14 @@ class LastValueCache:
         """Halve the largest rings until ``excess`` bytes are gone or only last values remain."""
         while excess > 0:
             largest = sorted(
-                (ring for ring in self._rings.values() if len(ring.frames) > 1),
-                key=lambda ring: ring.bytes_estimate,
+                (ring for ring in self._rings.values() if len(ring) > 1),
+                key=lambda ring: ring.bytes_held,
                 reverse=True,
             )
             if not largest:
                 return
             for ring in largest[: max(1, len(largest) // 10)]:
-                before = ring.bytes_estimate
+                before = ring.bytes_held
                 dropped = ring.forget_oldest_half()
                 freed = before - ring.measure()
                 self._evicted += dropped
@@ -230,8 +219,8 @@ class LastValueCache:
             frames=self._frames,
             bytes=self._bytes,
             stored=self._stored,
-            malformed=self._malformed,
-            outdated=self._outdated,
+            malformed=self._rejected.malformed,
+            outdated=self._rejected.outdated,
             refused=self._refused,
             expired=self._expired,
             evicted=self._evicted,

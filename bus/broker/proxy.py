@@ -89,10 +89,10 @@ class Broker:
     """
 
     def __init__(self, settings: BrokerSettings, publish: str, subscribe: str) -> None:
-        self.cache: Final = LastValueCache(settings)
+        self._probe_key: Final = f"probe/{secrets.token_hex(8)}/".encode()
+        self.cache: Final = LastValueCache(settings, self._probe_key)
         self.answers: Final = Answers(self.cache, settings.answer_rate)
         self._context: Final = new_context()
-        self._probe_key: Final = f"probe/{secrets.token_hex(8)}/".encode()
         try:
             self._ingress = proxy_ingress(self._context, receive_hwm=settings.receive_hwm)
             self._egress = proxy_egress(self._context, send_hwm=settings.send_hwm)
@@ -114,7 +114,7 @@ class Broker:
         self._thread = threading.Thread(target=self._proxy, name="proxy", daemon=True)
         self._messages_in = self._bytes_in = self._messages_out = 0
         self._lag_ns = self._lag_peak_ns = 0
-        self._probes_sent = self._probes_seen = 0
+        self._probes_sent = 0
         self._probe_sent_ns = self._last_probe_ns = self._turns_since_probe = 0
         self._next_sweep_ns = self._next_counts_ns = 0
         self._nap_ms = IDLE_NAP_MS
@@ -150,7 +150,7 @@ class Broker:
         poller.poll(0 if self._busy else 1 if self.answers.waiting else self._nap_ms)
         self._take_requests(monotonic_ns())
         drained = self._drain()
-        ticket = self._probes_sent if drained else self._probes_seen - 1
+        ticket = self._probes_sent if drained else self.cache.probes - 1
         if self.answers.waiting:
             self._answer(ticket)
         self._busy = not drained
@@ -181,15 +181,11 @@ class Broker:
         return False
 
     def _store(self, frames: list[bytes]) -> None:
-        if self._probe_sent_ns:
-            probes = [frame for frame in frames if frame.startswith(self._probe_key)]
-            if probes:
-                self._lag_ns = monotonic_ns() - self._probe_sent_ns
-                self._lag_peak_ns = max(self._lag_peak_ns, self._lag_ns)
-                self._probe_sent_ns = 0
-                self._probes_seen += len(probes)
-                frames = [frame for frame in frames if not frame.startswith(self._probe_key)]
         self.cache.store(frames)
+        if self._probe_sent_ns and self.cache.probes == self._probes_sent:
+            self._lag_ns = monotonic_ns() - self._probe_sent_ns
+            self._lag_peak_ns = max(self._lag_peak_ns, self._lag_ns)
+            self._probe_sent_ns = 0
 
     def _answer(self, ticket: int) -> None:
         for frame in self.answers.frames(ticket, ANSWERS_A_TURN, monotonic_ns()):
@@ -230,6 +226,11 @@ class Broker:
     def _read_counts(self) -> list[bytes]:
         parts: list[bytes] = self._steering.recv_multipart(DONTWAIT)
         return parts
+
+    @property
+    def lag_ms(self) -> float:
+        """How far the cache was behind when last measured."""
+        return self._lag_ns / NS_PER_MS
 
     def stats(self) -> BrokerStats:
         """The figures, frozen; the proxy's counts are up to a second old."""

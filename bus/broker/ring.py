@@ -1,13 +1,16 @@
 """What the cache keeps of one topic: the newest frames, oldest first, and where they connect.
 
-A ring only appends; its ``maxlen`` drops the oldest. Whether two neighbours are consecutive is
-looked at when somebody asks, not when a message passes: messages pass a million times a second.
+Messages pass a million times a second, so that all that happens to one is ``list.append``. From
+time to time :meth:`Ring.settle` looks at what has come: it drops what breaks the wire format or
+comes from a publisher that was replaced, joins the rest into one piece of memory, and drops the
+pieces that are no longer needed. Joining is not for order's sake: a ring of separate frames frees
+memory that has long left the processor's cache, once per message, and costs a third more.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from itertools import islice
 from typing import Final
 
 from bus.errors import PayloadError
@@ -17,41 +20,182 @@ from bus.wire.codec import HEADER_FIELDS, position, split, unpack
 _DEPTH_FIELDS: Final = HEADER_FIELDS + 5
 _DEPTH_TAG: Final = 0x90 | _DEPTH_FIELDS
 _MSGPACK_TRUE: Final = 0xC3
-_FRAME_OVERHEAD_BYTES: Final = 41  # a bytes object without its bytes (33), a slot of the deque (8)
+_UINT64_TAG: Final = 0xCF
+_FRAME_OVERHEAD_BYTES: Final = 41  # a bytes object without its bytes, and its slot in a list
+_CHUNK_OVERHEAD_BYTES: Final = 150
+
+
+class Rejected:
+    """Messages left out of the cache, counted over all rings."""
+
+    __slots__ = ("malformed", "outdated")
+
+    def __init__(self) -> None:
+        self.malformed = 0
+        self.outdated = 0
+
+
+class _Chunk:
+    """Consecutive frames, as one blob in which each begins with ``head``, or else as they came."""
+
+    __slots__ = ("_blob", "_frames", "_head", "count", "is_start")
+
+    def __init__(self, frames: list[bytes], head: bytes, *, is_start: bool = False) -> None:
+        blob = b"".join(frames) if head else b""
+        # Also false when a frame holds the head inside: it could not be told apart again.
+        uniform = bool(head) and blob.startswith(head) and blob.count(head) == len(frames)
+        self.count: Final = len(frames)
+        self.is_start: Final = is_start
+        self._head: Final = head if uniform else b""
+        self._blob: Final = blob if uniform else b""
+        self._frames: Final[list[bytes]] = [] if uniform else frames
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every frame began with the head."""
+        return bool(self._head)
+
+    def frames(self) -> list[bytes]:
+        """The frames, in order."""
+        if not self._head:
+            return self._frames
+        return [self._head + rest for rest in self._blob.split(self._head)[1:]]
+
+    def size_bytes(self) -> int:
+        """Memory held, about."""
+        loose = sum(map(len, self._frames)) + _FRAME_OVERHEAD_BYTES * len(self._frames)
+        return len(self._blob) + loose + _CHUNK_OVERHEAD_BYTES
 
 
 class Ring:
     """The retained frames of one topic.
 
-    ``head`` is how the payload of every message of the current epoch begins (array tag, schema,
-    epoch), or an empty tuple where that cannot be told; ``append`` is the bound ``deque.append``:
-    both are read once per message.
+    ``append`` takes a frame unseen; :meth:`settle` sees to it later, every answer does so first.
+    ``epoch`` is that of the topic's last publisher.
     """
 
-    __slots__ = ("append", "bytes_estimate", "epoch", "frames", "head", "kind", "topic")
+    __slots__ = (
+        "_chunks",
+        "_fresh",
+        "_head",
+        "_held",
+        "_rejected",
+        "append",
+        "bytes_held",
+        "epoch",
+        "kind",
+        "size",
+        "topic",
+    )
 
-    def __init__(self, topic: bytes, kind: StreamKind, size: int) -> None:
+    def __init__(self, topic: bytes, kind: StreamKind, size: int, rejected: Rejected) -> None:
         self.topic: Final = topic
         self.kind: Final = kind
-        self.frames: Final[deque[bytes]] = deque(maxlen=size)
-        self.append: Final = self.frames.append
-        self.epoch = 0
-        self.head: bytes | tuple[()] = ()
-        self.bytes_estimate = 0
+        self.size: Final = size
+        self.epoch = -1
+        self.bytes_held = 0
+        self._head = b""
+        self._rejected: Final = rejected
+        self._fresh: Final[list[bytes]] = []
+        self._chunks: deque[_Chunk] = deque()
+        self._held = 0
+        self.append: Final = self._fresh.append
+
+    def __len__(self) -> int:
+        """Frames in memory, unsettled ones included."""
+        return self._held + len(self._fresh)
+
+    # --- taking in ------------------------------------------------------------------------------
+
+    def settle(self, least: int = 1) -> None:
+        """See to the frames that came since, if they are at least ``least``; drop what is spent.
+
+        A state topic keeps its last frame. Others keep ``size`` frames, up to a chunk more; a delta
+        topic no more than the stretch before its last snapshot and what follows.
+        """
+        fresh = self._fresh
+        if self.kind is StreamKind.STATE:
+            if not (self._head and fresh[-1].startswith(self._head)):
+                fresh[:] = [frame for frame in fresh if self._admit(frame)]
+            del fresh[:-1]
+            return
+        if len(fresh) < least or not fresh:
+            return
+        # Joining and counting heads checks all frames at once.
+        chunk = _Chunk(fresh[:], self._head) if self.kind is StreamKind.EVENT else None
+        if chunk is not None and chunk.uniform:
+            self._push(chunk)
+        else:
+            self._settle_groups()
+        fresh.clear()
+        while self._chunks and self._held - self._chunks[0].count >= self.size:
+            self._held -= self._chunks.popleft().count
+
+    def _settle_groups(self) -> None:
+        """One by one: a new chunk for each head, and for each depth snapshot."""
+        group: list[bytes] = []
+        head, starts, is_delta = self._head, False, self.kind is StreamKind.DELTA
+        for frame in self._fresh:
+            if not self._admit(frame):
+                continue
+            is_snapshot = is_delta and is_depth_snapshot(frame, len(self.topic) + 1)
+            if group and (is_snapshot or head != self._head):
+                self._push(_Chunk(group, head, is_start=starts))
+                group, starts = [], False
+            head, starts = self._head, starts or is_snapshot
+            group.append(frame)
+            if is_snapshot:
+                self._forget_spent()
+        if group:
+            self._push(_Chunk(group, head, is_start=starts))
+
+    def _admit(self, frame: bytes) -> bool:
+        """Whether a frame belongs here; a greater epoch becomes the ring's."""
+        if self._head and frame.startswith(self._head):
+            return True
+        begin = len(self.topic) + 1
+        try:
+            epoch, _seq = position(frame[begin:])
+        except PayloadError:
+            self._rejected.malformed += 1
+            return False
+        if epoch < self.epoch:
+            self._rejected.outdated += 1
+            return False
+        self.epoch = epoch
+        # Array tag, schema and epoch. Another encoding of the epoch is legal, and rare: no head.
+        begin += 2 if frame[begin] < 0xA0 else 4
+        self._head = frame[: begin + 9] if frame[begin] == _UINT64_TAG else b""
+        return True
+
+    def _push(self, chunk: _Chunk) -> None:
+        self._chunks.append(chunk)
+        self._held += chunk.count
+
+    def _forget_spent(self) -> None:
+        """A new depth snapshot has come: the stretch it ends stays for repairs, older ones go."""
+        while any(chunk.is_start for chunk in list(self._chunks)[1:]):
+            self._held -= self._chunks.popleft().count
+
+    # --- answering ------------------------------------------------------------------------------
+
+    def held(self) -> list[bytes]:
+        """The newest frames, at most ``size``, oldest first."""
+        self.settle()
+        if self.kind is StreamKind.STATE:
+            return self._fresh[:]
+        frames = [frame for chunk in self._chunks for frame in chunk.frames()]
+        return frames[-self.size :]
 
     def snapshot(self) -> list[bytes]:
         """What a late joiner needs, in order; empty when a depth topic has no usable start."""
+        frames = self.held()
         if self.kind is not StreamKind.DELTA:
-            return list(self.frames)
-        return self._depth_chain()
-
-    def _depth_chain(self) -> list[bytes]:
-        """The last depth snapshot and every delta since, if they connect."""
-        chain: list[bytes] = []
-        for frame in reversed(self.frames):
-            chain.append(frame)
-            if is_depth_snapshot(frame):
-                chain.reverse()
+            return frames
+        begin = len(self.topic) + 1
+        for index in range(len(frames) - 1, -1, -1):
+            if is_depth_snapshot(frames[index], begin):
+                chain = frames[index:]
                 return chain if connected(chain) else []
         return []
 
@@ -64,16 +208,18 @@ class Ring:
         wanted = (epoch, seq)
         after: list[bytes] = []
         following: tuple[int, int] | None = None
-        for frame in reversed(self.frames):
+        for frame in reversed(self.held()):
             found = frame_position(frame)
-            if found is not None and found <= wanted:
+            if found is None:  # damaged behind its head: it is nobody's message
+                continue
+            if found <= wanted:
                 # An epoch may only begin right behind the very message the consumer saw last.
                 if following is None or follows(wanted, following, known=found == wanted):
                     after.reverse()
                     return after
                 return following
-            if found is None or (following is not None and not follows(found, following)):
-                return following or (0, 0)
+            if following is not None and not follows(found, following):
+                return following
             after.append(frame)
             following = found
         if following is not None and not follows(wanted, following, known=False):
@@ -81,43 +227,48 @@ class Ring:
         after.reverse()
         return after
 
+    # --- making room ----------------------------------------------------------------------------
+
     def forget_older_than(self, published_ns: int) -> int:
         """Drop frames published before ``published_ns``, but keep the last; how many went."""
-        dropped = 0
-        while len(self.frames) > 1:
-            when = _published_ns(self.frames[0])
-            if when is not None and when >= published_ns:
+        before = len(self)
+        self.settle()
+        while self._chunks:
+            frames = self._chunks[0].frames()
+            spent = bisect_left(frames, published_ns, key=_published_ns)
+            if spent == 0:
                 break
-            self.frames.popleft()
-            dropped += 1
-        return dropped
-
-    def forget_spent_depth(self) -> int:
-        """Keep a depth topic's last snapshot and the stretch before it; how many frames went."""
-        stretches = 0
-        for back, frame in enumerate(reversed(self.frames)):
-            if is_depth_snapshot(frame):
-                stretches += 1
-                if stretches == 2:
-                    return self._drop_oldest(len(self.frames) - back - 1)
-        return 0
+            is_last = len(self._chunks) == 1
+            self._drop_from_first(frames, min(spent, len(frames) - 1) if is_last else spent)
+            if is_last or spent < len(frames):
+                break
+        return before - len(self)
 
     def forget_oldest_half(self) -> int:
         """Make room, but keep the last frame; how many frames went."""
-        return self._drop_oldest(len(self.frames) // 2)
+        before = len(self)
+        self.settle()
+        surplus = self._held // 2
+        while surplus > 0 and self._chunks:
+            frames = self._chunks[0].frames()
+            self._drop_from_first(frames, min(surplus, len(frames)))
+            surplus -= len(frames)
+        return before - len(self)
 
-    def _drop_oldest(self, count: int) -> int:
-        for _ in range(count):
-            self.frames.popleft()
-        return count
+    def _drop_from_first(self, frames: list[bytes], count: int) -> None:
+        """Replace the first chunk, whose ``frames`` these are, by all but its first ``count``."""
+        self._chunks.popleft()
+        self._held -= count
+        if count < len(frames):
+            cut = len(self.topic) + 1
+            is_start = self.kind is StreamKind.DELTA and is_depth_snapshot(frames[count], cut)
+            self._chunks.appendleft(_Chunk(frames[count:], self._head, is_start=is_start))
 
     def measure(self) -> int:
-        """Estimate the bytes held, from up to 16 frames spread over the ring, and note it."""
-        count = len(self.frames)
-        sampled = list(islice(self.frames, 0, None, max(1, count // 16)))
-        mean = sum(map(len, sampled)) / max(1, len(sampled)) + _FRAME_OVERHEAD_BYTES
-        self.bytes_estimate = int(mean * count)
-        return self.bytes_estimate
+        """The memory held, about; also noted in ``bytes_held``."""
+        fresh = sum(map(len, self._fresh)) + _FRAME_OVERHEAD_BYTES * len(self._fresh)
+        self.bytes_held = fresh + sum(chunk.size_bytes() for chunk in self._chunks)
+        return self.bytes_held
 
 
 def follows(earlier: tuple[int, int], later: tuple[int, int], *, known: bool = True) -> bool:
@@ -152,26 +303,26 @@ def frame_position(frame: bytes) -> tuple[int, int] | None:
         return None
 
 
-def is_depth_snapshot(frame: bytes) -> bool:
-    """Whether a frame of the depth stream carries a whole book.
+def is_depth_snapshot(frame: bytes, begin: int) -> bool:
+    """Whether a frame of the depth stream, whose payload begins at ``begin``, is a whole book.
 
     ``is_snapshot`` is the last field of today's array of 11, hence its last byte; a longer array,
     of a newer publisher, is decoded.
     """
-    tag = frame[frame.find(b"\0") + 1]
-    if tag == _DEPTH_TAG:
+    if frame[begin] == _DEPTH_TAG:
         return frame[-1] == _MSGPACK_TRUE
     try:
-        fields = unpack(split(frame)[1])
+        fields = unpack(frame[begin:])
     except PayloadError:
         return False
     return len(fields) >= _DEPTH_FIELDS and fields[_DEPTH_FIELDS - 1] is True
 
 
-def _published_ns(frame: bytes) -> int | None:
+def _published_ns(frame: bytes) -> int:
+    """When a frame was published; 0, which is long ago, when it is damaged."""
     try:
         fields = unpack(split(frame)[1])
     except PayloadError:
-        return None
+        return 0
     value = fields[HEADER_FIELDS - 1] if len(fields) >= HEADER_FIELDS else None
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) else 0
