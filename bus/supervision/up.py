@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from bus.config import Settings
@@ -36,7 +37,8 @@ _FEED_FLAGS: Final = ("binance", "finnhub")
 def run_up(arguments: argparse.Namespace) -> int:
     """Start everything; see the exit codes of the command line."""
     arguments.overrides = [*arguments.overrides, *_shorthands(arguments)]
-    settings = _select_feeds(settings_for(arguments), arguments)
+    flags = [feed for feed in _FEED_FLAGS if getattr(arguments, feed)]
+    settings = select_feeds(settings_for(arguments), flags)
     if arguments.events_fd is not None:
         return _serve_detached(settings, arguments.events_fd)
     if arguments.detach:
@@ -53,9 +55,11 @@ def _shorthands(arguments: argparse.Namespace) -> list[str]:
     return overrides
 
 
-def _select_feeds(settings: Settings, arguments: argparse.Namespace) -> Settings:
-    """``--binance`` and ``--finnhub`` name the only feeds to run; none named: as configured."""
-    chosen = [feed for feed in _FEED_FLAGS if getattr(arguments, feed)]
+def select_feeds(settings: Settings, chosen: Sequence[str]) -> Settings:
+    """Settings in which only the feeds ``chosen`` run; none chosen: as configured.
+
+    Raises `ConfigError` for a feed that the settings do not have.
+    """
     if not chosen:
         return settings
     for feed in chosen:

@@ -143,7 +143,7 @@ def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(drive: Drive) 
 
 def test_the_overall_deadline_ends_a_slow_stop(drive: Drive) -> None:
     bus = drive(
-        *((name, "deaf", layer) for layer, name in enumerate("abcd")),
+        *((name, "deaf", layer) for layer, name in enumerate("ab")),
         settings=("supervisor.stop_grace_s=60.0", "supervisor.stop_deadline_s=1.0"),
     ).up()
     begun = time.monotonic()
@@ -252,6 +252,7 @@ def test_a_slow_verb_does_not_hold_up_the_others(drive: Drive) -> None:
     ask(bus.run_dir, "restart", names=["b"], wait_s=10)
     assert time.monotonic() - begun < 2.5
     assert bus.row("a")["state"] == "stopping"
+    os.kill(bus.pid("a"), signal.SIGKILL)
 
 
 def test_restarts_leak_no_descriptor(drive: Drive) -> None:
@@ -265,11 +266,11 @@ def test_restarts_leak_no_descriptor(drive: Drive) -> None:
     ).start()
     assert bus.process is not None
     supervisor = psutil.Process(bus.process.pid)
-    wait_until(lambda: len(bus.events("exited", "a")) > 3, 20)
+    wait_until(lambda: len(bus.events("exited", "a")) > 1, 20)
     wait_until(lambda: bus.row("a")["state"] in ("failing", "backoff"))
     before = supervisor.num_fds()
     seen = len(bus.events("exited", "a"))
-    wait_until(lambda: len(bus.events("exited", "a")) > seen + 6, 30)
+    wait_until(lambda: len(bus.events("exited", "a")) > seen + 4, 30)
     wait_until(lambda: supervisor.num_fds() <= before + 4, 5, "no descriptor left open")
 
 
