@@ -102,7 +102,11 @@ def _conclude(life: Life | BlockingLife, run: Callable[[], object]) -> None:
         run()
     except ConfigError as error:
         life.exit_code, life.failure_line = EXIT_CONFIG, str(error)
-        _report_problems(life.name, error)
+        if life.supervised:
+            for problem in error.problems:
+                _log.error("bad setting", problem=problem)
+        else:
+            _report_problems(life.name, error)
     except KeyboardInterrupt:
         life.exit_code = life.exit_code or EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the last place where a bug can still be reported

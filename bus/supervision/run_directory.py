@@ -116,21 +116,25 @@ class RunDirectory:
         (self.path / "pids" / name).unlink(missing_ok=True)
 
     def _create(self) -> None:
+        """Make the directory; nothing is made inside one that is not certainly ours."""
         try:
-            for directory in (self.path, self.log_dir, self.path / "pids"):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            facts = self.path.lstat()
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.path.is_symlink() and self.path.parent.stat().st_mode & stat.S_ISVTX:
+                raise RunDirectoryError(
+                    f"{self.path} is a symbolic link in a directory anybody may write to; "
+                    "refusing to follow it"
+                )
+            facts = self.path.stat()
+            if facts.st_uid != os.getuid():
+                raise RunDirectoryError(f"{self.path} belongs to another user (uid {facts.st_uid})")
+            if stat.S_IMODE(facts.st_mode) & 0o077:
+                self.path.chmod(0o700)
+            for directory in (self.log_dir, self.path / "pids"):
+                directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(
                 f"cannot make the run directory {self.path}: {error.strerror}"
             ) from error
-        if stat.S_ISLNK(facts.st_mode) and str(self.path).startswith("/tmp/"):  # noqa: S108
-            raise RunDirectoryError(f"{self.path} is a symbolic link; refusing to follow it")
-        owner = self.path.stat()
-        if owner.st_uid != os.getuid():
-            raise RunDirectoryError(f"{self.path} belongs to another user (uid {owner.st_uid})")
-        if stat.S_IMODE(owner.st_mode) & 0o077:
-            self.path.chmod(0o700)
 
 
 def start_time(pid: int) -> int | None:

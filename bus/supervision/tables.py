@@ -61,7 +61,6 @@ def up_summary(
     ready = sum(process["state"] == "ready" for process in status["processes"])
     total = len(status["processes"])
     simulated = status["mode"] == "embedded"
-    label = "sim" if simulated else "binance"
     sample = symbols[0] if symbols else "BTC"
     lines = [
         "",
@@ -81,8 +80,6 @@ def up_summary(
         f"              {prog} status                how the processes are",
         "",
     ]
-    if not simulated:
-        lines.insert(-4, f"              (venue labels in topics are the venues' own: {label}, …)")
     return "\n".join(lines) + "\n"
 
 

@@ -82,6 +82,15 @@ def test_another_users_directory_is_refused(run_dir: Path) -> None:
         RunDirectory(run_dir).lock()
 
 
+def test_a_link_planted_in_a_shared_directory_is_not_followed(run_dir: Path) -> None:
+    run_dir.chmod(0o1777)
+    (run_dir / "target").mkdir()
+    (run_dir / "planted").symlink_to(run_dir / "target")
+    with pytest.raises(RunDirectoryError, match="symbolic link"):
+        RunDirectory(run_dir / "planted").lock()
+    assert not list((run_dir / "target").iterdir())
+
+
 def test_a_recorded_left_over_is_ended(
     directory: RunDirectory, stranger: subprocess.Popen[bytes]
 ) -> None:
