@@ -55,7 +55,7 @@ class Watchdog:
         self.seen.pop(stream, None)
 
     def restart(self, now_ns: int) -> None:
-        """A new connection: every stream's silence counts from now. Stale ones stay stale."""
+        """A new connection: every stream's silence counts from now, stale ones get their chance."""
         for stream in self._limits_ns:
             self.seen[stream] = now_ns
 
@@ -76,7 +76,7 @@ class Watchdog:
             if late and stream not in self._stale:
                 self._stale.add(stream)
                 went_stale.append(stream)
-            elif not late and stream in self._stale and self.seen[stream] > now_ns - limit_ns:
+            elif not late and stream in self._stale:
                 self._stale.discard(stream)
                 recovered.append(stream)
         silent = now_ns - last_frame_ns >= self._silent_after_ns

@@ -72,7 +72,7 @@ class Connection:
             self.facts.open = True
             for one in self.instruments.values():
                 one.restart()
-                one.book.start("connected")
+                one.book.start("book_sync")
             self.judge_all()
         await self._send(session, link, "SUBSCRIBE", list(self._routes))
 
@@ -152,6 +152,13 @@ class Connection:
         one.facts.market_closed = instrument.status != "TRADING"
         if instrument.venue_symbol != one.instrument.venue_symbol:
             one.facts.rejected = f"the venue calls it {instrument.venue_symbol}: restart the feed"
+
+    def snapshot_failed(self, symbol: str, kind: str) -> None:
+        """A REST call for a book brought nothing: say so, unless the book is in step anyway."""
+        book = self.instruments[symbol].book
+        if not book.synced:
+            book.lost_reason = f"snapshot_{kind}"
+            self._on_book(symbol)
 
     # inside
 

@@ -50,6 +50,7 @@ class InstrumentFeed:
         self._quote_id = -1
         self._ticker_ms = -1
         self.facts.has_data = False
+        self.facts.stale = ()
 
     def on_trade(self, event: TradeEvent, recv_ns: int) -> None:
         """`trades` and `price`. The maker bought, so the aggressor sold; and the other way."""
@@ -71,7 +72,8 @@ class InstrumentFeed:
             self._counters.duplicates += 1
             return
         self._quote_id = event.update_id
-        self.book.on_quote(event)
+        if event.bid_price and event.ask_price:
+            self.book.on_quote(event)
         self.ticks.quote(
             Quote(
                 event.bid_price or None,  # 0 stands for an empty side

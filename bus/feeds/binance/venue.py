@@ -35,6 +35,8 @@ CHECK_EVERY_S: Final = 0.25
 """Silence and states are looked at this often: a change shows well within a second."""
 FIRST_ANSWER_S: Final = 3.0
 """How long the streams wait for the list of symbols."""
+CALM_S: Final = 10.0
+"""A book that wants a snapshot sooner than this after the last one waits its turn: no storms."""
 
 
 def create(feed: Feed) -> VenueFeed:
@@ -228,28 +230,30 @@ class BinanceFeed:
         params: dict[str, str | int] = {"symbol": one.instrument.venue_symbol, "limit": limit}
         weight = endpoints.depth_weight(limit)
         wanted = connection.wanted[symbol]
+        loop = asyncio.get_running_loop()
         attempt = 0
+        answered_s = -CALM_S
         while True:
             await wanted.wait()
             if not one.book.wants_snapshot:
                 wanted.clear()
-                attempt = 0
                 continue
+            if loop.time() - answered_s < CALM_S:
+                await asyncio.sleep(self._feed.backoff.delay_s(attempt, random.random()))
+                attempt += 1
+            else:
+                attempt = 0
             try:
                 reply = await rest.get(endpoints.DEPTH_PATH, params, weight=weight)
                 snapshot = parse_snapshot(reply.body)
             except (RestError, ParseError) as error:
                 _log.warning("no snapshot", symbol=symbol, detail=str(error), attempt=attempt)
-            else:
-                loaded = one.book.on_snapshot(
-                    snapshot.last_update_id,
-                    snapshot.bids,
-                    snapshot.asks,
-                    reply.recv_ns,
-                    monotonic_ns(),
-                )
-                if loaded:
-                    continue
+                kind = error.kind if isinstance(error, RestError) else "malformed"
+                connection.snapshot_failed(symbol, kind)
+                answered_s = loop.time()
+                continue
+            answered_s = loop.time()
+            if not one.book.on_snapshot(
+                snapshot.last_update_id, snapshot.bids, snapshot.asks, reply.recv_ns, monotonic_ns()
+            ):
                 _log.info("snapshot of no use", symbol=symbol, last_id=snapshot.last_update_id)
-            await asyncio.sleep(self._feed.backoff.delay_s(attempt, random.random()))
-            attempt += 1

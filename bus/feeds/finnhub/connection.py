@@ -68,6 +68,7 @@ class Connection:
         self.facts.open = True
         for one in self.instruments.values():
             one.facts.has_data = False
+            one.facts.stale = ()
         self.judge_all()
         for venue_symbol in self._by_venue_symbol:
             await session.send(link, endpoints.subscribe(venue_symbol))

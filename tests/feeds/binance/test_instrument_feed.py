@@ -65,6 +65,16 @@ def test_a_quote_has_no_time_and_an_empty_side_is_none() -> None:
     assert tap.messages[0].venue_ts_ns is None
 
 
+def test_a_one_sided_quote_is_no_measure_for_a_book() -> None:
+    _, _, symbol = one()
+    symbol.book.start("book_sync")
+    symbol.on_depth(DepthEvent(3, 11, 11, [], []), 1)
+    symbol.book.on_snapshot(10, [(1.0, 1.0)], [], 1, 0)
+    symbol.on_quote(BookTickerEvent(12, 1.0, 1.0, 0.0, 0.0), 9)
+    symbol.on_depth(DepthEvent(3, 12, 12, [], []), 1)
+    assert (symbol.book.audit_ok, symbol.book.audit_mismatch) == (0, 0)
+
+
 def test_an_older_quote_is_not_published() -> None:
     tap, feed, symbol = one()
     for update_id in (5, 5, 4, 6):

@@ -133,7 +133,8 @@ async def test_a_limited_snapshot_waits_for_retry_after_and_streams_go_on() -> N
         run.binance.trade("BTCUSDT", 1)
         await eventually(lambda: run.tap.bodies(BTC_TRADES))
         assert run.tap.bodies(BTC_DEPTH) == []
-        assert run.report("rest_blocked_s") > 0
+        await eventually(lambda: run.report("rest_blocked_s") > 0)
+        await eventually(lambda: run.statuses.last("BTC-USDT").reason == "snapshot_limited")
         await eventually(lambda: run.tap.bodies(BTC_DEPTH))
         assert run.binance.depth_requests("BTCUSDT") == 2
 
