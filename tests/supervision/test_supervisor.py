@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -20,10 +22,89 @@ from tests.supervision.conftest import Driven, living
 Drive = Callable[..., Driven]
 
 
-def test_layers_start_in_order_each_when_the_one_before_is_ready(drive: Drive) -> None:
-    bus = drive(("a", "well", 0), ("b", "well", 1), ("c", "well", 2)).up()
-    assert [event["process"] for event in bus.events("ready")] == ["a", "b", "c"]
+@pytest.fixture(scope="module")
+def bus() -> Iterator[Driven]:
+    """Three processes in three layers, shared by the tests that leave them running."""
+    run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
+    driven = Driven(run_dir, [("a", "well", 0), ("b", "well", 1), ("c", "well", 2)]).up()
+    yield driven
+    driven.signal(signal.SIGTERM)
+    assert driven.wait_end() == 0
+    assert not driven.living()
+    shutil.rmtree(run_dir)
+
+
+def test_layers_start_in_order_each_when_the_one_before_is_ready(bus: Driven) -> None:
+    assert [event["process"] for event in bus.events("ready")][:3] == ["a", "b", "c"]
     assert all(row["state"] == "ready" for row in bus.status()["processes"])
+
+
+def test_heartbeats_carry_lag_counters_and_endpoints(bus: Driven) -> None:
+    row = wait_until(lambda: (r := bus.row("a"))["counters"] and r)
+    assert row["counters"] == {"answer": 42}
+    assert row["endpoints"] == {"made-up": "tcp://127.0.0.1:1"}
+    assert 0 <= row["heartbeat_age_ms"] < 2_000
+    assert 0 <= row["loop_lag_ms"] < 1_000
+
+
+def test_a_killed_process_is_replaced_at_once(bus: Driven) -> None:
+    wait_until(lambda: bus.row("a")["uptime_s"] > 1.0)
+    old, other, restarts = bus.pid("a"), bus.pid("b"), bus.row("a")["restarts"]
+    os.kill(old, signal.SIGKILL)
+    row = bus.wait_new_pid("a", old)
+    assert row["restarts"] == restarts + 1
+    assert row["last_exit"]["signal"] == "SIGKILL"
+    assert bus.pid("b") == other, "nobody else is touched"
+    exited, restarting = bus.events("exited", "a")[-1], bus.events("restarting", "a")[-1]
+    assert (restarting["at_ns"] - exited["at_ns"]) / 1e6 < 50, "ms from exit to new start"
+
+
+def test_an_operators_stop_holds_until_a_start(bus: Driven) -> None:
+    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
+    row = bus.row("a")
+    assert (row["state"], row["pid"], row["wanted"]) == ("stopped", None, False)
+    assert ask(bus.run_dir, "check")["healthy"], "what the operator stopped is not at fault"
+    assert not ask(bus.run_dir, "check", names=["a"])["healthy"]
+    ask(bus.run_dir, "start", names=["a"], wait_s=10)
+    assert bus.row("a")["state"] == "ready"
+
+
+def test_another_users_request_is_refused(bus: Driven) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root to become another user")
+    code = (
+        "import os, socket, sys\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(sys.argv[1])\n"
+    )
+    done = subprocess.run(
+        ["python3", "-c", code, str(bus.run_dir / "control.sock")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "PermissionError" in done.stderr
+
+
+def test_a_second_supervisor_is_refused_and_says_who_runs(bus: Driven) -> None:
+    assert bus.process is not None
+    second = Driven(bus.run_dir, [("a", "well", 0)]).start()
+    assert second.wait_end() == 1
+    assert f"pid {bus.process.pid}" in second.output()
+    assert bus.row("a")["state"] == "ready"
+
+
+def test_a_paused_supervisor_does_not_take_its_children_for_hung(bus: Driven) -> None:
+    pid = bus.pid("a")
+    bus.signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 2.3)  # longer than hang_timeout
+    bus.signal(signal.SIGCONT)
+    wait_until(lambda: bus.events("note"), 5)
+    assert "did not run" in bus.events("note")[0]["text"]
+    assert bus.row("a")["heartbeat_age_ms"] < 2_000
+    assert bus.pid("a") == pid
 
 
 def test_a_stop_goes_in_reverse_order_and_leaves_nothing(drive: Drive, run_dir: Path) -> None:
@@ -34,28 +115,6 @@ def test_a_stop_goes_in_reverse_order_and_leaves_nothing(drive: Drive, run_dir: 
     assert not bus.living()
     assert not list(run_dir.glob("*.sock"))
     assert not list((run_dir / "pids").iterdir())
-
-
-def test_heartbeats_carry_lag_counters_and_endpoints(drive: Drive) -> None:
-    bus = drive(("a", "well", 0)).up()
-    row = wait_until(lambda: (r := bus.row("a"))["counters"] and r)
-    assert row["counters"] == {"answer": 42}
-    assert row["endpoints"] == {"made-up": "tcp://127.0.0.1:1"}
-    assert 0 <= row["heartbeat_age_ms"] < 2_000
-    assert 0 <= row["loop_lag_ms"] < 1_000
-
-
-def test_a_killed_process_is_replaced_at_once(drive: Drive) -> None:
-    bus = drive(("a", "well", 0), ("b", "well", 1)).up()
-    wait_until(lambda: bus.row("a")["uptime_s"] > 1.0)
-    old, other = bus.pid("a"), bus.pid("b")
-    os.kill(old, signal.SIGKILL)
-    row = bus.wait_new_pid("a", old)
-    assert row["restarts"] == 1
-    assert row["last_exit"]["signal"] == "SIGKILL"
-    assert bus.pid("b") == other, "nobody else is touched"
-    exited, restarting = bus.events("exited", "a")[0], bus.events("restarting", "a")[0]
-    assert (restarting["at_ns"] - exited["at_ns"]) / 1e6 < 50, "ms from exit to new start"
 
 
 def test_a_crash_loop_backs_off_and_is_reported(drive: Drive) -> None:
@@ -195,15 +254,6 @@ def test_a_stopped_left_over_is_removed_by_the_next_supervisor(drive: Drive) -> 
     assert second.row("a")["state"] == "ready"
 
 
-def test_a_second_supervisor_is_refused_and_says_who_runs(drive: Drive) -> None:
-    first = drive(("a", "well", 0)).up()
-    assert first.process is not None
-    second = drive(("a", "well", 0)).start()
-    assert second.wait_end() == 1
-    assert f"pid {first.process.pid}" in second.output()
-    assert first.row("a")["state"] == "ready"
-
-
 def test_a_busy_port_is_one_line_before_anything_starts(drive: Drive, run_dir: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -230,17 +280,6 @@ def test_a_restart_refuses_no_connection(drive: Drive) -> None:
     os.kill(old, signal.SIGKILL)
     wait_until(lambda: bus.row("bridge.1")["pid"] != old)
     assert who() not in (old, 0), "connected while nobody accepted, answered by the next"
-
-
-def test_an_operators_stop_holds_until_a_start(drive: Drive) -> None:
-    bus = drive(("a", "well", 0), ("b", "well", 0)).up()
-    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
-    row = bus.row("a")
-    assert (row["state"], row["pid"], row["wanted"]) == ("stopped", None, False)
-    assert ask(bus.run_dir, "check")["healthy"], "what the operator stopped is not at fault"
-    assert not ask(bus.run_dir, "check", names=["a"])["healthy"]
-    ask(bus.run_dir, "start", names=["a"], wait_s=10)
-    assert bus.row("a")["state"] == "ready"
 
 
 def test_a_slow_verb_does_not_hold_up_the_others(drive: Drive) -> None:
@@ -272,35 +311,3 @@ def test_restarts_leak_no_descriptor(drive: Drive) -> None:
     seen = len(bus.events("exited", "a"))
     wait_until(lambda: len(bus.events("exited", "a")) > seen + 4, 30)
     wait_until(lambda: supervisor.num_fds() <= before + 4, 5, "no descriptor left open")
-
-
-def test_a_paused_supervisor_does_not_take_its_children_for_hung(drive: Drive) -> None:
-    bus = drive(("a", "well", 0)).up()
-    pid = bus.pid("a")
-    bus.signal(signal.SIGSTOP)
-    begun = time.monotonic()
-    wait_until(lambda: time.monotonic() - begun > 2.3)  # longer than hang_timeout
-    bus.signal(signal.SIGCONT)
-    wait_until(lambda: bus.events("note"), 5)
-    assert "did not run" in bus.events("note")[0]["text"]
-    assert bus.row("a")["heartbeat_age_ms"] < 2_000
-    assert bus.pid("a") == pid
-
-
-def test_another_users_request_is_refused(drive: Drive) -> None:
-    if os.getuid() != 0:
-        pytest.skip("needs root to become another user")
-    bus = drive(("a", "well", 0)).up()
-    code = (
-        "import os, socket, sys\n"
-        "os.setgid(65534); os.setuid(65534)\n"
-        "s = socket.socket(socket.AF_UNIX)\n"
-        "s.connect(sys.argv[1])\n"
-    )
-    done = subprocess.run(
-        ["python3", "-c", code, str(bus.run_dir / "control.sock")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "PermissionError" in done.stderr
