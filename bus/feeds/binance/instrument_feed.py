@@ -18,7 +18,7 @@ NS_PER_MS = 1_000_000
 
 
 class InstrumentFeed:
-    """The four streams of one instrument, without repeats and without steps back in time.
+    """The four streams of one instrument, without repeats and without steps back.
 
     While a connection is being replaced, two of them bring the same events; nothing here needs to
     know: trades are told by id, quotes and tickers by their position, diffs by theirs.
@@ -34,7 +34,7 @@ class InstrumentFeed:
         self._counters: Counters = feed.counters
         self._trade_ids: RecentIds[int] = RecentIds()
         self._quote_id = -1
-        self._ticker_ms = -1
+        self._ticker_times: RecentIds[int] = RecentIds(16)
         venue_symbol = instrument.venue_symbol
         self.routes: dict[str, Callable[..., None]] = {
             stream_name(venue_symbol, TRADE): self.on_trade,
@@ -48,7 +48,7 @@ class InstrumentFeed:
         """A new connection that replaces none: whatever was seen before says nothing now."""
         self._trade_ids.clear()
         self._quote_id = -1
-        self._ticker_ms = -1
+        self._ticker_times.clear()
         self.facts.has_data = False
         self.facts.stale = ()
 
@@ -87,11 +87,14 @@ class InstrumentFeed:
         )
 
     def on_ticker(self, event: TickerEvent, recv_ns: int) -> None:
-        """`ticker`, and the reference of `price`."""
-        if event.event_ms <= self._ticker_ms:
+        """`ticker`, and the reference of `price`.
+
+        A repeat is told by its time being equal, not by its being earlier: were the venue's clock
+        set back, tickers would stay away until it has caught up.
+        """
+        if not self._ticker_times.is_new(event.event_ms):
             self._counters.duplicates += 1
             return
-        self._ticker_ms = event.event_ms
         ticker = Ticker(
             last=event.last,
             open=event.open,

@@ -98,6 +98,13 @@ def test_a_ticker_is_a_ticker_and_the_reference_of_prices() -> None:
     assert prices == [Price(101.0, 1.0, 1.0, 7.0), Price(105.0, 5.0, 5.0, 7.0)]
 
 
+def test_a_venue_whose_clock_is_set_back_keeps_its_tickers() -> None:
+    tap, _, symbol = one()
+    symbol.on_ticker(ticker(event_ms=5_000), 9)
+    symbol.on_ticker(ticker(event_ms=4_000, last=102.0), 9)
+    assert len(tap.bodies("md/ticker/sim/BTC-USDT/")) == 2
+
+
 def test_a_diff_remembers_when_it_came_while_it_waits() -> None:
     tap, _, symbol = one()
     symbol.book.start("connected")
