@@ -160,7 +160,7 @@ async def test_requests_are_answered_in_their_order(start_server: StartServer) -
             request = {"action": "subscribe", "symbols": ["ETH"], "id": number}
             ping = {"action": "ping", "id": number}
             await client.send(json.dumps(request if number % 3 else ping))
-        ids = []
+        ids: list[int] = []
         while len(ids) < 40:
             message = await said(client)
             if "id" in message:

@@ -1,0 +1,371 @@
+"""Tick-to-WebSocket latency through a real broker and a real bridge: ``python -m bench.latency``.
+
+A publisher process publishes on a fixed schedule, a client process holds all WebSocket
+connections; broker and bridge run as in production. Latency is the time from the moment a message
+was *due* to be published until the client's socket was read, so a stall anywhere counts in full for
+every message it delayed (no coordinated omission). Everything runs on this one machine and competes
+for its cores: compare runs on one machine, never figures of two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any, cast
+
+import httpx
+import psutil
+import uvloop
+
+from bus.client import Publisher
+from bus.config import load
+from bus.model import Price
+from bus.model.topic import Topic
+
+ROOT = Path(__file__).resolve().parent.parent
+WARM_UP_S = 2.0
+PUBLISH_EVERY_S = 0.0004
+NS = 1_000_000_000
+_DATA = b'{"type":"price"'
+_DUE = b'"recv_us":'
+
+
+def symbols_of(count: int) -> list[str]:
+    return [f"S{number:03d}-USD" for number in range(count)]
+
+
+# ---------------------------------------------------------------------- the publisher process
+
+
+def publish(config: str, rate: int, topics: int, begin_ns: int, end_ns: int) -> None:
+    """Publish ``rate`` messages/s in all, round robin, each due at its own moment."""
+    publisher = Publisher(load(config).endpoints.publish)
+    deadline = time.monotonic() + 10
+    while not publisher.stats().attached:
+        publisher.service()
+        if time.monotonic() > deadline:
+            sys.exit("the broker did not attach")
+        time.sleep(0.01)
+    writers = [publisher.writer(Topic.md("price", "sim", s)) for s in symbols_of(topics)]
+    total = (end_ns - begin_ns) * rate // NS
+    worst_ns = 0
+    for number in range(total):
+        due_ns = begin_ns + number * NS // rate
+        early_ns = due_ns - time.time_ns()
+        if early_ns > 0:
+            # Sleeps this short take 60 µs more than asked; a few messages per wake-up, each counted
+            # from its own due time, leave the core to those who are measured.
+            time.sleep(max(early_ns / NS, PUBLISH_EVERY_S))
+            early_ns = due_ns - time.time_ns()
+        worst_ns = max(worst_ns, -early_ns)
+        body = Price(50_000.0 + number % 100, 250.3, 0.5, 1_000_000.0)
+        writers[number % topics].publish(body, venue_ts_ns=due_ns, recv_ts_ns=due_ns)
+    stats = publisher.stats()
+    publisher.close()
+    print(json.dumps({"sent": total, "dropped": stats.dropped, "late_ms": worst_ns / 1e6}))
+
+
+# ---------------------------------------------------------------------- the client process
+
+
+class Tally:
+    """What all connections received within the measured time."""
+
+    def __init__(self, begin_ns: int, end_ns: int, sample_every: int) -> None:
+        self.begin_ns = begin_ns
+        self.end_ns = end_ns
+        self.sample_every = sample_every
+        self.frames = 0
+        self.all_frames = 0
+        self.reads = 0
+        self.latencies_us: list[int] = []
+
+
+class Client(asyncio.Protocol):
+    """One connection: counts the frames it gets, reads the time of every so many-th."""
+
+    def __init__(self, tally: Tally, topics: list[str], subscribed: asyncio.Event) -> None:
+        self._tally = tally
+        self._topics = topics
+        self._subscribed = subscribed
+        self._rest = b""
+        self._is_open = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(
+            b"GET /ws/market-multi/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+
+    def data_received(self, data: bytes) -> None:
+        now_ns = time.time_ns()
+        if self._rest:
+            data = self._rest + data
+        start = 0
+        if not self._is_open:
+            start = data.find(b"\r\n\r\n") + 4
+            if start < 4:
+                self._rest = data
+                return
+            self._is_open = True
+            self._send({"action": "subscribe", "topics": self._topics, "snapshot": False})
+        tally = self._tally
+        size = len(data)
+        counts = tally.begin_ns <= now_ns < tally.end_ns
+        tally.reads += counts
+        while size - start >= 4:
+            length, head = data[start + 1], 2
+            if length == 126:
+                length, head = data[start + 2] << 8 | data[start + 3], 4
+            end = start + head + length
+            if end > size:
+                break
+            if data.startswith(_DATA, start + head):
+                tally.all_frames += 1
+                if counts:
+                    tally.frames += 1
+                    if tally.frames % tally.sample_every == 0:
+                        at = data.index(_DUE, start + head) + len(_DUE)
+                        due_us = int(data[at : at + 16])
+                        tally.latencies_us.append(now_ns // 1000 - due_us)
+            elif data.startswith(b'{"type":"subscription"', start + head):
+                self._subscribed.set()
+            elif data[start] == 0x89:  # a ping of the keepalive
+                assert self._transport is not None, "connected"
+                self._transport.write(b"\x8a\x80\0\0\0\0")
+            start = end
+        self._rest = data[start:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if time.time_ns() < self._tally.end_ns:
+            sys.exit(f"the bridge closed a connection: {exc}")
+
+    def _send(self, request: dict[str, Any]) -> None:
+        body = json.dumps(request).encode()
+        head = bytes((0x81, 0xFE)) + len(body).to_bytes(2, "big") + b"\0\0\0\0"
+        if len(body) < 126:
+            head = bytes((0x81, 0x80 | len(body))) + b"\0\0\0\0"
+        assert self._transport is not None, "connected"
+        self._transport.write(head + body)
+
+
+def _same(client: Client) -> Client:
+    return client
+
+
+def receive(port: int, args: argparse.Namespace, begin_ns: int, end_ns: int) -> None:
+    """Hold every connection; print ``ready`` once all are subscribed, then the tally."""
+
+    async def run() -> Tally:
+        loop = asyncio.get_running_loop()
+        tally = Tally(begin_ns, end_ns, max(1, args.per_client * args.rate // args.topics // 20))
+        names = [f"price.{symbol}" for symbol in symbols_of(args.topics)]
+        for number in range(args.clients):
+            mine = [names[(number + k * 7) % len(names)] for k in range(args.per_client)]
+            ready = asyncio.Event()
+            client = Client(tally, mine, ready)
+            await loop.create_connection(partial(_same, client), "127.0.0.1", port)
+            await asyncio.wait_for(ready.wait(), 10)
+        print("ready", flush=True)
+        await asyncio.sleep(max(0.0, (end_ns - time.time_ns()) / NS) + 0.7)
+        return tally
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        tally = runner.run(run())
+    print(
+        json.dumps(
+            {
+                "frames": tally.frames,
+                "all_frames": tally.all_frames,
+                "reads": tally.reads,
+                "latencies_us": tally.latencies_us,
+            }
+        )
+    )
+
+
+# ---------------------------------------------------------------------- the conductor
+
+
+@contextlib.contextmanager
+def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that ends with this block."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", *arguments], cwd=ROOT, text=True, env=os.environ, **options
+    )
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGTERM)
+            try:
+                running.wait(10)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+
+
+def wait_for_line(stream: IO[str] | None, pattern: str) -> re.Match[str]:
+    assert stream is not None, "a pipe was asked for"
+    seen: list[str] = []
+    for line in stream:
+        seen.append(line)
+        if found := re.search(pattern, line):
+            return found
+    sys.exit(f"a process ended before it said {pattern!r}:\n{''.join(seen)}")
+
+
+def wait_until_ready(port: str) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+            return
+        time.sleep(0.02)
+    sys.exit("the bridge did not find the broker")
+
+
+def cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def measure(args: argparse.Namespace) -> None:
+    run_dir = tempfile.mkdtemp(prefix="mdb-")
+    config = Path(run_dir) / "mdbus.toml"
+    listed = ", ".join(f'"{symbol}"' for symbol in symbols_of(args.topics))
+    config.write_text(
+        f'run_dir = "{run_dir}"\nlog_level = "info"\n[bridge]\nport = 0\n'
+        f"[feeds.binance]\nsymbols = [{listed}]\n[feeds.finnhub]\nenabled = false\n"
+    )
+    own = ("bench.latency", "--role")
+    shared = [
+        "--config", str(config), "--rate", str(args.rate), "--topics", str(args.topics),
+        "--clients", str(args.clients), "--per-client", str(args.per_client),
+    ]  # fmt: skip
+    start = ["--config", str(config), "--name"]
+    try:
+        with (
+            process("bus.broker", *start, "broker", stderr=subprocess.PIPE) as broker,
+            process("bus.wsbridge", *start, "bridge.1", stderr=subprocess.PIPE) as bridge,
+        ):
+            wait_for_line(broker.stderr, " ready ")
+            port = wait_for_line(bridge.stderr, r"ready http=http://[^:]+:(\d+)")[1]
+            wait_until_ready(port)
+            connect_s = 2.0 + args.clients * 0.005
+            begin_ns = time.time_ns() + int(connect_s * NS)
+            measured_ns = begin_ns + int(WARM_UP_S * NS)
+            end_ns = measured_ns + args.seconds * NS
+            times = ["--begin", str(begin_ns), "--end", str(end_ns)]
+            window = ["--begin", str(measured_ns), "--end", str(end_ns), "--port", port]
+            with process(*own, "client", *shared, *window, stdout=subprocess.PIPE) as client:
+                wait_for_line(client.stdout, "ready")
+                if time.time_ns() > begin_ns:
+                    sys.exit("the clients were not connected in time; use fewer")
+                with process(*own, "publisher", *shared, *times, stdout=subprocess.PIPE) as sender:
+                    time.sleep(max(0.0, (measured_ns - time.time_ns()) / NS))
+                    pids = {"bridge": bridge.pid, "broker": broker.pid, "publisher": sender.pid,
+                            "client": client.pid}  # fmt: skip
+                    before = {name: cpu_s(pid) for name, pid in pids.items()}
+                    time.sleep(max(0.0, (end_ns - time.time_ns()) / NS))
+                    spent = {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
+                    rss = psutil.Process(bridge.pid).memory_info().rss
+                    sent = json.loads(sender.communicate(timeout=20)[0])
+                    got = json.loads(client.communicate(timeout=20)[0])
+        show(args, sent, got, spent, rss)
+    finally:
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def show(
+    args: argparse.Namespace,
+    sent: dict[str, Any],
+    got: dict[str, Any],
+    spent: dict[str, float],
+    rss_bytes: int,
+) -> None:
+    load_average = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    libraries = ", ".join(
+        f"{name} {version(name)}" for name in ("uvloop", "websockets", "pyzmq", "msgspec")
+    )
+    print(f"machine: {os.cpu_count()} cores, {_cpu_model()}, {platform.platform()}")
+    print(f"         Python {platform.python_version()}, {libraries}; load average {load_average}")
+    print(
+        f"load:    {args.rate:,} messages/s in, over {args.topics} topics; {args.clients} clients, "
+        f"{args.per_client} topics each; {args.seconds} s after {WARM_UP_S:g} s of warm-up"
+    )
+    frames = got["frames"]
+    expected = sent["sent"] * args.clients * args.per_client // args.topics
+    lost = expected - got["all_frames"]
+    print(
+        f"out:     {frames / args.seconds:,.0f} frames/s delivered, "
+        f"{frames / max(got['reads'], 1):.1f} per read; {got['all_frames']:,} of {expected:,} in "
+        f"all ({lost:,} missing); publisher dropped {sent['dropped']}, "
+        f"was at most {sent['late_ms']:.1f} ms late"
+    )
+    values = sorted(got["latencies_us"])
+    if not values:
+        sys.exit("no frame was measured")
+    marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+    shown = "  ".join(
+        f"{name} {values[min(int(len(values) * share), len(values) - 1)] / 1000:.2f}"
+        for name, share in marks.items()
+    )
+    print(f"latency: {shown} ms, due time to client read, {len(values):,} samples")
+    cpu = "  ".join(f"{name} {100 * used / args.seconds:.0f} %" for name, used in spent.items())
+    print(f"CPU:     {cpu} of one core each")
+    print(
+        f"bridge:  {spent['bridge'] * 1e6 / max(frames, 1):.2f} µs of CPU per delivered frame, "
+        f"{rss_bytes / 1e6:.0f} MB resident"
+    )
+    if lost:
+        sys.exit(f"{lost} frames are missing")
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.latency")
+    parser.add_argument("--rate", type=int, default=10_000, help="messages/s in (10,000)")
+    parser.add_argument("--clients", type=int, default=100, help="WebSocket clients (100)")
+    parser.add_argument("--topics", type=int, default=100, help="topics published (100)")
+    parser.add_argument("--per-client", type=int, default=5, help="topics of each client (5)")
+    parser.add_argument("--seconds", type=int, default=15, help="time measured (15)")
+    for hidden in ("--role", "--config"):
+        parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
+    for hidden in ("--begin", "--end", "--port"):
+        parser.add_argument(hidden, type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.role == "publisher":
+        publish(args.config, args.rate, args.topics, args.begin, args.end)
+    elif args.role == "client":
+        receive(args.port, args, args.begin, args.end)
+    else:
+        measure(args)
+
+
+if __name__ == "__main__":
+    main()
