@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -128,12 +128,14 @@ def test_asking_imports_nothing_heavy(run_dir: Path) -> None:
 
 
 def test_a_query_is_quick(run_dir: Path) -> None:
-    best = 10.0
+    """Measured in CPU time, which a busy machine does not stretch."""
+    costs = []
     for _ in range(5):
-        begun = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command("status", "--run-dir", str(run_dir))
-        best = min(best, time.monotonic() - begun)
-    assert best < 0.15
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(costs) < 0.1
 
 
 def test_the_version_is_that_of_the_package() -> None:
