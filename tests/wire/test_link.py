@@ -6,7 +6,8 @@ import contextlib
 
 import msgpack
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bus.wire.link import (
     MAX_COUNTERS,
