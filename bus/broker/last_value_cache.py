@@ -85,7 +85,7 @@ class LastValueCache:
     A message on the topic ``probe`` is not cached but counted in ``probes``: its owner's own.
     """
 
-    def __init__(self, settings: BrokerSettings, probe: bytes = b"") -> None:
+    def __init__(self, settings: BrokerSettings, probe: bytes | None = None) -> None:
         self._settings: Final = settings
         self._probe: Final = probe
         self.probes = 0

@@ -147,7 +147,8 @@ class Broker:
         ``poller`` must include :attr:`outlet`; anything else in it ends the wait early too. Raises
         :class:`~bus.errors.BusError` when the proxy thread ended or nothing passes it any more.
         """
-        poller.poll(0 if self._busy else 1 if self.answers.waiting else self._nap_ms)
+        nap_ms = NAP_MS if self._probe_sent_ns else self._nap_ms
+        poller.poll(0 if self._busy else 1 if self.answers.waiting else nap_ms)
         self._take_requests(monotonic_ns())
         drained = self._drain()
         ticket = self._probes_sent if drained else self.cache.probes - 1
@@ -219,7 +220,8 @@ class Broker:
                 counts = [struct.unpack("=Q", part)[0] for part in self._read_counts()]
             except zmq.Again:
                 return
-            self._messages_in, self._bytes_in, self._messages_out = counts[:3]
+            # Towards publishers: received, bytes, sent, bytes; then the same towards subscribers.
+            self._messages_in, self._bytes_in, self._messages_out = counts[0], counts[1], counts[6]
         self._steering.send(b"STATISTICS", DONTWAIT)
         self._counts_asked = True
 

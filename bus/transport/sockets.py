@@ -181,6 +181,7 @@ def bind(socket: ZmqSocket, endpoint: str, key: str = "endpoint") -> str:
     :class:`~bus.errors.BusError` for one that is busy or cannot be written.
     """
     check_endpoint(endpoint, key)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
     path = endpoint.removeprefix("ipc://") if endpoint.startswith("ipc://") else ""
     if path and _is_served(path):
         raise BusError(f"cannot bind {endpoint}: another process serves it")
@@ -235,10 +236,10 @@ def _socket(
         check_endpoint(endpoint)
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, linger_ms)
-    socket.setsockopt(zmq.IPV6, 1)
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
     if endpoint.startswith("tcp://"):
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         # A host that vanishes sends no FIN: only a heartbeat ends such a connection.
         socket.setsockopt(zmq.HEARTBEAT_IVL, _TCP_HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _TCP_HEARTBEAT_TIMEOUT_MS)

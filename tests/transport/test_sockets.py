@@ -1,0 +1,144 @@
+"""Endpoints are checked, sockets are bound without taking anything over."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from bus.errors import BusError, ConfigError
+from bus.transport.sockets import (
+    DONTWAIT,
+    ZmqContext,
+    bind,
+    check_endpoint,
+    connect,
+    control_pair,
+    proxy_egress,
+    proxy_ingress,
+    publisher_socket,
+    raw_send,
+    subscriber_socket,
+)
+from tests.broker.serving import KeepingContext
+
+
+@pytest.fixture
+def context() -> Iterator[ZmqContext]:
+    made = KeepingContext()
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "ipc:///tmp/x.sock",
+        "inproc://x",
+        "tcp://127.0.0.1:5555",
+        "tcp://127.1.2.3:0",
+        "tcp://localhost:*",
+        "tcp://[::1]:5555",
+    ],
+)
+def test_local_endpoints_are_accepted(endpoint: str) -> None:
+    assert check_endpoint(endpoint) == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://0.0.0.0:5555", "tcp://*:5555", "tcp://eth0:5555", "tcp://10.1.2.3:5", "tcp://[::]:5"],
+)
+def test_an_endpoint_off_loopback_is_refused_and_the_message_says_what_to_do(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match=r"broker.publish.*off loopback.*CURVE.*127\.0\.0\.1"):
+        check_endpoint(endpoint, "broker.publish")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("", "not an endpoint"),
+        ("publish.sock", "not an endpoint"),
+        ("ipc://", "not an endpoint"),
+        ("ipc://relative.sock", "absolute"),
+        ("ipc:///" + "x" * 120, "at most 107"),
+        ("udp://127.0.0.1:1", "only ipc"),
+        ("tcp://127.0.0.1", "no port"),
+        ("tcp://:5555", "no port"),
+        ("tcp://127.0.0.1:http", "port must be"),
+        ("tcp://127.0.0.1:70000", "port must be"),
+    ],
+)
+def test_a_malformed_endpoint_is_refused(endpoint: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_endpoint(endpoint)
+
+
+def test_an_ipc_socket_is_private(context: ZmqContext, run_dir: Path) -> None:
+    bind(proxy_egress(context, send_hwm=1), f"ipc://{run_dir}/s")
+    assert stat.S_IMODE((run_dir / "s").stat().st_mode) == 0o600
+
+
+def test_a_tcp_port_0_is_resolved(context: ZmqContext) -> None:
+    endpoint = bind(proxy_ingress(context, receive_hwm=1), "tcp://127.0.0.1:0")
+    assert not endpoint.endswith(":0")
+
+
+def test_a_live_ipc_socket_is_not_taken_over(context: ZmqContext, run_dir: Path) -> None:
+    endpoint = f"ipc://{run_dir}/s"
+    bind(proxy_egress(context, send_hwm=1), endpoint)
+    with pytest.raises(BusError, match="another process serves it"):
+        bind(proxy_egress(context, send_hwm=1), endpoint)
+
+
+def test_a_stale_ipc_socket_is_replaced(context: ZmqContext, run_dir: Path) -> None:
+    (run_dir / "s").touch()
+    assert bind(proxy_egress(context, send_hwm=1), f"ipc://{run_dir}/s")
+
+
+def test_a_busy_tcp_port_is_one_clear_sentence(context: ZmqContext) -> None:
+    endpoint = bind(proxy_ingress(context, receive_hwm=1), "tcp://127.0.0.1:0")
+    with pytest.raises(BusError, match=f"cannot bind {endpoint}: the address is in use"):
+        bind(proxy_ingress(context, receive_hwm=1), endpoint)
+
+
+def test_a_missing_directory_is_one_clear_sentence(context: ZmqContext) -> None:
+    with pytest.raises(BusError, match="its directory does not exist"):
+        bind(proxy_ingress(context, receive_hwm=1), "ipc:///nowhere/at/all")
+
+
+def test_a_publisher_hears_every_subscription_and_knows_when_it_is_full(
+    context: ZmqContext, run_dir: Path
+) -> None:
+    endpoint = f"ipc://{run_dir}/p"
+    publisher = publisher_socket(context, endpoint, send_hwm=5, linger_ms=0)
+    ingress = proxy_ingress(context, receive_hwm=1)
+    bind(ingress, endpoint)
+    ingress.send(b"\x01md/")
+    while not publisher.poll(20):
+        ingress.poll(20)  # a connection is taken up by the thread that uses the socket
+    assert publisher.recv() == b"\x01md/"
+    send = raw_send(publisher)
+    with pytest.raises(zmq.Again):
+        for _ in range(100_000):
+            send(b"md/" + b"x" * 10_000, DONTWAIT)
+
+
+def test_connecting_nowhere_closes_the_socket(context: ZmqContext) -> None:
+    with pytest.raises(ConfigError):
+        subscriber_socket(context, "tcp://example.org:1", receive_hwm=1)
+    socket = subscriber_socket(context, "inproc://x", receive_hwm=1)
+    with pytest.raises(BusError, match="cannot connect to"):
+        connect(socket, "tcp://127.0.0.1:notaport")
+    assert socket.closed
+
+
+def test_the_control_line_goes_both_ways(context: ZmqContext) -> None:
+    one = control_pair(context, "inproc://c", binds=True)
+    two = control_pair(context, "inproc://c", binds=False)
+    one.send(b"a")
+    two.send(b"b")
+    assert (two.recv(), one.recv()) == (b"a", b"b")
