@@ -179,7 +179,7 @@ async def test_a_refused_subscription_is_logged_and_survived(
 
 async def test_a_silent_stream_is_stale_while_the_others_are_live() -> None:
     async with running_feed(
-        stale_depth_s=0.3, stale_trades_s=0, stale_quote_s=0, stale_ticker_s=0
+        stale_depth_s=1.5, stale_trades_s=0, stale_quote_s=0, stale_ticker_s=0
     ) as run:
         await both_synced(run)
         last = 101

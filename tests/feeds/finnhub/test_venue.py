@@ -146,8 +146,10 @@ async def test_news_from_both_sources_is_published_once(loop_kind: str) -> None:
         run.venue.say(json.dumps({"type": "news", "data": [again, fresh]}))
         await eventually(lambda: len(run.tap.bodies(company)) == 2)
         assert [body.id for body in run.tap.bodies(company)] == ["7", "8"]
-        assert [body.id for body in run.tap.bodies("md/news/sim/general/")] == ["5"]
-        assert [body.id for body in run.tap.bodies("md/news/sim/crypto/")] == ["6"]
+        for category, news_id in (("general", "5"), ("crypto", "6")):
+            topic = f"md/news/sim/{category}/"
+            await eventually(lambda topic=topic: run.tap.bodies(topic))  # type: ignore[misc]
+            assert [body.id for body in run.tap.bodies(topic)] == [news_id]
         assert run.tap.bodies("md/news/sim/general/")[0].headline == "A & B"
 
 
