@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,11 @@ class RunningServer:
         self.http_url = http_url
         self.ws_url = http_url.replace("http", "ws")
         self.port = int(http_url.rpartition(":")[2])
+
+
+RawClient = Callable[
+    [RunningServer, str], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+]
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +93,32 @@ async def publisher(bus_settings: Settings) -> AsyncIterator[Publisher]:
         yield one
     finally:
         one.close()
+
+
+@pytest.fixture
+async def raw_client() -> AsyncIterator[RawClient]:
+    """WebSocket clients that do nothing by themselves: they read when told, and never answer."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def start(
+        running: RunningServer, path: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", running.port))
+        reader, writer = await asyncio.open_connection(sock=sock, limit=2**12)
+        writers.append(writer)
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        return reader, writer
+
+    yield start
+    for writer in writers:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

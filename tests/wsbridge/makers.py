@@ -165,3 +165,25 @@ def split_frames(blob: bytes) -> list[bytes]:
         payloads.append(blob[start : start + length])
         blob = blob[start + length :]
     return payloads
+
+
+def types(messages: list[dict[str, Any]]) -> list[str]:
+    """The ``type`` of each."""
+    return [message["type"] for message in messages]
+
+
+def seqs(messages: list[dict[str, Any]], topic: str = "price.BTC") -> list[int]:
+    """The ``seq`` of each message of ``topic``."""
+    return [message["seq"] for message in messages if message.get("topic") == topic]
+
+
+def multi(bridge: Bridge) -> FakeClient:
+    """A client of the multi endpoint whose greeting is taken."""
+    client = join(bridge)
+    assert types(client.take()) == ["connection"]
+    return client
+
+
+BTC_PRICE = b"md/price/sim/BTC-USDT/"
+WAIT_NS = 250_000_000
+"""first_value_wait_ms."""
