@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,11 +92,17 @@ def _explained(error: Exception) -> int | None:
 
 
 def program_name() -> str:
-    """What the user types to run this program."""
-    name = Path(sys.argv[0]).name
-    if name == "__main__.py":
+    """What the user types, in this directory, to run this program."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
         return "python -m bus.supervision"
-    return f"python {name}" if name.endswith(".py") else name
+    if path.suffix == ".py":
+        return f"python {path.name}"
+    found = shutil.which(path.name)
+    if found is None or not path.exists() or Path(found).resolve() != path.resolve():
+        # Not on the PATH (a virtual environment that is not activated): the short name would fail.
+        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return path.name
 
 
 def _parser() -> argparse.ArgumentParser:
