@@ -58,6 +58,16 @@ _NEVER_RETRY = (CloseCode.BYE, CloseCode.WRONG_FRAME_KIND, CloseCode.BAD_UTF8)
 _log = get_logger("wsbridge.connection")
 
 
+_LIBRARY_REASONS = {1002: "protocol_error", 1007: "bad_utf8", 1009: "message_too_big"}
+
+
+class _Protocol(ServerProtocol):
+    """The library's protocol, closing with our reason words instead of its sentences."""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        super().fail(code, _LIBRARY_REASONS.get(int(code), reason))
+
+
 class ClientConnection(asyncio.Protocol):
     """Made by the loop for each accepted connection."""
 
@@ -67,7 +77,7 @@ class ClientConnection(asyncio.Protocol):
         self._server = server
         self._settings = server.settings
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._protocol = ServerProtocol(
+        self._protocol = _Protocol(
             max_size=server.settings.max_message_bytes, logger=server.library_logger
         )
         self.pending: list[bytes] = []

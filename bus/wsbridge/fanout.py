@@ -99,8 +99,7 @@ class Fanout(Generic[ClientT]):
             tick = decode_frame(message.frame)
         except WireError as error:
             line.discard_last()
-            self.malformed += 1
-            _log.warning("malformed message", topic=message.topic.decode(), error=str(error))
+            self._malformed(message, error)
             return
         line.keep(tick)
         for channel in channels:
@@ -134,8 +133,7 @@ class Fanout(Generic[ClientT]):
         try:
             tick = decode_frame(message.frame)
         except WireError as error:
-            self.malformed += 1
-            _log.warning("malformed status", topic=message.topic.decode(), error=str(error))
+            self._malformed(message, error)
             return
         body = tick.body
         assert isinstance(body, Status), "the codec checks the body of a status topic"
@@ -143,12 +141,26 @@ class Fanout(Generic[ClientT]):
             feed = tick.topic.venue
             _log.info("feed status", feed=feed, state=body.state, reason=body.reason)
 
+    def _malformed(self, message: Message, error: WireError) -> None:
+        self.malformed += 1
+        if _is_power_of_two(self.malformed):
+            topic = message.topic.decode()
+            _log.warning("malformed message", topic=topic, error=str(error), so_far=self.malformed)
+
     def _gap(self, gap: GapFound) -> None:
         self.gaps += 1
+        if not _is_power_of_two(self.gaps):
+            return
         _log.warning(
             "messages lost on the bus",
             topic=gap.topic.decode(),
             from_seq=gap.from_seq,
             to_seq=gap.to_seq,
             reason=gap.reason,
+            so_far=self.gaps,
         )
+
+
+def _is_power_of_two(count: int) -> bool:
+    """Which of many equal faults are logged: the 1st, 2nd, 4th, 8th, … The counter has them all."""
+    return count & (count - 1) == 0

@@ -28,7 +28,7 @@ async def test_close_codes_of_what_a_client_does_wrong(
         await client.send("x" * 65_536)
         assert (await until(client, "error"))["code"] == "bad_json"
         await client.send("x" * 65_537)
-        assert (await end_of(client))[0] == 1009
+        assert await end_of(client) == (1009, "message_too_big")
     async with connect(url) as client:
         await client.send(b"\x00binary")
         assert await end_of(client) == (1003, "wrong_frame_kind")

@@ -106,6 +106,44 @@ async def test_a_drain_tells_every_client_and_closes_4001(
         await connect(f"{running.ws_url}/ws/v1/")
 
 
+async def test_a_rolling_restart_loses_no_trade_of_a_client_that_recovers(
+    start_server: StartServer, publisher: Publisher
+) -> None:
+    old = await start_server("bridge.drain_s=0.1")
+    new = await start_server()
+    writer = publisher.writer(Topic.md("trades", "sim", "SOL-USDT"))
+    loop = asyncio.get_running_loop()
+    is_running = True
+
+    def publish() -> None:
+        writer.publish(Trade(1.0, 1.0), venue_ts_ns=None, recv_ts_ns=now_ns())
+        if is_running:
+            loop.call_later(0.002, publish)
+
+    publish()
+    seqs: list[int] = []
+    request: dict[str, Any] = {"action": "subscribe", "topics": ["trades.SOL"], "history": 1}
+    async with connect(f"{old.ws_url}/ws/v1/") as client:
+        await client.send(json.dumps(request))
+        first = await until(client, "trade")
+        seqs.append(first["seq"])
+        drain = asyncio.create_task(old.server.drain())
+        with pytest.raises(ConnectionClosed):
+            while True:
+                if (message := await said(client))["type"] == "trade":
+                    seqs.append(message["seq"])
+        await drain
+    del request["history"]
+    request["since"] = {"trades.SOL": {"epoch": first["epoch"], "seq": seqs[-1]}}
+    async with connect(f"{new.ws_url}/ws/v1/") as client:
+        await client.send(json.dumps(request))
+        ack = await until(client, "subscription")
+        assert ack["topics"][0]["recovered"] is True
+        seqs += [(await until(client, "trade"))["seq"] for _ in range(50)]
+    is_running = False
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
 async def test_a_full_server_answers_503(start_server: StartServer) -> None:
     running = await start_server("bridge.max_connections=1")
     async with connect(f"{running.ws_url}/ws/v1/"):

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 
-class PriceData(msgspec.Struct, frozen=True, kw_only=True):
+class PriceData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``price``. ``change*`` and ``volume`` are null where the venue gives none."""
 
     symbol: str
@@ -20,7 +20,7 @@ class PriceData(msgspec.Struct, frozen=True, kw_only=True):
     recv_us: int
 
 
-class QuoteData(msgspec.Struct, frozen=True, kw_only=True):
+class QuoteData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``quote``: top of book; ``update_id`` is the venue's, where it has one."""
 
     symbol: str
@@ -35,7 +35,7 @@ class QuoteData(msgspec.Struct, frozen=True, kw_only=True):
     update_id: int | UnsetType = UNSET
 
 
-class TradeData(msgspec.Struct, frozen=True, kw_only=True):
+class TradeData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``trade``. ``is_buyer_maker`` and ``side`` (the taker's) are null if unknown."""
 
     symbol: str
@@ -50,7 +50,7 @@ class TradeData(msgspec.Struct, frozen=True, kw_only=True):
     side: str | None
 
 
-class TickerData(msgspec.Struct, frozen=True, kw_only=True):
+class TickerData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``ticker``: rolling 24-hour figures."""
 
     symbol: str
@@ -75,7 +75,7 @@ class TickerData(msgspec.Struct, frozen=True, kw_only=True):
     recv_us: int
 
 
-class OrderBookData(msgspec.Struct, frozen=True, kw_only=True):
+class OrderBookData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``orderbook``: levels ``[price, quantity]``, best first, at most ``depth``."""
 
     symbol: str
@@ -89,7 +89,7 @@ class OrderBookData(msgspec.Struct, frozen=True, kw_only=True):
     recv_us: int
 
 
-class NewsData(msgspec.Struct, frozen=True, kw_only=True):
+class NewsData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``news``."""
 
     id: str
@@ -109,7 +109,7 @@ class NewsData(msgspec.Struct, frozen=True, kw_only=True):
 Data = PriceData | QuoteData | TradeData | TickerData | OrderBookData | NewsData
 
 
-class DataMessage(msgspec.Struct, frozen=True, kw_only=True):
+class DataMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One market-data message. It carries nothing of any one client, so that all share it."""
 
     type: str
