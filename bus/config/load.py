@@ -162,16 +162,45 @@ class _Loader:
                 self.problem(key, f"there is no feed {feed!r}", near)
             if alias != alias.upper():
                 self.problem(key, "aliases are upper case", f"write {alias.upper()}")
-        ports = {
-            "bridge.port": settings.bridge.port,
-            "simulator.binance_port": settings.simulator.binance_port,
-            "simulator.finnhub_port": settings.simulator.finnhub_port,
-        }
+        self.check_ports(settings)
+        self.check_topics(settings)
+
+    def check_ports(self, settings: Settings) -> None:
+        """Every port is one, and nobody shares it."""
+        for venue, port in settings.simulator.ports.items():
+            if not 0 <= port <= 65_535:
+                self.problem(f"simulator.ports.{venue}", f"{port} is no port", "0 to 65535")
+        ports = {"bridge.port": settings.bridge.port}
+        for venue, port in settings.simulated_ports.items():
+            ports[f"simulator.ports.{venue}"] = port
         seen: dict[int, str] = {}
         for key, port in ports.items():
-            if port and port in seen and settings.simulated:
+            if port and port in seen:
                 self.problem(key, f"port {port} is taken by {seen[port]} already")
             seen.setdefault(port, key)
+
+    def check_topics(self, settings: Settings) -> None:
+        """No two enabled feeds publish the same topics: their ticks could not be told apart."""
+        publishers: dict[str, str] = {}
+        for name, feed in settings.feeds.items():
+            if not feed.enabled:
+                continue
+            label = settings.venue_label(name)
+            topics = [("symbols", f"{label}/{symbol}") for symbol in feed.symbols]
+            topics += [
+                ("news_categories", f"news/{label}/{category}") for category in feed.news_categories
+            ]
+            for key, topic in topics:
+                other = publishers.setdefault(topic, name)
+                if other != name:
+                    self.problem(
+                        f"feeds.{name}.{key}",
+                        f"{topic} is published by the feed {other!r} already",
+                        "choose other symbols, switch one of the feeds off, or use "
+                        'mode = "live", where every venue has a label of its own'
+                        if settings.simulated
+                        else "choose other symbols, or switch one of the feeds off",
+                    )
 
     def unknown(self, dotted: str, key: str, known: Iterable[str], otherwise: str = "") -> None:
         self.problem(dotted, "unknown setting", _nearest(key, known) or otherwise)

@@ -37,7 +37,7 @@ def settings_table() -> str:
     lines = ["| setting | default | unit, range | meaning |", "|---|---|---|---|"]
     for key, value, declared in _walk(Settings(), ""):
         shown = _value(value).replace("|", "\\|")
-        if len(shown) > 60:
+        if len(shown) > 70:
             shown = "see `mdbus config init`"
         limits = _limits(declared).replace("|", "\\|")
         lines.append(f"| `{key}` | `{shown}` | {limits} | {declared.doc} |")

@@ -94,6 +94,18 @@ class Settings:
         """Whether the data comes from the simulator."""
         return self.mode == "embedded"
 
+    @property
+    def simulated_ports(self) -> dict[str, int]:
+        """The venues the simulator serves, with their ports: those of the enabled feeds.
+
+        Empty in live mode. A venue without a port is left out; its feed says so.
+        """
+        if not self.simulated:
+            return {}
+        venues = [self.venue_of(name) for name, feed in self.feeds.items() if feed.enabled]
+        ports = self.simulator.ports
+        return {venue: ports[venue] for venue in venues if venue in ports}
+
     def venue_of(self, feed: str) -> str:
         """The venue (package name) of a feed."""
         return self.feeds[feed].venue or feed

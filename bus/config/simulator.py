@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from bus.config.field import setting
 
+DEFAULT_PORTS: dict[str, int] = {
+    "binance": 8011,
+    "finnhub": 8012,
+    "coinbase": 8013,
+    "kraken": 8014,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
@@ -13,19 +20,13 @@ class SimulatorSettings:
 
     host: str = setting(
         "127.0.0.1",
-        doc="Address both servers listen on. The control endpoint answers loopback callers only.",
+        doc="Address every venue listens on. The control endpoint answers loopback callers only.",
     )
-    binance_port: int = setting(
-        8011,
-        doc="Port that speaks Binance (WebSocket and REST); 0 takes any free port.",
-        minimum=0,
-        maximum=65535,
-    )
-    finnhub_port: int = setting(
-        8012,
-        doc="Port that speaks Finnhub (WebSocket and REST); 0 takes any free port.",
-        minimum=0,
-        maximum=65535,
+    ports: dict[str, int] = setting(
+        DEFAULT_PORTS,
+        unit="0 to 65535",
+        doc="venue = port: where each simulated venue speaks its WebSocket and REST protocols; 0 "
+        "takes any free port. A venue is served while a feed of it is enabled.",
     )
     source: str = setting(
         "market",
@@ -35,7 +36,8 @@ class SimulatorSettings:
     seed: int = setting(20240808, doc="Seed of the market; the same seed gives the same market.")
     crypto_symbols: tuple[str, ...] = setting(
         ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT"),
-        doc="Binance symbols of the seeded market; unknown ones get a made-up price.",
+        doc="Binance symbols of the seeded market; unknown ones get a made-up price. Coinbase and "
+        "Kraken list the assets of those in USDT against USD.",
     )
     stock_symbols: tuple[str, ...] = setting(
         ("AAPL", "MSFT", "GOOGL", "AMZN", "NVDA", "TSLA"),

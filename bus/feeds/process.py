@@ -108,7 +108,7 @@ def bases(settings: Settings, name: str) -> tuple[str, str]:
         feed = settings.feeds[name]
         return feed.ws_url, feed.rest_url
     simulator = settings.simulator
-    port = getattr(simulator, f"{settings.venue_of(name)}_port", None)
+    port = simulator.ports.get(settings.venue_of(name))
     if port is None:
         raise ConfigError.of(
             f"feeds.{name}.enabled",

@@ -7,7 +7,7 @@ texts have exactly eight decimals, so nothing is ever rounded on the way out.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.errors import ConfigError
 
@@ -108,6 +108,25 @@ def crypto_instrument(symbol: str) -> CryptoInstrument:
     lot_e8 = 10**5 if start_e8 > 10 * E8 else 10**7
     return CryptoInstrument(
         symbol, base, quote, tick_e8, lot_e8, start_e8, 0.04, 20, 0.8, 2_500, 200
+    )
+
+
+def dollar_instrument(
+    leading: CryptoInstrument, separator: str, tick_e8: int | None = None
+) -> CryptoInstrument:
+    """The same asset against USD on another venue, half as busy: ``BTC-USD``, ``BTC/USD``.
+
+    ``tick_e8``: that venue's own price increment, where it differs.
+    """
+    tick_e8 = leading.tick_e8 if tick_e8 is None else tick_e8
+    return replace(
+        leading,
+        symbol=f"{leading.base}{separator}USD",
+        quote="USD",
+        tick_e8=tick_e8,
+        start_e8=leading.start_e8 // tick_e8 * tick_e8,
+        orders_per_s=leading.orders_per_s / 2,
+        takers_per_s=leading.takers_per_s / 2,
     )
 
 

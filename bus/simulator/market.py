@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
+from bus.simulator.events import AggregateTrade as AggregateTrade
+from bus.simulator.events import MarketEvent as MarketEvent
+from bus.simulator.events import Quote as Quote
+from bus.simulator.events import Trade as Trade
 from bus.simulator.instruments import E8, CryptoInstrument
 from bus.simulator.ladder import Diff, Ladder, Level
 from bus.simulator.stats import MINUTE_NS, WINDOW_MINUTES, Bucket, RollingStats, Window
@@ -29,6 +32,11 @@ MAX_CATCH_UP_NS = SECOND_NS
 
 HEAT_DECAY_S = 2.0
 
+FOLLOWER_PULL = 0.2
+"""Part of the way to the leader's fair price that each aggressive order goes."""
+FOLLOWER_JUMP = 0.3
+"""A follower's own jumps, as a part of what they would be if it led."""
+
 FAST_DIFF = 0
 SLOW_DIFF = 1
 RECENT_TRADES = 1_000
@@ -36,46 +44,12 @@ WATCHED_LEVELS = 40
 """Depth to which makers keep a side without holes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """One fill of one resting order. ``buyer_is_maker`` true: a seller was the aggressor."""
-
-    trade_id: int
-    price_e8: int
-    size_e8: int
-    time_ns: int
-    buyer_is_maker: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AggregateTrade:
-    """The fills of one aggressive order at one price, ``first_id`` to ``last_id``."""
-
-    aggregate_id: int
-    price_e8: int
-    size_e8: int
-    first_id: int
-    last_id: int
-    time_ns: int
-    buyer_is_maker: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """The best bid and ask after update ``update_id``; published when any of the four changed."""
-
-    update_id: int
-    bid_e8: int
-    bid_size_e8: int
-    ask_e8: int
-    ask_size_e8: int
-
-
-MarketEvent = Trade | AggregateTrade | Quote
-
-
 class SymbolMarket:
-    """The market in one symbol. Call :meth:`step` with growing times, then read what it holds."""
+    """The market in one symbol. Call :meth:`step` with growing times, then read what it holds.
+
+    With a ``leader`` (the same asset on another venue, stepped before this one) the fair price
+    follows the leader's, as arbitrage makes it do; book, trades and ids are this market's own.
+    """
 
     def __init__(
         self,
@@ -85,8 +59,11 @@ class SymbolMarket:
         *,
         levels: int = 500,
         activity: float = 1.0,
+        leader: SymbolMarket | None = None,
+        diff_streams: int = 2,
     ) -> None:
         self.instrument = instrument
+        self._leader = leader
         self._random = Random(f"{seed}:{instrument.symbol}")
         self._levels = levels
         self._orders_per_ns = instrument.orders_per_s * activity / SECOND_NS
@@ -96,15 +73,20 @@ class SymbolMarket:
         self._jump = instrument.daily_volatility / math.sqrt(
             DAY_S * instrument.takers_per_s * activity
         )
+        if leader is not None:
+            self._jump *= FOLLOWER_JUMP
         # Each order makes a tenth of another one likely; a burst comes every minute or so.
         self._excitation = 0.1 / (HEAT_DECAY_S * instrument.takers_per_s * activity)
         self._burst_chance = min(0.1, 1 / (60 * instrument.takers_per_s * activity))
         self._start = instrument.start_e8 / instrument.tick_e8
         self._fair = self._start * math.exp(self._random.gauss(0, 0.004))
+        if leader is not None:
+            self._fair = leader.fair_e8 / instrument.tick_e8
         self._heat = 1.0
         self._heat_ns = now_ns
         self.now_ns = now_ns
-        self.ladder = Ladder(self._random.randrange(10**9, 10**10))
+        self.ladder = Ladder(self._random.randrange(10**9, 10**10), diff_streams)
+        self._events: list[MarketEvent] = []
         self.recent_trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
         self._next_trade_id = self._random.randrange(10**8, 10**9)
         self._next_aggregate_id = self._random.randrange(10**7, 10**8)
@@ -116,11 +98,19 @@ class SymbolMarket:
 
     # What a server asks
 
-    def step(self, now_ns: int) -> list[MarketEvent]:
-        """Let the market run until ``now_ns``; what happened, in order.
+    @property
+    def fair_e8(self) -> float:
+        """The hidden fair price."""
+        return self._fair * self.instrument.tick_e8
 
-        A quote follows the trades that caused it. Times of trades lie within the step.
+    def step(self, now_ns: int) -> list[MarketEvent]:
+        """Let the market run until ``now_ns``; what happened since the step before, in order.
+
+        A quote follows the trades that caused it. Times of trades lie within the step. Asked
+        again for the same moment, it gives the same events: several may look on.
         """
+        if now_ns == self.now_ns:
+            return self._events
         if now_ns - self.now_ns > MAX_CATCH_UP_NS:
             pause_ns = now_ns - self.now_ns
             self._next_order_ns += pause_ns
@@ -144,6 +134,7 @@ class SymbolMarket:
                 self._quote = best
                 events.append(Quote(self.ladder.update_id, *best))
         self.now_ns = now_ns
+        self._events = events
         return events
 
     def quote(self) -> Quote:
@@ -241,7 +232,10 @@ class SymbolMarket:
         if random.random() < self._burst_chance:
             heat += random.uniform(3.0, 6.0)
         self._heat, self._heat_ns = min(8.0, heat + self._excitation), time_ns
-        pull = (math.log(self._start) - math.log(self._fair)) * 2e-5
+        if self._leader is None:
+            pull = math.log(self._start / self._fair) * 2e-5
+        else:
+            pull = math.log(self._leader.fair_e8 / (self._fair * tick_e8)) * FOLLOWER_PULL
         self._fair *= math.exp(random.gauss(pull, self._jump * math.sqrt(heat)))
         bid_e8, bid_size_e8, ask_e8, ask_size_e8 = self.ladder.best()
         fair_e8 = self._fair * tick_e8

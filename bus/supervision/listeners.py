@@ -44,7 +44,7 @@ def claim_port(host: str, port: int, setting: str) -> int:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortBusyError(host, port, setting) from error
-            host_key = setting.rpartition(".")[0] + ".host"
+            host_key = setting.partition(".")[0] + ".host"
             raise ConfigError.of(
                 host_key if error.errno == errno.EADDRNOTAVAIL else setting,
                 f"cannot listen on {host}:{port}: {error.strerror}",
@@ -81,7 +81,7 @@ def _resolve(host: str, port: int, setting: str) -> tuple[int, tuple[object, ...
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        host_key = setting.rpartition(".")[0] + ".host"
+        host_key = setting.partition(".")[0] + ".host"
         raise ConfigError.of(host_key, f"{host!r} is no address of this machine") from error
     family, _, _, _, address = found[0]
     return family, address

@@ -106,12 +106,11 @@ class Premises:
         settings = self.settings
         if settings.simulated:
             simulator = settings.simulator
-            host = simulator.host
-            simulator = dataclasses.replace(
-                simulator,
-                binance_port=claim_port(host, simulator.binance_port, "simulator.binance_port"),
-                finnhub_port=claim_port(host, simulator.finnhub_port, "simulator.finnhub_port"),
-            )
+            claimed = {
+                venue: claim_port(simulator.host, port, f"simulator.ports.{venue}")
+                for venue, port in settings.simulated_ports.items()
+            }
+            simulator = dataclasses.replace(simulator, ports={**simulator.ports, **claimed})
             settings = dataclasses.replace(settings, simulator=simulator)
         if slots:
             bridge = settings.bridge

@@ -87,12 +87,56 @@ def test_every_problem_is_reported_at_once_with_file_and_key(toml: Path) -> None
         ("[aliases]\nXRP = 'XRP-USDT'", 'not of the form "SYMBOL@feed"'),
         ("[aliases]\nXRP = 'XRP-USDT@binanc'", "did you mean binance?"),
         ("[aliases]\nxrp = 'XRP-USDT@binance'", "aliases are upper case"),
-        ("[simulator]\nbinance_port = 8000", "port 8000 is taken by bridge.port"),
+        ("[simulator]\nports.binance = 8000", "port 8000 is taken by bridge.port"),
+        ("[simulator]\nports.binance = 80000", "simulator.ports.binance: 80000 is no port"),
+        ("[simulator]\nports.binance = '8011'", "each value an integer"),
     ],
 )
 def test_a_wrong_value_says_what_is_expected(toml: Path, content: str, said: str) -> None:
     toml.write_text(content)
     assert said in problems(toml)
+
+
+def test_a_port_may_be_taken_by_a_venue_that_is_not_served(toml: Path) -> None:
+    toml.write_text("[bridge]\nport = 8013\n")
+    assert load(toml).simulated_ports == {"binance": 8011, "finnhub": 8012}
+
+
+SAME_SYMBOL = """
+[feeds.coinbase]
+venue = "coinbase"
+symbols = ["BTC-USD", "ETH-USD"]
+[feeds.kraken]
+venue = "kraken"
+symbols = ["BTC-USD"]
+"""
+
+
+def test_feeds_whose_simulated_topics_would_be_the_same_are_refused(toml: Path) -> None:
+    toml.write_text(SAME_SYMBOL)
+    said = problems(toml)
+    assert "feeds.kraken.symbols: sim/BTC-USD is published by the feed 'coinbase' already" in said
+    assert "choose other symbols" in said
+    assert 'mode = "live"' in said
+
+
+@pytest.mark.parametrize("changed", ["mode=live", "feeds.kraken.enabled=false"])
+def test_the_same_symbol_is_fine_under_different_labels_or_switched_off(
+    toml: Path, changed: str
+) -> None:
+    toml.write_text(SAME_SYMBOL)
+    assert load(toml, [changed]).feeds["kraken"].symbols == ("BTC-USD",)
+
+
+def test_two_feeds_of_one_venue_must_not_share_symbols_or_news(toml: Path) -> None:
+    toml.write_text(
+        'mode = "live"\n[feeds.second]\nvenue = "finnhub"\nsymbols = ["AAPL"]\n'
+        'news_categories = ["crypto"]\n'
+    )
+    said = problems(toml)
+    assert "finnhub/AAPL is published by the feed 'finnhub' already" in said
+    assert "news/finnhub/crypto is published by the feed 'finnhub' already" in said
+    assert "or use mode" not in said
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

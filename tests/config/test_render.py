@@ -34,7 +34,10 @@ def test_settings_in_force_load_back(tmp_path: Path) -> None:
 def test_every_setting_has_a_comment_in_the_default_file() -> None:
     lines = default_toml().splitlines()
     for number, line in enumerate(lines):
-        if line and line[0].islower() and "aliases" not in "".join(lines[:number][-15:]):
+        inside_a_table = any(
+            name in "".join(lines[:number][-15:]) for name in ("aliases", "ports]")
+        )
+        if line and line[0].islower() and not inside_a_table:
             assert lines[number - 1].startswith("#"), line
 
 

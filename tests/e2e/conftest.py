@@ -38,7 +38,7 @@ def make_bus() -> Iterator[Callable[..., RunningBus]]:
             f'run_dir = "{run_dir}"\n'
             f"{extra}\n"
             f"[bridge]\nport = {port}\n"
-            f"[simulator]\nbinance_port = {binance}\nfinnhub_port = {finnhub}\n"
+            f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
             "news_interval_s = 1.0\n"
             "[feeds.finnhub]\nnews_poll_s = 6.0\n"
         )

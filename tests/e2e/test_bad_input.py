@@ -22,7 +22,7 @@ from tests.e2e.running_bus import RunningBus
 
 def fault(bus: RunningBus, **parameters: str | int) -> None:
     """Ask the simulated Binance for a fault."""
-    port = tomllib.loads(bus.config.read_text())["simulator"]["binance_port"]
+    port = tomllib.loads(bus.config.read_text())["simulator"]["ports"]["binance"]
     query = "&".join(f"{key}={value}" for key, value in parameters.items())
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/_sim/fault?{query}", timeout=5) as reply:
         assert reply.status == 200
@@ -139,7 +139,7 @@ def test_a_wrong_typed_key_is_named_with_its_file(
     assert not other.processes()
 
 
-@pytest.mark.parametrize("key", ["bridge.port", "simulator.binance_port"])
+@pytest.mark.parametrize("key", ["bridge.port", "simulator.ports.binance"])
 def test_a_busy_port_is_one_clear_line(make_bus: Callable[..., RunningBus], key: str) -> None:
     other = make_bus()
     with socket.socket() as taken:

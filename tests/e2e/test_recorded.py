@@ -136,7 +136,7 @@ def play(recorded_dir: Path, run_dir: Path, truth: Truth) -> Iterator[Callable[[
         config.write_text(
             f'run_dir = "{run_dir}"\n'
             '[feeds.binance]\nsymbols = ["BTC-USDT"]\n'
-            f"[simulator]\nbinance_port = {binance}\nfinnhub_port = {finnhub}\n"
+            f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
             f'source = "playback"\nplayback_files = [{files}]\nplayback_speed = "max"\n'
         )
 

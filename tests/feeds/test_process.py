@@ -85,7 +85,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def test_embedded_feeds_speak_to_the_simulator_and_live_ones_to_the_venue() -> None:
-    embedded = load(None, ["simulator.binance_port=19011"])
+    embedded = load(None, ["simulator.ports.binance=19011"])
     assert bases(embedded, "binance") == ("ws://127.0.0.1:19011", "http://127.0.0.1:19011")
     live = load(None, ["mode=live"])
     assert bases(live, "binance") == ("", "")
@@ -177,7 +177,7 @@ def test_a_feed_without_its_venue_serves_says_so_and_leaves_on_sigterm(
     broker.bind(f"ipc://{run_dir}/publish.sock")
     for prefix in (b"md/", b"sys/"):
         broker.setsockopt(zmq.SUBSCRIBE, prefix)
-    process = start("feed.binance", "[simulator]", f"binance_port = {free_port()}")
+    process = start("feed.binance", "[simulator]", f"ports.binance = {free_port()}")
     seen: list[tuple[str, str]] = []
 
     def state_seen(topic: str, state: str) -> Callable[[], bool]:

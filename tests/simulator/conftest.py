@@ -13,13 +13,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from bus.config.simulator import SimulatorSettings
-from bus.simulator.binance import BinanceServer
-from bus.simulator.finnhub import FinnhubServer
+from bus.simulator.binance.playback import Playback
+from bus.simulator.binance.server import BinanceServer
+from bus.simulator.finnhub.news import NewsDesk
+from bus.simulator.finnhub.server import FinnhubServer
+from bus.simulator.finnhub.stocks import StockMarket
 from bus.simulator.instruments import crypto_instrument, stock_instrument
 from bus.simulator.market import SymbolMarket
-from bus.simulator.news import NewsDesk
-from bus.simulator.playback import Playback
-from bus.simulator.stocks import StockMarket
 
 START_NS = 1_723_161_253_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus.simulator.binance import BinanceServer
+from bus.simulator.binance.server import BinanceServer
 from bus.simulator.clients import Traffic
 from bus.testing import eventually
 from tests.simulator.conftest import Serve

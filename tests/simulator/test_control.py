@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from bus.simulator.binance import BinanceServer
+from bus.simulator.binance.server import BinanceServer
 from bus.simulator.control import Control
 from bus.simulator.http_reply import Target
 from bus.testing import eventually

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bus.simulator.binance import BinanceServer
+from bus.simulator.binance.playback import Playback
+from bus.simulator.binance.server import BinanceServer
 from bus.simulator.clients import Traffic
 from bus.simulator.control import FAULT_KINDS, PAGES
-from bus.simulator.playback import Playback
 from tests.conftest import ROOT
 from tests.simulator.conftest import Serve
 

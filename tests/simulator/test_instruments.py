@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus.errors import ConfigError
-from bus.simulator.instruments import crypto_instrument, stock_instrument
+from bus.simulator.instruments import crypto_instrument, dollar_instrument, stock_instrument
 
 
 def test_known_symbols_have_the_venues_increments() -> None:
@@ -35,3 +35,12 @@ def test_an_unknown_stock_is_made_up() -> None:
 def test_what_is_no_stock(symbol: str) -> None:
     with pytest.raises(ConfigError, match=r"simulator\.stock_symbols"):
         stock_instrument(symbol)
+
+
+def test_the_same_asset_in_dollars_keeps_to_its_venues_increment() -> None:
+    leading = crypto_instrument("BTCUSDT")
+    own = dollar_instrument(leading, "/", 10**7)
+    assert (own.symbol, own.base, own.quote, own.tick_e8) == ("BTC/USD", "BTC", "USD", 10**7)
+    assert own.start_e8 % 10**7 == 0
+    assert own.start_e8 == pytest.approx(leading.start_e8)
+    assert dollar_instrument(leading, "-").tick_e8 == leading.tick_e8

@@ -28,8 +28,8 @@ async def test_a_host_that_does_not_exist_is_named() -> None:
 
 
 async def test_the_error_carries_its_facts() -> None:
-    error = PortTaken("127.0.0.1", 8011, "simulator.binance_port", "it is in use")
-    assert (error.host, error.port, error.setting) == ("127.0.0.1", 8011, "simulator.binance_port")
+    error = PortTaken("127.0.0.1", 8011, "simulator.ports.binance", "it is in use")
+    assert (error.host, error.port, error.setting) == ("127.0.0.1", 8011, "simulator.ports.binance")
 
 
 async def test_closing_before_starting_is_no_error() -> None:

@@ -242,3 +242,10 @@ def test_prices_and_sizes_keep_to_tick_and_lot() -> None:
     for price, size in bids + asks:
         assert price % instrument.tick_e8 == 0
         assert size % instrument.lot_e8 == 0
+
+
+def test_several_may_look_at_the_same_step() -> None:
+    market = SymbolMarket(crypto_instrument("BTCUSDT"), 7, 10**18, levels=50)
+    events = market.step(10**18 + 10**9)
+    assert events
+    assert market.step(10**18 + 10**9) is events

@@ -15,7 +15,7 @@ import pytest
 
 from bus.testing import wait_until
 from tests.conftest import ROOT
-from tests.simulator.test_recording import LINES, write
+from tests.simulator.binance.test_recording import LINES, write
 
 FreePort = Callable[[], int]
 
@@ -47,7 +47,7 @@ def ports(free_port: FreePort) -> tuple[int, int, list[str]]:
     return (
         binance,
         finnhub,
-        [f"simulator.binance_port={binance}", f"simulator.finnhub_port={finnhub}"],
+        [f"simulator.ports.binance={binance}", f"simulator.ports.finnhub={finnhub}"],
     )
 
 
@@ -63,18 +63,18 @@ def test_it_serves_both_venues_and_leaves_with_0_on_sigterm(free_port: FreePort)
         assert process.wait(10) == 0
 
 
-@pytest.mark.parametrize("name", ["binance_port", "finnhub_port"])
+@pytest.mark.parametrize("name", ["binance", "finnhub"])
 def test_a_taken_port_is_one_clear_line(free_port: FreePort, name: str) -> None:
     _, _, settings = ports(free_port)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with simulator(*settings, f"simulator.{name}={port}") as process:
+        with simulator(*settings, f"simulator.ports.{name}={port}") as process:
             _, error = process.communicate(timeout=20)
             assert process.returncode == 1
     assert f"port {port}: it is in use" in error
-    assert f"simulator.{name}" in error
+    assert f"simulator.ports.{name}" in error
     assert "Traceback" not in error
 
 
@@ -95,6 +95,23 @@ def test_a_bad_setting_is_one_clear_line_and_78(
         assert process.returncode == 78
     assert why in error
     assert "Traceback" not in error
+
+
+def test_a_venue_nobody_can_simulate_is_one_clear_line_and_78(free_port: FreePort) -> None:
+    _, _, settings = ports(free_port)
+    nobody = ["feeds.odd.venue=oddvenue", f"simulator.ports.oddvenue={free_port()}"]
+    with simulator(*settings, *nobody) as process:
+        _, error = process.communicate(timeout=20)
+        assert process.returncode == 78
+    assert "simulator.ports.oddvenue: the simulator does not speak oddvenue" in error
+    assert "Traceback" not in error
+
+
+def test_a_venue_without_an_enabled_feed_is_not_served(free_port: FreePort) -> None:
+    binance, finnhub, settings = ports(free_port)
+    with simulator(*settings, "feeds.finnhub.enabled=false"):
+        wait_until(lambda: answers(f"http://127.0.0.1:{binance}/api/v3/ping"))
+        assert not answers(f"http://127.0.0.1:{finnhub}/_sim/state")
 
 
 def test_it_plays_a_recording(free_port: FreePort, tmp_path: Path) -> None:

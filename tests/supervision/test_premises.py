@@ -20,7 +20,7 @@ from bus.testing import eventually
 
 
 def settings(run_dir: Path, *overrides: str) -> Settings:
-    ports = ("bridge.port=0", "simulator.binance_port=0", "simulator.finnhub_port=0")
+    ports = ("bridge.port=0", "simulator.ports.binance=0", "simulator.ports.finnhub=0")
     return load(None, [f"run_dir={run_dir}", *ports, *overrides])
 
 
@@ -32,7 +32,7 @@ def test_children_get_the_ports_in_force(run_dir: Path) -> None:
         read = load(premises.directory.effective_config)
         assert read == premises.settings
         assert read.bridge.port > 0
-        assert len({read.bridge.port, read.simulator.binance_port}) == 2
+        assert len({read.bridge.port, read.simulator.ports["binance"]}) == 2
         assert read.run_path == run_dir
         mode = stat.S_IMODE(premises.directory.effective_config.stat().st_mode)
         assert mode == 0o600

@@ -60,7 +60,7 @@ def test_in_the_background_it_returns_when_all_is_ready(whole_bus: WholeBus) -> 
     assert "already running" in here.stderr
 
 
-@pytest.mark.parametrize("setting", ["bridge.port", "simulator.finnhub_port"])
+@pytest.mark.parametrize("setting", ["bridge.port", "simulator.ports.finnhub"])
 @pytest.mark.parametrize("detach", [[], ["--detach"]])
 def test_a_busy_port_is_one_line(bus: WholeBus, setting: str, detach: list[str]) -> None:
     with socket.socket() as other:

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from bus.simulator.binance import BinanceServer
+from bus.simulator.binance.server import BinanceServer
 from bus.simulator.listener import PortTaken
 from bus.testing import eventually
 from tests.simulator.conftest import START_NS, Serve, SimulatedVenue, ask, receive
@@ -294,7 +294,7 @@ async def test_rest_times_in_microseconds(binance: Serve) -> None:
 
 async def test_a_taken_port_says_which_setting_to_change(binance: Serve) -> None:
     async with binance() as one, binance() as other:
-        with pytest.raises(PortTaken, match=r"it is in use; .* simulator\.binance_port"):
+        with pytest.raises(PortTaken, match=r"it is in use; .* simulator\.ports\.binance"):
             await other.server.start("127.0.0.1", one.port)
 
 
@@ -308,7 +308,7 @@ async def test_closing_the_venue_closes_clients_with_1001(binance: Serve) -> Non
 async def test_a_message_is_built_once_for_all_clients(
     binance: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bus.simulator import binance_messages
+    from bus.simulator.binance import messages as binance_messages
 
     built = 0
     original = binance_messages.ticker

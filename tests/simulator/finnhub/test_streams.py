@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bus.simulator.faults import Faults
-from bus.simulator.finnhub_streams import (
+from bus.simulator.finnhub.news import NewsItem
+from bus.simulator.finnhub.stocks import Print, StockMarket
+from bus.simulator.finnhub.streams import (
     PrintStream,
     crypto_print,
     news_frame,
@@ -13,8 +15,6 @@ from bus.simulator.finnhub_streams import (
 )
 from bus.simulator.instruments import E8, crypto_instrument, stock_instrument
 from bus.simulator.market import SymbolMarket, Trade
-from bus.simulator.news import NewsItem
-from bus.simulator.stocks import Print, StockMarket
 
 NOW_NS = 1_723_161_253_000_000_000
 ITEM = NewsItem("company", 1679920200, "Head", 119440189, "", "CVVUF", "Wire", "Text", "https://x")

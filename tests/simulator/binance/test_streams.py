@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from bus.simulator.binance_messages import VenueTime
-from bus.simulator.binance_streams import Hub, MarketStreams
+from bus.simulator.binance.messages import VenueTime
+from bus.simulator.binance.streams import Hub, MarketStreams
 from bus.simulator.clients import Client
 from bus.simulator.faults import Faults
 from bus.simulator.instruments import crypto_instrument

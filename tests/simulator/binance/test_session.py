@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.simulator.binance_session import MAX_STREAMS, Session
+from bus.simulator.binance.session import MAX_STREAMS, Session
 
 SECOND_NS = 1_000_000_000
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.simulator import binance_messages as messages
-from bus.simulator.binance_messages import NS_PER_US, VenueTime
+from bus.simulator.binance import messages
+from bus.simulator.binance.messages import NS_PER_US, VenueTime
 from bus.simulator.instruments import E8, e8_text
 from bus.simulator.ladder import Diff
 from bus.simulator.market import AggregateTrade, Quote, Trade

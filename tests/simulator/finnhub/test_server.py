@@ -7,7 +7,7 @@ import json
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from bus.simulator.finnhub import FinnhubServer
+from bus.simulator.finnhub.server import FinnhubServer
 from bus.testing import eventually
 from tests.simulator.conftest import Serve, SimulatedVenue, receive
 

@@ -22,11 +22,11 @@ from websockets.exceptions import ConnectionClosed
 
 from bus.errors import ConfigError
 from bus.runtime import get_logger
-from bus.simulator.binance_session import Session
+from bus.simulator.binance.recording import Line, Recording, cut
+from bus.simulator.binance.session import Session
 from bus.simulator.clients import Client
 from bus.simulator.faults import Faults
 from bus.simulator.http_reply import HttpReply, reply
-from bus.simulator.recording import Line, Recording, cut
 
 _log = get_logger("simulator.playback")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.errors import ConfigError
-from bus.simulator.recording import Recording
+from bus.simulator.binance.recording import Recording
 
 SNAPSHOT = (
     b'{"lastUpdateId":12,"bids":[["99.0","1"],["98.0","2"]],"asks":[["101.0","3"],["102","1"]]}'

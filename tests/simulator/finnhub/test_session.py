@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.simulator.finnhub_session import TOO_MANY, Session
+from bus.simulator.finnhub.session import TOO_MANY, Session
 
 
 def subscribe(own: Session, symbol: str, type_: str = "subscribe") -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus.simulator.news import CATEGORIES, KEPT, NewsDesk
+from bus.simulator.finnhub.news import CATEGORIES, KEPT, NewsDesk
 
 NOW_NS = 1_723_161_253_000_000_000
 DAY = "2024-08-08"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bus.simulator.finnhub.stocks import StockMarket
 from bus.simulator.instruments import stock_instrument
-from bus.simulator.stocks import StockMarket
 
 NOW_NS = 1_723_161_253_000_000_000
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from bus.simulator.faults import Faults
+from bus.simulator.finnhub.news import NewsItem
+from bus.simulator.finnhub.stocks import NS_PER_MS, Print, StockMarket
 from bus.simulator.instruments import E8
 from bus.simulator.market import SymbolMarket
 from bus.simulator.market import Trade as CryptoTrade
-from bus.simulator.news import NewsItem
-from bus.simulator.stocks import NS_PER_MS, Print, StockMarket
 
 FLUSH_NS = 200 * NS_PER_MS
 CRYPTO_EXCHANGE = "BINANCE"

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from bus.simulator.budget import Budget
-from bus.simulator.finnhub_streams import CRYPTO_EXCHANGE
+from bus.simulator.finnhub.news import CATEGORIES, NewsDesk
+from bus.simulator.finnhub.stocks import StockMarket
+from bus.simulator.finnhub.streams import CRYPTO_EXCHANGE
 from bus.simulator.http_reply import HttpReply, reply
 from bus.simulator.instruments import E8
 from bus.simulator.market import SymbolMarket
-from bus.simulator.news import CATEGORIES, NewsDesk
-from bus.simulator.stocks import StockMarket
 
 SECOND_NS = 1_000_000_000
 CALLS_PER_S = 30

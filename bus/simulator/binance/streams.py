@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from bus.simulator import binance_messages as messages
-from bus.simulator.binance_messages import NS_PER_MS, NS_PER_US, VenueTime
+from bus.simulator.binance import messages
+from bus.simulator.binance.messages import NS_PER_MS, NS_PER_US, VenueTime
 from bus.simulator.clients import Client
 from bus.simulator.faults import Faults
 from bus.simulator.market import (

@@ -1,9 +1,8 @@
 """The simulated Binance: one TCP port for WebSocket streams, REST and the control endpoint.
 
-Owns the listening socket and the connections; what is said comes from :mod:`binance_streams`
-(seeded market) or :mod:`playback` (recording), what is answered from :mod:`binance_session` and
-:mod:`binance_rest`. REST goes through the WebSocket library's own request hook, so each answer
-ends its connection.
+Owns the listening socket and the connections; what is said comes from ``streams`` (seeded market)
+or ``playback`` (recording), what is answered from ``session`` and ``rest``. REST goes through the
+WebSocket library's own request hook, so each answer ends its connection.
 
 Limits, all counted: clients (HTTP 503 beyond), bytes queued for one client (cut off), five frames
 a second from a client (close 1008), 1,024 streams a connection, 24 h of life.
@@ -21,18 +20,23 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from bus.config.simulator import SimulatorSettings
-from bus.simulator.binance_messages import VenueTime, server_shutdown, wrapped
-from bus.simulator.binance_rest import BinanceRest, Refused, depth_limit, refusal, stamp_for
-from bus.simulator.binance_session import POLICY_VIOLATION, Reply, Session
-from bus.simulator.binance_streams import Hub, MarketStreams
+from bus.runtime import get_logger
+from bus.simulator.binance.messages import VenueTime, server_shutdown, wrapped
+from bus.simulator.binance.playback import Playback, parse_speed
+from bus.simulator.binance.recording import Recording
+from bus.simulator.binance.rest import BinanceRest, Refused, depth_limit, refusal, stamp_for
+from bus.simulator.binance.session import POLICY_VIOLATION, Reply, Session
+from bus.simulator.binance.streams import Hub, MarketStreams
 from bus.simulator.clients import Client, Traffic, WatchedConnection
 from bus.simulator.control import Control
 from bus.simulator.faults import Faults
 from bus.simulator.http_reply import HttpReply, Target, reply, to_response
-from bus.simulator.instruments import CryptoInstrument
+from bus.simulator.instruments import CryptoInstrument, crypto_instrument
 from bus.simulator.listener import Listener
 from bus.simulator.market import SymbolMarket
-from bus.simulator.playback import Playback
+from bus.simulator.venue import World
+
+_log = get_logger("simulator.binance")
 
 TIME_UNITS = {
     "": False,
@@ -77,7 +81,7 @@ class BinanceServer:
         return await self._listener.start(
             host,
             port,
-            "simulator.binance_port",
+            "simulator.ports.binance",
             ping_interval_s=self._settings.ping_interval_s,
             pong_timeout_s=self._settings.pong_timeout_s,
         )
@@ -253,3 +257,22 @@ class BinanceServer:
         if client.is_open and not session.count_frame(self._clock()):
             self.traffic.flood_clients += 1
             self.spawn(client.close(POLICY_VIOLATION, "Too many requests"))
+
+
+def create(world: World) -> BinanceServer:
+    """The venue as the settings want it. Raises :class:`bus.errors.ConfigError`."""
+    settings = world.settings
+    if settings.source == "market":
+        listed = {symbol: market.instrument for symbol, market in world.markets.items()}
+        return BinanceServer(settings, listed, world.markets, world.clock)
+    recording = Recording.open(settings.playback_files)
+    playback = Playback(
+        recording,
+        speed=parse_speed(settings.playback_speed),
+        end=settings.playback_end,
+        snapshot=settings.playback_snapshot,
+        clock=world.clock,
+    )
+    _log.info("recording", lines=recording.total, streams=",".join(recording.streams))
+    listed = {symbol: crypto_instrument(symbol) for symbol in recording.symbols}
+    return BinanceServer(settings, listed, {}, world.clock, playback)

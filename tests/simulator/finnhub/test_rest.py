@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bus.simulator.finnhub_rest import CALLS_PER_S, FinnhubRest
+from bus.simulator.finnhub.news import NewsDesk
+from bus.simulator.finnhub.rest import CALLS_PER_S, FinnhubRest
+from bus.simulator.finnhub.stocks import StockMarket
 from bus.simulator.instruments import crypto_instrument, stock_instrument
 from bus.simulator.market import SymbolMarket
-from bus.simulator.news import NewsDesk
-from bus.simulator.stocks import StockMarket
 
 NOW_NS = 1_723_161_253_000_000_000
 

@@ -14,12 +14,12 @@ from websockets.asyncio.client import connect
 
 from bus.clock import monotonic_ns
 from bus.errors import ConfigError
-from bus.simulator.binance import BinanceServer
-from bus.simulator.playback import Playback, parse_speed
-from bus.simulator.recording import Recording
+from bus.simulator.binance.playback import Playback, parse_speed
+from bus.simulator.binance.recording import Recording
+from bus.simulator.binance.server import BinanceServer
 from bus.testing import eventually
+from tests.simulator.binance.test_recording import LINES, SNAPSHOT, diff, write
 from tests.simulator.conftest import Serve, SimulatedVenue
-from tests.simulator.test_recording import LINES, SNAPSHOT, diff, write
 
 FRAMES = [line for line in LINES if line != SNAPSHOT]
 ALL = "/stream?streams=btcusdt@depth@100ms/btcusdt@trade"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bus.simulator.binance_messages import NS_PER_US, VenueTime
-from bus.simulator.binance_rest import BinanceRest, stamp_for
+from bus.simulator.binance.messages import NS_PER_US, VenueTime
+from bus.simulator.binance.rest import BinanceRest, stamp_for
 from bus.simulator.instruments import crypto_instrument
 from bus.simulator.market import SymbolMarket
 

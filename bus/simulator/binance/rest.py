@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 
-from bus.simulator.binance_messages import (
+from bus.simulator.binance.messages import (
     NS_PER_MS,
     NS_PER_US,
     VenueTime,

@@ -1,8 +1,8 @@
 """The simulated Finnhub: one TCP port for WebSocket, REST (``/api/v1``) and the control endpoint.
 
-Owns the connections; what is said comes from :mod:`finnhub_streams` and :mod:`news`, what is
-answered from :mod:`finnhub_session` and :mod:`finnhub_rest`. A key may have one connection: a
-second one with the same key drops both, as observed at the venue.
+Owns the connections; what is said comes from ``streams`` and ``news``, what is answered from
+``session`` and ``rest``. A key may have one connection: a second one with the same key drops both,
+as observed at the venue.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from bus.config.simulator import SimulatorSettings
 from bus.simulator.clients import Client, Traffic
 from bus.simulator.control import Control
 from bus.simulator.faults import Faults
-from bus.simulator.finnhub_rest import INVALID_KEY, LIMIT_REACHED, FinnhubRest
-from bus.simulator.finnhub_session import PING, Session
-from bus.simulator.finnhub_streams import (
+from bus.simulator.finnhub.news import NewsDesk
+from bus.simulator.finnhub.rest import INVALID_KEY, LIMIT_REACHED, FinnhubRest
+from bus.simulator.finnhub.session import PING, Session
+from bus.simulator.finnhub.stocks import Print, StockMarket
+from bus.simulator.finnhub.streams import (
     RELEASE_EVERY,
     PrintStream,
     news_frame,
@@ -30,10 +32,10 @@ from bus.simulator.finnhub_streams import (
     trade_frame,
 )
 from bus.simulator.http_reply import HttpReply, Target, reply, to_response
+from bus.simulator.instruments import stock_instrument
 from bus.simulator.listener import Listener
 from bus.simulator.market import SymbolMarket
-from bus.simulator.news import NewsDesk
-from bus.simulator.stocks import Print, StockMarket
+from bus.simulator.venue import World
 
 NEWS_STREAM = "news"
 PING_STREAM = "ping"
@@ -73,7 +75,7 @@ class FinnhubServer:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port in use (``port`` 0 takes any). Raises :class:`PortTaken`."""
-        return await self._listener.start(host, port, "simulator.finnhub_port")
+        return await self._listener.start(host, port, "simulator.ports.finnhub")
 
     def step(self, now_ns: int) -> None:
         """Move stocks and news on and send what is due."""
@@ -216,3 +218,17 @@ class FinnhubServer:
             if self._by_token.get(token) is client:
                 del self._by_token[token]
             self.traffic.connections = len(self.clients)
+
+
+def create(world: World) -> FinnhubServer:
+    """The venue as the settings want it. Raises :class:`bus.errors.ConfigError`."""
+    settings = world.settings
+    stocks = {
+        symbol: StockMarket(
+            stock_instrument(symbol), settings.seed, world.at_ns, activity=settings.activity
+        )
+        for symbol in settings.stock_symbols
+    }
+    companies = [(symbol, stock.instrument.description) for symbol, stock in stocks.items()]
+    desk = NewsDesk(companies, settings.seed, world.at_ns, settings.news_interval_s)
+    return FinnhubServer(settings, stocks, world.markets, desk, world.clock)
