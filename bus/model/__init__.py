@@ -8,6 +8,7 @@ from bus.model.streams import STREAMS, StreamKind, StreamSpec
 from bus.model.tick import (
     Body,
     Depth,
+    Instrument,
     Level,
     News,
     OrderBook,
@@ -24,6 +25,7 @@ __all__ = [
     "STREAMS",
     "Body",
     "Depth",
+    "Instrument",
     "Level",
     "News",
     "OrderBook",

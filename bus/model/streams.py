@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from bus.model.tick import Body, Depth, News, OrderBook, Price, Quote, Status, Ticker, Trade
+from bus.model.tick import (
+    Body,
+    Depth,
+    Instrument,
+    News,
+    OrderBook,
+    Price,
+    Quote,
+    Status,
+    Ticker,
+    Trade,
+)
 
 
 class StreamKind(Enum):
@@ -39,5 +50,6 @@ STREAMS: dict[str, StreamSpec] = {
         StreamSpec("trades", StreamKind.EVENT, Trade),
         StreamSpec("news", StreamKind.EVENT, News),
         StreamSpec("status", StreamKind.STATE, Status),
+        StreamSpec("instrument", StreamKind.STATE, Instrument),
     )
 }

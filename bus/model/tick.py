@@ -1,4 +1,4 @@
-"""The bodies of the eight streams, and the tick that carries one.
+"""The bodies of the nine streams, and the tick that carries one.
 
 Bodies are array-like: encoding lists their fields in order, decoding accepts extra fields at the
 end (a newer publisher) and missing optional ones (an older publisher).
@@ -116,7 +116,28 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     detail: str | None = None
 
 
-Body = Price | Quote | Ticker | OrderBook | Depth | Trade | News | Status
+class Instrument(msgspec.Struct, frozen=True, array_like=True):
+    """What the venue says about one instrument. State. ``None`` where the venue does not say.
+
+    ``base`` and ``quote`` are what is traded and what it is priced in (``BTC``, ``USDT``);
+    ``kind``: ``spot`` or ``stock``; ``status``: ``trading``, ``halted``, ``closed``, or another
+    lower-case word of the venue's, to be read as not trading. Prices are multiples of
+    ``tick_size``, sizes of ``lot_size``, in units of ``quote`` and ``base``; ``min_size`` is in
+    ``base``, ``min_notional`` (price times size) in ``quote``.
+    """
+
+    base: str | None = None
+    quote: str | None = None
+    kind: str | None = None
+    status: str | None = None
+    venue_symbol: str | None = None
+    tick_size: float | None = None
+    lot_size: float | None = None
+    min_size: float | None = None
+    min_notional: float | None = None
+
+
+Body = Price | Quote | Ticker | OrderBook | Depth | Trade | News | Status | Instrument
 
 
 class Tick(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 from bus.model.tick import (
     Body,
     Depth,
+    Instrument,
     News,
     OrderBook,
     Price,
@@ -84,6 +85,12 @@ def body_text(body: Body) -> str:
         case Status():
             detail = f": {body.detail}" if body.detail else ""
             return _plain(f"{body.state}  {body.reason}{detail}")
+        case Instrument():
+            return _plain(
+                f"{body.status or _UNKNOWN}  {body.kind or _UNKNOWN}  "
+                f"{body.base or _UNKNOWN} in {body.quote or _UNKNOWN}  "
+                f"tick {_number(body.tick_size)}  lot {_number(body.lot_size)}"
+            )
 
 
 def _levels(body: OrderBook | Depth) -> str:

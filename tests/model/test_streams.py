@@ -10,6 +10,7 @@ def test_each_stream_has_the_kind_that_decides_what_may_be_dropped() -> None:
     assert {name for name, kind in kinds.items() if kind is StreamKind.EVENT} == {"trades", "news"}
     assert {name for name, kind in kinds.items() if kind is StreamKind.DELTA} == {"depth"}
     assert kinds["price"] is kinds["orderbook"] is kinds["status"] is StreamKind.STATE
+    assert kinds["instrument"] is StreamKind.STATE
 
 
 def test_names_are_their_own_keys() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bus.model import STREAMS, Depth, OrderBook, Price, Quote, Status, Ticker, Trade
+from bus.model import STREAMS, Depth, Instrument, OrderBook, Price, Quote, Status, Ticker, Trade
 from bus.model.tick import News
 
 WIRE_ORDER: dict[type[msgspec.Struct], str] = {
@@ -18,6 +18,7 @@ WIRE_ORDER: dict[type[msgspec.Struct], str] = {
     Trade: "price size aggressor_side trade_id",
     News: "id headline summary url image publisher category symbols published_ts_ns",
     Status: "state reason since_ts_ns detail",
+    Instrument: "base quote kind status venue_symbol tick_size lot_size min_size min_notional",
 }
 
 

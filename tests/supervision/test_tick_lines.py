@@ -10,6 +10,7 @@ from bus.model.streams import STREAMS
 from bus.model.tick import (
     Body,
     Depth,
+    Instrument,
     News,
     OrderBook,
     Price,
@@ -30,6 +31,10 @@ BODIES: list[tuple[Body, str]] = [
     (OrderBook(9, [(1.0, 2.0)], []), "bid 1 × 2   ask -   1 bids, 0 asks"),
     (Depth(1, 2, [(1.0, 0.0)], [], True), "snapshot 1..2   1 bids, 0 asks"),
     (Trade(10.0, 0.5, "sell", 7), "sell  0.5 @ 10"),
+    (
+        Instrument("BTC", "USDT", "spot", "trading", "BTCUSDT", 0.01, 0.00001),
+        "trading  spot  BTC in USDT  tick 0.01  lot 0.00001",
+    ),
     (News("1", "Up\x1b[31m\nagain", None, None, None, "AP", "general", []), "Up [31m again (AP)"),
     (Status("down", "exited", 0, "signal SIGKILL"), "down  exited: signal SIGKILL"),
 ]

@@ -14,7 +14,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bus.errors import PayloadError, WireError
-from bus.model import STREAMS, Body, Depth, News, OrderBook, Price, Quote, Status, Ticker, Trade
+from bus.model import (
+    STREAMS,
+    Body,
+    Depth,
+    Instrument,
+    News,
+    OrderBook,
+    Price,
+    Quote,
+    Status,
+    Ticker,
+    Trade,
+)
 from bus.model.topic import Topic
 from bus.wire import codec
 
@@ -49,6 +61,7 @@ bodies: dict[str, st.SearchStrategy[Body]] = {
         uint,
         st.none() | text,
     ),
+    "instrument": st.builds(Instrument, *[st.none() | text] * 5, *[maybe] * 4),
 }
 
 
