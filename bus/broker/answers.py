@@ -23,7 +23,11 @@ from bus.wire.requests import (
 )
 
 BURST: Final = 20_000
-"""Messages of one answer that go out before its speed limit counts."""
+"""Messages of one answer that go out before its speed limit counts, unless half the subscribers'
+high-water mark is less: an answer must not run over it by itself."""
+
+_SLICE: Final = 1_000
+"""Frames of one answer before the next one has its turn."""
 
 MAX_REQUESTS: Final = 10_000
 """Requests waiting at once; further ones are dropped and counted: their consumers ask again."""
@@ -57,7 +61,7 @@ class AnswerStats:
 class _Answer:
     """One request and how far its answer is."""
 
-    __slots__ = ("began_ns", "gone", "parts", "request", "sent", "ticket")
+    __slots__ = ("began_ns", "gone", "part", "parts", "request", "sent", "ticket")
 
     def __init__(self, request: SnapshotRequest | ReplayRequest, ticket: int, now_ns: int) -> None:
         self.request = request
@@ -66,13 +70,19 @@ class _Answer:
         self.sent = 0
         self.gone: Gone | None = None
         self.parts: Iterator[list[bytes]] | None = None
+        self.part: list[bytes] = []
 
 
 class Answers:
-    """Takes subscription frames, gives answer frames. One thread only; ``now_ns`` is monotonic."""
+    """Takes subscription frames, gives answer frames. One thread only; ``now_ns`` is monotonic.
 
-    def __init__(self, cache: LastValueCache, rate: int) -> None:
+    ``rate`` (messages/s) limits each answer after its burst; ``send_hwm`` (0 = no limit) is the
+    mark that the burst keeps clear of.
+    """
+
+    def __init__(self, cache: LastValueCache, rate: int, send_hwm: int = 0) -> None:
         self._cache: Final = cache
+        self._burst: Final = min(BURST, max(1, send_hwm // 2)) if send_hwm else BURST
         self._rate: Final = rate
         self._waiting: dict[bytes, _Answer] = {}
         self._snapshots = self._replays = self._gone = self._cancelled = 0
@@ -109,7 +119,7 @@ class Answers:
         return len(self._waiting)
 
     def frames(self, ticket: int, limit: int, now_ns: int) -> Iterator[bytes]:
-        """About ``limit`` frames of the answers that may go out now.
+        """At most ``limit`` frames of the answers that may go out now.
 
         Only requests with a ticket of at most ``ticket`` are answered: for those everything the
         proxy forwarded before the request has been stored.
@@ -121,11 +131,12 @@ class Answers:
             for key, answer in list(self._waiting.items()):
                 if answer.ticket > ticket or budget <= 0:
                     continue
-                allowed = BURST + self._rate * (now_ns - answer.began_ns) // NS_PER_SECOND
-                if answer.sent >= allowed:
+                allowed = self._burst + self._rate * (now_ns - answer.began_ns) // NS_PER_SECOND
+                room = min(allowed - answer.sent, budget, _SLICE)
+                if room <= 0:
                     continue
                 served = True
-                part = self._next_part(answer)
+                part = self._next_part(answer, room)
                 if part is None:
                     del self._waiting[key]
                     budget -= 1
@@ -139,8 +150,8 @@ class Answers:
                 for frame in part:
                     yield root + frame
 
-    def _next_part(self, answer: _Answer) -> list[bytes] | None:
-        """The next topic of a snapshot, or the whole of a replay; None at the end."""
+    def _next_part(self, answer: _Answer, room: int) -> list[bytes] | None:
+        """At most ``room`` more frames, of one topic; None at the end."""
         if answer.parts is None:
             request = answer.request
             if isinstance(request, SnapshotRequest):
@@ -150,7 +161,13 @@ class Answers:
                 if isinstance(found, Gone):
                     answer.gone, found = found, []
                 answer.parts = iter([found])
-        return next(answer.parts, None)
+        if not answer.part:
+            following = next(answer.parts, None)
+            if following is None:
+                return None
+            answer.part = following
+        part, answer.part = answer.part[:room], answer.part[room:]
+        return part
 
     def _marker(self, answer: _Answer) -> bytes:
         request = answer.request

@@ -91,7 +91,7 @@ class Broker:
     def __init__(self, settings: BrokerSettings, publish: str, subscribe: str) -> None:
         self._probe_key: Final = f"probe/{secrets.token_hex(8)}/".encode()
         self.cache: Final = LastValueCache(settings, self._probe_key)
-        self.answers: Final = Answers(self.cache, settings.answer_rate)
+        self.answers: Final = Answers(self.cache, settings.answer_rate, settings.send_hwm)
         self._context: Final = new_context()
         try:
             self._ingress = proxy_ingress(self._context, receive_hwm=settings.receive_hwm)

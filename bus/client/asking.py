@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
+from bus.client.deliveries import Command, Subscribe, Unsubscribe
 from bus.client.positions import Held, TopicState
+from bus.clock import NS_PER_SECOND
 from bus.wire.requests import REPLAY_ROOT, SNAPSHOT_ROOT, ReplayRequest, SnapshotRequest
+
+AUDIT_PAUSE_NS: Final = NS_PER_SECOND
+AUDIT_PAUSE_MAX_NS: Final = 60 * NS_PER_SECOND
 
 
 class Asked:
@@ -63,6 +69,102 @@ class Asked:
         if self.topic is not None:
             held.sort(key=_position_of)
         return held
+
+
+class Requests:
+    """What is asked and not answered yet, and the commands that asking takes.
+
+    ``now_ns`` is set by the owner before it asks for anything.
+    """
+
+    def __init__(self, timeout_ns: int, new_id: Callable[[], bytes]) -> None:
+        self.now_ns = 0
+        self.commands: list[Command] = []
+        self._timeout_ns: Final = timeout_ns
+        self._new_id: Final = new_id
+        self._open: dict[bytes, Asked] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def snapshot(self, prefix: bytes) -> Asked:
+        """Ask for everything under ``prefix``."""
+        return self._send(Asked(SnapshotRequest(self._new_id(), prefix)))
+
+    def replay(self, topic: TopicState, hold: list[Held]) -> Asked:
+        """Hold ``topic`` back, beginning with ``hold``, and ask for what follows its position."""
+        asked = Asked(self._replay_of(topic), topic)
+        asked.hold = hold
+        topic.gate = asked
+        return self._send(asked)
+
+    def again(self, asked: Asked) -> None:
+        """The same under a new id; a replay from where its topic stands now."""
+        self.close(asked)
+        if isinstance(asked.request, ReplayRequest) and asked.topic is not None:
+            asked.restart(self._replay_of(asked.topic), 0)
+        else:
+            prefix = asked.request.key[len(asked.request.root) :]
+            asked.restart(SnapshotRequest(self._new_id(), prefix), 0)
+        self._send(asked)
+
+    def snapshot_instead(self, asked: Asked, topic: TopicState) -> None:
+        """Ask for a snapshot of ``topic`` where a replay of it was asked for."""
+        self.close(asked)
+        asked.restart(SnapshotRequest(self._new_id(), topic.key), 0)
+        self._send(asked)
+
+    def close(self, asked: Asked) -> None:
+        """Want the answer no more, or no longer."""
+        if self._open.pop(asked.request.root, None) is not None:
+            self.commands.append(Unsubscribe(asked.request.key))
+
+    def answered(self, root: bytes) -> Asked | None:
+        """What a frame under ``root`` answers; it is then waited for as long again."""
+        asked = self._open.get(root)
+        if asked is not None:
+            asked.deadline_ns = self.now_ns + self._timeout_ns
+        return asked
+
+    def overdue(self) -> list[Asked]:
+        """What has not been answered in time."""
+        return [asked for asked in self._open.values() if asked.deadline_ns <= self.now_ns]
+
+    def held(self) -> int:
+        """Messages held back in all."""
+        return sum(len(asked.hold) for asked in self._open.values())
+
+    def _replay_of(self, topic: TopicState) -> ReplayRequest:
+        return ReplayRequest(self._new_id(), topic.epoch, topic.seq, topic.key)
+
+    def _send(self, asked: Asked) -> Asked:
+        asked.deadline_ns = self.now_ns + self._timeout_ns
+        self._open[asked.request.root] = asked
+        self.commands.append(Subscribe(asked.request.key))
+        return asked
+
+
+class AuditSchedule:
+    """When to look whether quiet topics lost something too (rule 8 of the inbox)."""
+
+    def __init__(self) -> None:
+        self._losses_seen = 0
+        self._due_ns: int | None = None
+        self._last_ns: int | None = None
+        self._pause_ns = AUDIT_PAUSE_NS
+
+    def is_due(self, losses: int, now_ns: int) -> bool:
+        """Whether to look now, given how many losses there have been; True once per occasion."""
+        if losses != self._losses_seen and self._due_ns is None:
+            recent = self._last_ns is not None and now_ns - self._last_ns < 2 * self._pause_ns
+            longer_ns = min(2 * self._pause_ns, AUDIT_PAUSE_MAX_NS)
+            self._pause_ns = longer_ns if recent else AUDIT_PAUSE_NS
+            self._due_ns = now_ns + self._pause_ns
+        self._losses_seen = losses
+        if self._due_ns is None or now_ns < self._due_ns:
+            return False
+        self._due_ns, self._last_ns = None, now_ns
+        return True
 
 
 class Subscription:

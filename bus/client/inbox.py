@@ -21,6 +21,9 @@ The rules, as the code refers to them:
     broker's last depth snapshot.
 7.  After a reconnection rule 5 applies to every subscription anew; event and delta topics under
     subscriptions without snapshot are asked for by replay from their last position.
+8.  What was lost on one topic (rule 3) may have been the last word of another, which nothing
+    follows. So a second after a loss everything is asked for as in rule 7, without holding live
+    topics back; while losses go on the pause doubles, up to a minute.
 """
 
 from __future__ import annotations
@@ -28,7 +31,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from bus.client.asking import Asked, Subscription, answer_root, covering
+from bus.client.asking import (
+    Asked,
+    AuditSchedule,
+    Requests,
+    Subscription,
+    answer_root,
+    covering,
+)
 from bus.client.deliveries import (
     Command,
     Delivery,
@@ -47,7 +57,6 @@ from bus.wire.requests import (
     End,
     Gone,
     ReplayRequest,
-    SnapshotRequest,
     decode_marker,
     new_request_id,
 )
@@ -66,14 +75,12 @@ class Inbox:
         new_id: Callable[[], bytes] = new_request_id,
     ) -> None:
         self.limits: Final = limits or InboxLimits()
-        self._new_id = new_id
         self._positions: Final = Positions()
         self._topics: dict[bytes, TopicState] = {}
         self._subscriptions: dict[bytes, Subscription] = {}
-        self._asked: dict[bytes, Asked] = {}
-        self._commands: list[Command] = []
-        self._now_ns = 0
+        self._requests: Final = Requests(self.limits.timeout_ns, new_id)
         self._counters: Final = InboxCounters()
+        self._schedule: Final = AuditSchedule()
 
     # --- what the owner calls -------------------------------------------------------------------
 
@@ -87,9 +94,9 @@ class Inbox:
         key = check_prefix(prefix)
         if key in self._subscriptions:
             return False
-        self._now_ns = now_ns
+        self._requests.now_ns = now_ns
         subscription = self._subscriptions[key] = Subscription(key, snapshot)
-        self._commands.append(Subscribe(key))
+        self._requests.commands.append(Subscribe(key))
         if snapshot:
             self._ask_snapshot(subscription)
         return True
@@ -103,8 +110,8 @@ class Inbox:
         subscription = self._subscriptions.pop(key, None)
         if subscription is None:
             return False
-        self._now_ns = now_ns
-        self._commands.append(Unsubscribe(key))
+        self._requests.now_ns = now_ns
+        self._requests.commands.append(Unsubscribe(key))
         known = self._topics.get(key)
         if known is not None and key.count(b"/") == 4:  # nothing can be below it
             leaving = [known]
@@ -114,9 +121,9 @@ class Inbox:
             if covering(self._subscriptions, topic.key) is None:
                 del self._topics[topic.key]
                 if topic.gate is not None and topic.gate.topic is topic:
-                    self._close(topic.gate)
+                    self._requests.close(topic.gate)
         if subscription.pending is not None:
-            self._close(subscription.pending)
+            self._requests.close(subscription.pending)
             self._release(subscription.pending)
         return True
 
@@ -126,7 +133,7 @@ class Inbox:
 
     def receive_batch(self, frames: Iterable[bytes], now_ns: int) -> None:
         """Take frames in the order received; as :meth:`receive` for each."""
-        self._now_ns = now_ns
+        self._requests.now_ns = now_ns
         topics, positions = self._topics, self._positions
         out = positions.out
         for frame in frames:
@@ -149,7 +156,7 @@ class Inbox:
 
     def reconnected(self, now_ns: int) -> None:
         """The socket's connection was lost and is back: catch up with everything (rule 7)."""
-        self._now_ns = now_ns
+        self._requests.now_ns = now_ns
         for subscription in self._subscriptions.values():
             if subscription.pending is not None:
                 self._ask_again(subscription.pending)
@@ -160,13 +167,14 @@ class Inbox:
                 found = covering(self._subscriptions, topic.key, snapshot=True)
                 if found is not None and found.pending is not None:
                     found.pending.gate(topic)
-                elif topic.lossless and topic.has_position:
-                    self._ask_replay(topic, [])
+        self._replay_uncovered()
 
     def service(self, now_ns: int) -> None:
-        """Ask again for what the broker has not answered in time, or give it up."""
-        self._now_ns = now_ns
-        for asked in [a for a in self._asked.values() if a.deadline_ns <= now_ns]:
+        """Ask again for what the broker has not answered in time, or give it up; rule 8."""
+        self._requests.now_ns = now_ns
+        if self._schedule.is_due(self._positions.losses, now_ns):
+            self._audit()
+        for asked in self._requests.overdue():
             if asked.topic is None:
                 self._ask_again(asked)
             else:
@@ -174,9 +182,10 @@ class Inbox:
 
     def take_commands(self) -> list[Command]:
         """The commands since the last call, to be executed in this order."""
-        if not self._commands:
+        requests = self._requests
+        if not requests.commands:
             return []
-        commands, self._commands = self._commands, []
+        commands, requests.commands = requests.commands, []
         return commands
 
     def take_deliveries(self) -> list[Delivery]:
@@ -192,12 +201,11 @@ class Inbox:
     @property
     def waiting(self) -> bool:
         """Whether a snapshot or replay is still to be answered."""
-        return bool(self._asked)
+        return len(self._requests) > 0
 
     def stats(self) -> InboxStats:
         """What has happened so far; a frozen value."""
-        held = sum(len(asked.hold) for asked in self._asked.values())
-        return self._counters.stats(self._positions, held, len(self._topics))
+        return self._counters.stats(self._positions, self._requests.held(), len(self._topics))
 
     # --- frames ---------------------------------------------------------------------------------
 
@@ -212,11 +220,10 @@ class Inbox:
             if topic is not None:
                 self._route((epoch, seq, "live", frame, topic))
             return
-        asked = self._asked.get(root)
+        asked = self._requests.answered(root)
         if asked is None:
             self._counters.unwanted += 1
             return
-        asked.deadline_ns = self._now_ns + self.limits.timeout_ns
         payload = frame[cut + 1 :]
         if payload[:1] and payload[0] in _MARKER_TAGS and frame[:cut] == asked.request.key:
             self._on_marker(asked, decode_marker(payload))
@@ -304,13 +311,13 @@ class Inbox:
         elif missing > 0 or asked.broken:
             self._ask_again_or_give_up(asked, "missing")
         elif asked.delivered:
-            self._close(asked)
+            self._requests.close(asked)
             self._release(asked)
         else:  # a whole answer, yet not what was missed: asking again would not end
             self._give_up(asked, "missing")
 
     def _end_snapshot(self, asked: Asked, count: int, missing: int) -> None:
-        self._close(asked)
+        self._requests.close(asked)
         prefix = asked.request.key[len(asked.request.root) :]
         subscription = self._subscriptions.get(prefix)
         if subscription is not None and subscription.pending is asked:
@@ -326,9 +333,7 @@ class Inbox:
         if oldest != (0, 0) and asked.attempts < self.limits.attempts:
             asked.attempts += 1
             if topic.is_delta:
-                self._close(asked)
-                asked.restart(SnapshotRequest(self._new_id(), topic.key), 0)
-                self._open(asked)
+                self._requests.snapshot_instead(asked, topic)
                 return
             if topic.is_newer(*oldest) and (first is None or oldest < first):
                 self._positions.skip_to(topic, *oldest, "gone")
@@ -338,32 +343,36 @@ class Inbox:
 
     # --- asking ---------------------------------------------------------------------------------
 
+    def _audit(self) -> None:
+        """Rule 8."""
+        self._counters.audits += 1
+        for subscription in self._subscriptions.values():
+            if subscription.snapshot and subscription.pending is None:
+                self._ask_snapshot(subscription)
+        self._replay_uncovered()
+
+    def _replay_uncovered(self) -> None:
+        """Ask for what no snapshot brings: event and delta topics of live-only subscriptions."""
+        for topic in self._topics.values():
+            wanted = topic.gate is None and topic.lossless and topic.has_position
+            if wanted and covering(self._subscriptions, topic.key, snapshot=True) is None:
+                self._ask_replay(topic, [])
+
     def _ask_snapshot(self, subscription: Subscription) -> None:
-        asked = Asked(SnapshotRequest(self._new_id(), subscription.prefix))
-        subscription.pending = asked
-        self._open(asked)
+        subscription.pending = self._requests.snapshot(subscription.prefix)
 
     def _ask_replay(self, topic: TopicState, hold: list[Held]) -> None:
         """Rule 3: hold ``topic`` back and ask for what follows its position."""
         self._counters.repairs += 1
-        asked = Asked(ReplayRequest(self._new_id(), topic.epoch, topic.seq, topic.key), topic)
-        asked.hold = hold
-        topic.gate = asked
-        self._open(asked)
+        self._requests.replay(topic, hold)
 
     def _ask_again(self, asked: Asked) -> None:
-        """The same under a new id; a replay from where its topic stands now."""
         self._counters.retries += 1
-        self._close(asked)
-        if isinstance(asked.request, ReplayRequest) and asked.topic is not None:
-            topic = asked.topic
-            asked.restart(ReplayRequest(self._new_id(), topic.epoch, topic.seq, topic.key), 0)
-        else:
-            prefix = asked.request.key[len(asked.request.root) :]
-            asked.restart(SnapshotRequest(self._new_id(), prefix), 0)
-        self._open(asked)
+        self._requests.again(asked)
 
     def _ask_again_or_give_up(self, asked: Asked, reason: GapReason) -> None:
+        if asked.delivered:
+            asked.attempts = 0  # it gets on, if slowly
         if asked.attempts < self.limits.attempts:
             asked.attempts += 1
             self._ask_again(asked)
@@ -372,20 +381,11 @@ class Inbox:
 
     def _give_up(self, asked: Asked, reason: GapReason) -> None:
         """End a repair: report what is missing up to the first message held, then go on."""
-        self._close(asked)
+        self._requests.close(asked)
         first = asked.first_held()
         if first is not None and asked.topic is not None:
             self._positions.skip_to(asked.topic, *first, reason)
         self._release(asked)
-
-    def _open(self, asked: Asked) -> None:
-        asked.deadline_ns = self._now_ns + self.limits.timeout_ns
-        self._asked[asked.request.root] = asked
-        self._commands.append(Subscribe(asked.request.key))
-
-    def _close(self, asked: Asked) -> None:
-        if self._asked.pop(asked.request.root, None) is not None:
-            self._commands.append(Unsubscribe(asked.request.key))
 
     def _release(self, asked: Asked) -> None:
         """Open the gate; what was held back goes its way by the rules."""

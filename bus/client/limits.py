@@ -22,8 +22,8 @@ class InboxLimits:
     timeout_ns: int = 2 * NS_PER_SECOND
     """How long the broker may be silent about a snapshot or a replay before it is asked again."""
     attempts: int = 3
-    """How often one repair, or an incomplete snapshot, is asked for. A snapshot that is not
-    answered at all is asked for until it is."""
+    """How often one repair is asked for without getting on, and an incomplete snapshot at all. A
+    snapshot that is not answered is asked for until it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class InboxStats:
     """Snapshots completed."""
     retries: int
     """Snapshots and replays asked for again."""
+    audits: int
+    """Times everything was asked for again because something had been lost."""
     epochs: int
     """Epoch changes reported."""
     malformed: int
@@ -68,6 +70,7 @@ class InboxCounters:
     """The figures an inbox counts itself; the rest are its positions'."""
 
     __slots__ = (
+        "audits",
         "held_dropped",
         "held_peak",
         "malformed",
@@ -79,7 +82,7 @@ class InboxCounters:
     )
 
     def __init__(self) -> None:
-        self.repairs = self.snapshots = self.retries = 0
+        self.repairs = self.snapshots = self.retries = self.audits = 0
         self.malformed = self.unwanted = self.refused = 0
         self.held_peak = self.held_dropped = 0
 
@@ -94,6 +97,7 @@ class InboxCounters:
             repairs=self.repairs,
             snapshots=self.snapshots,
             retries=self.retries,
+            audits=self.audits,
             epochs=positions.epochs,
             malformed=self.malformed,
             unwanted=self.unwanted,

@@ -47,7 +47,7 @@ Held = tuple[int, int, MessageKind, bytes, TopicState]
 class Positions:
     """Accepts messages in whatever order they come and appends deliveries to ``out``."""
 
-    __slots__ = ("duplicates", "epochs", "gaps", "lost", "messages", "out", "skipped")
+    __slots__ = ("duplicates", "epochs", "gaps", "losses", "lost", "messages", "out", "skipped")
 
     def __init__(self) -> None:
         self.out: list[Delivery] = []
@@ -57,6 +57,7 @@ class Positions:
         self.gaps = 0
         self.lost = 0
         self.epochs = 0
+        self.losses = 0  # live messages that showed that earlier ones were lost
 
     def accept(self, held: Held) -> bool:
         """Deliver a message, or drop it as a duplicate. False: it lies behind a hole (rule 3, 4).
@@ -70,6 +71,7 @@ class Positions:
                 self.duplicates += 1
                 return True
             if step > 1:
+                self.losses += kind == "live"
                 if topic.lossless:
                     return False
                 self.skipped += step - 1

@@ -54,8 +54,8 @@ class BrokerSettings:
         200_000,
         unit="messages/s",
         minimum=1_000,
-        doc="Speed limit of one snapshot or replay after its first 20,000 messages, so that a "
-        "large one does not run over the consumer's high-water mark.",
+        doc="Speed limit of one snapshot or replay after its first 20,000 messages (or half of "
+        "send_hwm), so that a large one does not run over the consumer's high-water mark.",
     )
     max_topics: int = setting(
         50_000,

@@ -108,7 +108,7 @@ def publisher_socket(
 
 
 def subscriber_socket(context: ZmqContext, endpoint: str, *, receive_hwm: int) -> ZmqSocket:
-    """A consumer's end for the broker's ``subscribe`` endpoint, not connected (see :func:`connect`).
+    """A consumer's end for the broker's ``subscribe`` endpoint, unconnected (see :func:`connect`).
 
     So a monitor can be attached first, and sees the first handshake too.
 
