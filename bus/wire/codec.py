@@ -7,7 +7,6 @@ order of the fields of its struct in :mod:`bus.model`. Malformed input raises ki
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -149,9 +148,24 @@ def unpack(payload: bytes, key: bytes | str = "") -> list[Any]:
     return fields
 
 
-def _convert(fields: Sequence[Any], body_type: type[_BodyT]) -> _BodyT:
-    _refuse_non_finite(fields)
+def _convert(fields: list[Any], body_type: type[_BodyT]) -> _BodyT:
+    for field in fields:
+        kind = field.__class__
+        if (kind is float and not isfinite(field)) or (kind is list and _is_suspect(field)):
+            _refuse_non_finite(field)
     return msgspec.convert(fields, body_type)
+
+
+def _is_suspect(levels: list[Any]) -> bool:
+    """Whether a list may hold NaN or an infinity: cheap for price levels, sure to find them.
+
+    Both survive addition, so one sum in C stands for a look at each number. A sum of huge finite
+    numbers may overflow, and what is no list of levels cannot be summed: those get the full look.
+    """
+    try:
+        return not isfinite(sum(map(sum, levels)))
+    except TypeError:
+        return True
 
 
 def _refuse_non_finite(value: object) -> None:
@@ -159,15 +173,9 @@ def _refuse_non_finite(value: object) -> None:
     if isinstance(value, float):
         if not isfinite(value):
             raise msgspec.ValidationError("NaN or infinity where a finite number or nil is due")
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, list):
         for item in value:
-            if item.__class__ is float:
-                if not isfinite(item):
-                    raise msgspec.ValidationError(
-                        "NaN or infinity where a finite number or nil is due"
-                    )
-            elif item.__class__ is list:
-                _refuse_non_finite(item)
+            _refuse_non_finite(item)
 
 
 def _header(fields: list[Any], key: bytes) -> tuple[int, int, int | None, int, int]:
