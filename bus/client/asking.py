@@ -28,6 +28,7 @@ class Asked:
         "delivered",
         "gated",
         "hold",
+        "passed_over",
         "received",
         "request",
         "topic",
@@ -41,6 +42,7 @@ class Asked:
         self.gated: list[TopicState] = [] if topic is None else [topic]
         self.hold: list[Held] = []
         self.attempts = 1
+        self.passed_over = False  # messages of a snapshot were dropped for the sake of this repair
         self.restart(request, 0)
 
     def restart(self, request: SnapshotRequest | ReplayRequest, deadline_ns: int) -> None:

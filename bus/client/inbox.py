@@ -2,8 +2,8 @@
 
 An :class:`Inbox` turns what one SUB socket receives into what a program should see: per prefix the
 broker's snapshot first and then live messages, each exactly once and in order within its topic,
-holes of event and delta topics repaired by replay or reported. It owns no socket and no clock. Its
-owner, after every call, executes :meth:`Inbox.take_commands` in order and then hands on
+holes of event and delta topics repaired or reported. It owns no socket and no clock. Its owner,
+after every call, executes :meth:`Inbox.take_commands` in order and then hands on
 :meth:`Inbox.take_deliveries`; it calls :meth:`Inbox.service` at least every 100 ms.
 
 The rules, as the code refers to them:
@@ -95,8 +95,8 @@ class Inbox:
         if key in self._subscriptions:
             return False
         self._requests.now_ns = now_ns
-        subscription = self._subscriptions[key] = Subscription(key, snapshot)
         self._requests.commands.append(Subscribe(key))
+        subscription = self._subscriptions[key] = Subscription(key, snapshot)
         if snapshot:
             self._ask_snapshot(subscription)
         return True
@@ -132,7 +132,7 @@ class Inbox:
         self.receive_batch((frame,), now_ns)
 
     def receive_batch(self, frames: Iterable[bytes], now_ns: int) -> None:
-        """Take frames in the order received; as :meth:`receive` for each."""
+        """As :meth:`receive` for each of ``frames``."""
         self._requests.now_ns = now_ns
         topics, positions = self._topics, self._positions
         out = positions.out
@@ -290,25 +290,19 @@ class Inbox:
         if topic is None:
             return
         held: Held = (epoch, seq, "snapshot", frame, topic)
-        if topic.gate is not None and topic.gate.topic is topic:  # being repaired meanwhile
-            self._route(held)
+        if topic.gate is not None and topic.gate.topic is topic:
+            # Being repaired: the replay brings the same, and is asked for again if not all of it.
+            topic.gate.passed_over = True
         elif not self._positions.accept(held):
             self._ask_replay(topic, [held])
 
     def _on_marker(self, asked: Asked, marker: End | Gone) -> None:
         """The end of an answer, or the refusal of one."""
         if isinstance(marker, Gone):
-            if asked.topic is not None:
-                self._on_gone(asked, asked.topic, marker)
-            return
-        missing = marker.count - asked.received
-        if asked.topic is None:
-            if missing > 0 and asked.attempts < self.limits.attempts:
-                asked.attempts += 1
-                self._ask_again(asked)
-                return
-            self._end_snapshot(asked, marker.count, max(missing, 0))
-        elif missing > 0 or asked.broken:
+            self._on_gone(asked, marker)
+        elif asked.topic is None:
+            self._end_snapshot(asked, marker.count, max(marker.count - asked.received, 0))
+        elif marker.count > asked.received or asked.broken:
             self._ask_again_or_give_up(asked, "missing")
         elif asked.delivered:
             self._requests.close(asked)
@@ -317,6 +311,10 @@ class Inbox:
             self._give_up(asked, "missing")
 
     def _end_snapshot(self, asked: Asked, count: int, missing: int) -> None:
+        if missing and asked.attempts < self.limits.attempts:
+            asked.attempts += 1
+            self._ask_again(asked)
+            return
         self._requests.close(asked)
         prefix = asked.request.key[len(asked.request.root) :]
         subscription = self._subscriptions.get(prefix)
@@ -326,16 +324,17 @@ class Inbox:
         self._positions.out.append(SnapshotEnded(prefix, count, missing))
         self._release(asked)
 
-    def _on_gone(self, asked: Asked, topic: TopicState, gone: Gone) -> None:
+    def _on_gone(self, asked: Asked, gone: Gone) -> None:
         """The broker no longer holds the position: rule 6."""
+        topic = asked.topic
         oldest = (gone.oldest_epoch, gone.oldest_seq)
         first = asked.first_held()
-        if oldest != (0, 0) and asked.attempts < self.limits.attempts:
+        if topic and oldest != (0, 0) and asked.attempts < self.limits.attempts:
             asked.attempts += 1
             if topic.is_delta:
                 self._requests.snapshot_instead(asked, topic)
                 return
-            if topic.is_newer(*oldest) and (first is None or oldest < first):
+            if topic.is_newer(*oldest) and (first is None or oldest <= first):
                 self._positions.skip_to(topic, *oldest, "gone")
                 self._ask_again(asked)
                 return
@@ -389,9 +388,12 @@ class Inbox:
 
     def _release(self, asked: Asked) -> None:
         """Open the gate; what was held back goes its way by the rules."""
-        for topic in asked.gated:
-            if topic.gate is asked:
-                topic.gate = None
+        for gated in asked.gated:
+            if gated.gate is asked:
+                gated.gate = None
         for held in asked.take_hold():
             if self._topics.get(held[4].key) is held[4]:
                 self._route(held)
+        for topic in asked.gated if asked.passed_over else ():
+            if topic.gate is None and self._topics.get(topic.key) is topic:
+                self._ask_replay(topic, [])

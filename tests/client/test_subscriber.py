@@ -154,7 +154,7 @@ def test_a_slow_consumer_over_the_mark_is_repaired_or_told(
                 assert event.from_seq == expected
                 lost += event.to_seq + 1 - event.from_seq
                 expected = event.to_seq + 1
-        assert (lost > 0) is expect_gap, consumer.stats()
+        assert (lost > 0) is expect_gap, str(consumer.stats())
         assert consumer.stats().inbox.repairs > 0
 
 
