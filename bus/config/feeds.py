@@ -148,6 +148,31 @@ class FeedSettings:
         doc="Book changes silent for so long: stale. 0: never.",
     )
 
+    capture: bool = setting(
+        False,
+        doc="Keep everything received and sent in files, to be played again with "
+        "`mdbus replay`. Never while a recording is played.",
+    )
+    capture_dir: str = setting(
+        "",
+        unit="path",
+        doc="Where captures go, a folder for each feed. Empty: $XDG_STATE_HOME/mdbus/capture, "
+        "else ~/.local/state/mdbus/capture.",
+    )
+    capture_max_bytes: int = setting(
+        10_737_418_240,
+        unit="bytes",
+        minimum=1_048_576,
+        doc="All capture files of this feed together; the oldest are deleted for the newest.",
+    )
+    capture_roll_bytes: int = setting(
+        268_435_456,
+        unit="bytes",
+        minimum=65_536,
+        doc="Size at which a new capture file begins; one begins at each UTC hour as well. At "
+        "most half of capture_max_bytes is used.",
+    )
+
 
 DEFAULT_FEEDS: dict[str, FeedSettings] = {
     "binance": FeedSettings(symbols=("BTC-USDT", "ETH-USDT", "SOL-USDT")),
