@@ -49,7 +49,7 @@ bounded by this, and looking at every topic costs a message next to nothing."""
 _SETTLE_LEAST: Final = 32
 """Fewer new messages of a topic than this wait for the sweep, or for somebody to ask."""
 
-_SWEEP_STEPS: Final = 500
+_SWEEP_STEPS: Final = 1_000
 """Topics that one call of :meth:`LastValueCache.sweep` looks at: a few milliseconds."""
 
 

@@ -57,7 +57,7 @@ PROBE_LOST_NS: Final = 10_000 * NS_PER_MS
 PROBE_LOST_TURNS: Final = 100
 """A probe counts as lost after so long and so many turns: a suspended process has no turns."""
 _STOP_S: Final = 5.0
-_SWEEP_INTERVAL_NS: Final = 250 * NS_PER_MS
+_SWEEP_INTERVAL_NS: Final = 1_000 * NS_PER_MS
 _COUNTS_INTERVAL_NS: Final = 500 * NS_PER_MS
 
 

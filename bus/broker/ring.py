@@ -38,17 +38,21 @@ class Rejected:
 class _Chunk:
     """Consecutive frames, as one blob in which each begins with ``head``, or else as they came."""
 
-    __slots__ = ("_blob", "_frames", "_head", "count", "is_start")
+    __slots__ = ("_blob", "_frames", "_head", "count", "is_start", "size_bytes")
 
     def __init__(self, frames: list[bytes], head: bytes, *, is_start: bool = False) -> None:
         blob = b"".join(frames) if head else b""
         # Also false when a frame holds the head inside: it could not be told apart again.
-        uniform = bool(head) and blob.startswith(head) and blob.count(head) == len(frames)
+        # The topic before the NUL byte is the same anyway, and a shorter needle is found sooner.
+        needle = head[head.find(b"\0") :]
+        uniform = bool(head) and blob.count(needle) == len(frames)
         self.count: Final = len(frames)
         self.is_start: Final = is_start
         self._head: Final = head if uniform else b""
         self._blob: Final = blob if uniform else b""
         self._frames: Final[list[bytes]] = [] if uniform else frames
+        loose = 0 if uniform else sum(map(len, frames)) + _FRAME_OVERHEAD_BYTES * len(frames)
+        self.size_bytes: Final = len(self._blob) + loose + _CHUNK_OVERHEAD_BYTES
 
     @property
     def uniform(self) -> bool:
@@ -60,11 +64,6 @@ class _Chunk:
         if not self._head:
             return self._frames
         return [self._head + rest for rest in self._blob.split(self._head)[1:]]
-
-    def size_bytes(self) -> int:
-        """Memory held, about."""
-        loose = sum(map(len, self._frames)) + _FRAME_OVERHEAD_BYTES * len(self._frames)
-        return len(self._blob) + loose + _CHUNK_OVERHEAD_BYTES
 
 
 class Ring:
@@ -121,9 +120,9 @@ class Ring:
             return
         if len(fresh) < least or not fresh:
             return
-        # Joining and counting heads checks all frames at once.
-        chunk = _Chunk(fresh[:], self._head) if self.kind is StreamKind.EVENT else None
-        if chunk is not None and chunk.uniform:
+        # Joining and counting heads checks all frames at once; books need a closer look.
+        chunk = _Chunk(fresh[:], self._head)
+        if chunk.uniform and not (self.kind is StreamKind.DELTA and self._may_hold_a_book(fresh)):
             self._push(chunk)
         else:
             self._settle_groups()
@@ -148,6 +147,11 @@ class Ring:
                 self._forget_spent()
         if group:
             self._push(_Chunk(group, head, is_start=starts))
+
+    def _may_hold_a_book(self, frames: list[bytes]) -> bool:
+        """Whether a depth snapshot may be among frames that all begin with the head."""
+        plain = self._head[len(self.topic) + 1] == _DEPTH_TAG
+        return not plain or _MSGPACK_TRUE in [frame[-1] for frame in frames]
 
     def _admit(self, frame: bytes) -> bool:
         """Whether a frame belongs here; a greater epoch becomes the ring's."""
@@ -266,8 +270,9 @@ class Ring:
 
     def measure(self) -> int:
         """The memory held, about; also noted in ``bytes_held``."""
-        fresh = sum(map(len, self._fresh)) + _FRAME_OVERHEAD_BYTES * len(self._fresh)
-        self.bytes_held = fresh + sum(chunk.size_bytes() for chunk in self._chunks)
+        fresh = self._fresh
+        loose = len(fresh) * (len(fresh[-1]) + _FRAME_OVERHEAD_BYTES) if fresh else 0
+        self.bytes_held = loose + sum([chunk.size_bytes for chunk in self._chunks])
         return self.bytes_held
 
 
