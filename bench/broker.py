@@ -353,7 +353,7 @@ def machine() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the comparison; 1 if the bar was missed or a message lost at the paced rate."""
+    """Run the comparison; 1 if the bar was missed, or a message lost, at the paced rate."""
     parser = argparse.ArgumentParser(prog="python -m bench.broker", description=__doc__)
     parser.add_argument("--messages", type=int, default=600_000, help="of each unpaced run")
     parser.add_argument("--rounds", type=int, default=5)
@@ -382,9 +382,9 @@ def main(argv: list[str] | None = None) -> int:
     lost = sum(run.lost for run in paced if run.broker == "mdbus")
     print("\nmdbus / bare zmq.proxy, least CPU of any round (medians):")
     print(f"  as fast as possible {ratios[0]:.2f} ({ratios[1]:.2f})")
-    print(f"  paced               {ratios[2]:.2f} ({ratios[3]:.2f})   bar: 2.00")
+    print(f"  paced               {ratios[2]:.2f} ({ratios[3]:.2f})   bar at this rate: 2.00")
     print(f"lost by mdbus when paced: {lost}   bar: 0")
-    return 0 if min(ratios[0], ratios[2]) <= 2 and lost == 0 else 1
+    return 0 if ratios[2] <= 2 and lost == 0 else 1
 
 
 ROLES = {

@@ -29,7 +29,7 @@ from bus.transport.sockets import (
     publisher_socket,
     raw_send,
 )
-from bus.wire.codec import encode_frame
+from bus.wire.codec import SEPARATOR, encode_payload
 from bus.wire.topic import check_topic
 
 DEFAULT_HWM: Final = 100_000
@@ -212,8 +212,8 @@ class TopicWriter:
     __slots__ = (
         "_body_type",
         "_epoch",
+        "_head",
         "_is_state",
-        "_key",
         "_publisher",
         "_send",
         "dropped",
@@ -230,7 +230,7 @@ class TopicWriter:
         self.seq = 0
         self.dropped = 0
         self.last_frame: bytes | None = None
-        self._key: Final = topic.key
+        self._head: Final = topic.key + SEPARATOR
         self._epoch: Final = publisher.epoch
         self._body_type: Final = spec.body_type
         self._is_state: Final = spec.kind is StreamKind.STATE
@@ -247,7 +247,9 @@ class TopicWriter:
         if body.__class__ is not self._body_type:
             raise TypeError(f"{self.topic.name} carries {self._body_type.__name__}, not {body!r}")
         seq = self.seq = self.seq + 1
-        frame = encode_frame(self._key, self._epoch, seq, venue_ts_ns, recv_ts_ns, now_ns(), body)
+        frame = self._head + encode_payload(
+            self._epoch, seq, venue_ts_ns, recv_ts_ns, now_ns(), body
+        )
         if self._is_state:
             self.last_frame = frame
         try:
