@@ -10,6 +10,7 @@ from typing import Protocol
 from bus.client import Publisher
 from bus.config import FeedSettings
 from bus.feeds.backoff import Backoff
+from bus.feeds.capture import Capture
 from bus.feeds.depth_book import BookLimits
 from bus.feeds.rate_limit import RollingLimit
 from bus.feeds.session import SessionSettings, attempt_limit
@@ -40,6 +41,8 @@ class Feed:
     ``ws_base`` and ``rest_base`` override the venue's own (empty: use the venue's); ``simulated``
     says that they belong to the simulator, so that no real key is needed. ``started`` is to be
     called once the sessions run. ``attempts`` is shared by all of them.
+    ``capture`` keeps what is received, if anything does. ``pace`` is a factor on whatever is done
+    at intervals: below 1 while a capture is played faster than it was made.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Feed:
     simulated: bool = False
     counters: Counters = field(default_factory=Counters)
     attempts: RollingLimit = field(default_factory=attempt_limit)
+    capture: Capture | None = None
+    pace: float = 1.0
 
     @property
     def backoff(self) -> Backoff:
@@ -85,6 +90,7 @@ class Feed:
             rotate_after_s=settings.rotate_after_s if rotate_after_s is None else rotate_after_s,
             unauthorized_retry_s=settings.unauthorized_retry_s,
             backoff=self.backoff,
+            capture=self.capture,
         )
 
 

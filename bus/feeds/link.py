@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 
 from bus.clock import monotonic_ns, now_ns
+from bus.feeds.capture import ConnectionTap
 
 YIELD_AFTER_NS: Final = 20_000_000
 """A handler that worked this long lets the loop breathe before the next read."""
@@ -25,6 +26,7 @@ class Link(ClientConnection):
 
     on_frames: Callable[[Link, Sequence[bytes], int], None]
     on_ping: Callable[[], None]
+    tap: ConnectionTap | None = None
     handler_error: BaseException | None = None
     last_frame_mono_ns: int = 0
     frames_in: int = 0
@@ -51,6 +53,8 @@ class Link(ClientConnection):
         self.frames_in += len(batch)
         if self.handler_error is not None:
             return
+        if self.tap is not None:
+            self.tap.frames(batch, recv_ns)
         try:
             self.on_frames(self, batch, recv_ns)
         except Exception as error:  # noqa: BLE001 - a bug of ours: raised again by the session
@@ -59,6 +63,20 @@ class Link(ClientConnection):
             return
         if monotonic_ns() - started_ns > YIELD_AFTER_NS:
             self._breathe()
+
+    async def send(self, message: Any, *args: Any, **kwargs: Any) -> None:
+        """Send a message; captured first, so that whatever it brings about comes after it."""
+        if self.tap is not None and isinstance(message, str):
+            self.tap.sent(message)
+        await super().send(message, *args, **kwargs)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        super().connection_lost(exc)
+        if self.tap is not None:
+            protocol = self.protocol
+            left = protocol.close_sent is not None and not protocol.close_rcvd_then_sent
+            self.tap.closed(protocol.close_code, left=left, detail=protocol.close_reason or "")
 
     def process_event(self, event: Any) -> None:
         """Collect data frames; everything else is the library's business."""

@@ -17,7 +17,9 @@ from bus.client import Publisher
 from bus.clock import now_ns
 from bus.config import Settings
 from bus.errors import ConfigError, TopicError
+from bus.feeds.capture import start_capture
 from bus.feeds.feed import Feed, VenueFeed
+from bus.feeds.replay import for_replay, pace_of
 from bus.feeds.status import StatusBoard, Verdict
 from bus.model import Status
 from bus.model.topic import Topic
@@ -42,12 +44,14 @@ async def body(life: Life, settings: Settings) -> None:
     name = feed_name(life.name, settings)
     create = find_venue(settings.venue_of(name), f"feeds.{name}.venue")
     ws_base, rest_base = bases(settings, name)
+    own, pace = for_replay(settings, name), pace_of(settings)
+    capture = start_capture(own, name, settings.venue_of(name), simulated=settings.simulated)
     with Publisher(settings.endpoints.publish) as publisher:
         board = StatusBoard(status_publisher(publisher, name))
         feed = Feed(
             name=name,
             venue_label=settings.venue_label(name),
-            settings=settings.feeds[name],
+            settings=own,
             publisher=publisher,
             board=board,
             stopping=life.stopping,
@@ -55,6 +59,8 @@ async def body(life: Life, settings: Settings) -> None:
             ws_base=ws_base,
             rest_base=rest_base,
             simulated=settings.simulated,
+            capture=capture,
+            pace=pace,
         )
         venue = create(feed)
         lag = LoopLag()
@@ -63,6 +69,7 @@ async def body(life: Life, settings: Settings) -> None:
             **report(feed),
             "loop_lag_ms": lag.take_ms(),
             **venue.report(),
+            **(capture.report() if capture is not None else {}),
         }
         lag.start()
         await broker_attached(publisher, life.stopping)
@@ -72,6 +79,8 @@ async def body(life: Life, settings: Settings) -> None:
             raise _first(group) from None
         finally:
             lag.stop()
+            if capture is not None:
+                await asyncio.to_thread(capture.close)
             closed = Verdict("closed", "stopped", "the feed has left")
             for symbol in board.symbols():
                 board.say(symbol, closed, now_ns())

@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from bus.clock import now_ns
+from bus.feeds.capture import Capture
 from bus.feeds.errors import RestError
 from bus.feeds.rate_limit import (
     BANNED,
@@ -57,9 +58,11 @@ class RestClient:
         timeout_s: float,
         headers: Mapping[str, str] | None = None,
         weight_header: str = "",
+        capture: Capture | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._weight_header = weight_header
+        self._capture = capture
         self._limit = WeightLimit(budget_per_minute)
         self._turn = asyncio.Lock()
         self.calls = 0
@@ -80,6 +83,8 @@ class RestClient:
             response = await self._client.get(f"{self.base_url}{path}", params=dict(params))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             self.failures += 1
+            if self._capture is not None:
+                self._capture.exchange(path, params, 0, {}, b"", now_ns())
             detail = f"GET {path}: {type(error).__name__}: {error}"
             raise RestError("unreachable", detail) from None
         recv_ns = now_ns()
@@ -88,6 +93,9 @@ class RestClient:
             used_weight(response.headers.get(self._weight_header)) if self._weight_header else None
         )
         self._limit.answered(told, now_s)
+        if self._capture is not None:  # nothing may come between this and the caller's turn
+            answer = response.status_code, response.headers, response.content
+            self._capture.exchange(path, params, *answer, recv_ns)
         if response.is_success:
             return Reply(response.content, recv_ns)
         self.failures += 1

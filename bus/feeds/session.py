@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
 
 from bus.clock import monotonic_ns
 from bus.feeds.backoff import Backoff
+from bus.feeds.capture import Capture
 from bus.feeds.link import Link
 from bus.feeds.rate_limit import RollingLimit, retry_after_s
 from bus.runtime import get_logger
@@ -47,6 +48,7 @@ class SessionSettings:
     rotate_after_s: float = 0.0
     unauthorized_retry_s: float = 300.0
     backoff: Backoff = Backoff()
+    capture: Capture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class Session:
         loopback = (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")
         limit = RollingLimit(self._settings.messages_per_s)
         loop = asyncio.get_running_loop()
+        capture, name, shown_url = self._settings.capture, self.name, self.shown_url
 
         def on_frames(link: Link, batch: Sequence[bytes], recv_ns: int) -> None:
             self.frames_in += len(batch)
@@ -238,6 +241,8 @@ class Session:
                 super().__init__(*args, **kwargs)
                 self.on_frames = on_frames
                 self.on_ping = lambda: limit.note(loop.time())
+                if capture is not None:
+                    self.tap = capture.connection(name, shown_url)
 
         tls: dict[str, Any] = {"ssl": self._tls} if self._tls else {}
         self._attempts.note(loop.time())

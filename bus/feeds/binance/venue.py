@@ -64,6 +64,7 @@ class BinanceFeed:
             or endpoints.WEIGHT_PER_MINUTE // 2,
             timeout_s=feed.settings.rest_timeout_s,
             weight_header=endpoints.WEIGHT_HEADER,
+            capture=feed.capture,
         ) as rest:
             self._rest = rest
             choice, known = await self._choose(rest)

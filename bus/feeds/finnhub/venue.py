@@ -89,6 +89,7 @@ class FinnhubFeed:
             or endpoints.CALLS_PER_MINUTE // 2,
             timeout_s=feed.settings.rest_timeout_s,
             headers={endpoints.KEY_HEADER: key},
+            capture=feed.capture,
         )
         self._unavailable: set[str] = set()
 
@@ -153,7 +154,7 @@ class FinnhubFeed:
     async def _repeat(self, every_s: float, job: Callable[[], Awaitable[None]]) -> None:
         while True:
             await job()
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(max(every_s * self._feed.pace, CHECK_EVERY_S))
 
     async def _get(self, path: str, params: dict[str, str | int]) -> tuple[bytes, int] | None:
         """A body and its time, or None; what went wrong is logged, once while it lasts."""
