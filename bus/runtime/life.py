@@ -12,14 +12,16 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import zmq
 
 from bus.clock import monotonic_ns
+from bus.runtime.commands import AsyncCommands, AsyncHandler, BlockingCommands, BlockingHandler
 from bus.runtime.environment import Spawned
 from bus.runtime.link import SERVICE_INTERVAL_NS, ChildLink, Report
-from bus.runtime.log import get_logger
+from bus.runtime.log import get_logger, set_level
+from bus.wire.link import Reply
 
 _log = get_logger("runtime.life")
 
@@ -35,7 +37,7 @@ class _LifeCore:
         self._spawned: Final = spawned
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._link: ChildLink | None = None
-        self._is_ready = False
+        self._endpoints: dict[str, str] | None = None
         if spawned is not None:
             self._context = zmq.Context()
             self._link = ChildLink(name, spawned, self._context)
@@ -61,12 +63,11 @@ class _LifeCore:
 
     def ready(self, endpoints: Mapping[str, str] | None = None) -> None:
         """Say, once, that the process serves at ``endpoints`` (name to URL)."""
-        if self._is_ready:
+        if self._endpoints is not None:
             return
-        self._is_ready = True
-        _log.info("ready", **dict(endpoints or {}))
-        if self._link is not None:
-            self._link.ready(endpoints or {})
+        self._endpoints = dict(endpoints or {})
+        _log.info("ready", **self._endpoints)
+        self._announce()
 
     def listen_socket(self) -> socket.socket | None:
         """The listening TCP socket inherited from the supervisor, or None when run alone.
@@ -91,6 +92,18 @@ class _LifeCore:
             self.failure_line = line
             _log.error("failed", reason=line)
         self.request_stop("failed")
+
+    def _announce(self) -> None:
+        """Tell the supervisor where the process serves and what it can be asked, once it does."""
+        if self._link is not None and self._endpoints is not None:
+            self._link.ready(self._endpoints, self._verbs())
+
+    def _verbs(self) -> tuple[str, ...]:
+        raise AssertionError("a life of no kind was asked for its verbs")
+
+    def _reply(self, reply: Reply) -> None:
+        if self._link is not None:
+            self._link.reply(reply)
 
     def request_stop(self, reason: str) -> None:
         """Ask the process to drain and leave."""
@@ -134,6 +147,25 @@ class Life(_LifeCore):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cancel_body: Callable[[], object] = _nothing_to_cancel
+        self._commands: Final = AsyncCommands(self._reply)
+        self._commands.register("log_level", _log_level_later)
+        if self._link is not None:
+            self._link.on_command = self._commands.take
+
+    def handle(self, verb: str, handler: AsyncHandler) -> None:
+        """Take the command ``verb``: ``await handler(arguments)`` gives the map to answer with.
+
+        Handlers run as tasks of this process's loop, at most 16 at once, and are cancelled when
+        the time the caller gave is over. An `MdbusError` is answered with its message, any other
+        exception with "internal error, see the log", where it then stands; neither ends the
+        process. Arguments and result are what JSON can hold, at most 48 KiB. Raises `ValueError`
+        for a verb that has a handler already.
+        """
+        self._commands.register(verb, handler)
+        self._announce()
+
+    def _verbs(self) -> tuple[str, ...]:
+        return self._commands.verbs
 
     def attach(self, loop: asyncio.AbstractEventLoop, cancel_body: Callable[[], object]) -> None:
         """Begin: signals, heartbeats and the supervisor's messages are served by ``loop``.
@@ -152,6 +184,7 @@ class Life(_LifeCore):
         """End what `attach` began."""
         if self._loop is None:
             return
+        self._commands.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.remove_signal_handler(number)
         self._ignore_further_signals()
@@ -206,6 +239,22 @@ class BlockingLife(_LifeCore):
         self.stopping = False
         self._stop_wanted = ""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._commands: Final = BlockingCommands(self._reply)
+        self._commands.register("log_level", _log_level)
+        if self._link is not None:
+            self._link.on_command = self._commands.take
+
+    def handle(self, verb: str, handler: BlockingHandler) -> None:
+        """Take the command ``verb``: ``handler(arguments)`` gives the map to answer with.
+
+        As `Life.handle`, with a plain function that runs inside `service` and must be quick: no
+        heartbeat is sent while it runs.
+        """
+        self._commands.register(verb, handler)
+        self._announce()
+
+    def _verbs(self) -> tuple[str, ...]:
+        return self._commands.verbs
 
     @property
     def link_socket(self) -> zmq.Socket[bytes] | None:
@@ -263,6 +312,16 @@ class BlockingLife(_LifeCore):
         if self.stopping and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._stop_wanted = self._stop_wanted or signal.Signals(number).name
+
+
+def _log_level(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What every process can be asked: to log more or less, ``{"level": "debug"}``."""
+    set_level(str(arguments.get("level")))
+    return {"level": arguments["level"]}
+
+
+async def _log_level_later(arguments: dict[str, Any]) -> dict[str, Any]:
+    return _log_level(arguments)
 
 
 def _nothing_to_cancel() -> None:

@@ -17,16 +17,19 @@ from bus.clock import NS_PER_MS
 from bus.errors import WireError
 from bus.runtime.environment import Spawned
 from bus.runtime.guard import dump_stacks
-from bus.runtime.log import get_logger
+from bus.runtime.log import get_logger, reopen
 from bus.transport.link import make_link_dealer
 from bus.wire.link import (
     Beat,
     Bye,
+    Command,
     Draining,
     Dump,
     Hello,
     LinkMessage,
     Ready,
+    Reopen,
+    Reply,
     Sender,
     Stop,
     decode_link,
@@ -42,6 +45,10 @@ SERVICE_INTERVAL_NS: Final = 250 * NS_PER_MS
 Report = Callable[[], Mapping[str, int | float | str]]
 
 _log = get_logger("runtime.link")
+
+
+def _deaf(_: Command) -> None:
+    return
 
 
 def _nothing() -> dict[str, int | float | str]:
@@ -60,6 +67,7 @@ class ChildLink:
         self._sender = Sender(name, spawned.generation, spawned.token)
         self.socket: Final = make_link_dealer(context, spawned.link)
         self.report: Report = _nothing
+        self.on_command: Callable[[Command], None] = _deaf
         self.dropped = 0
         self._number = 0
         self._next_beat_ns = 0
@@ -67,9 +75,14 @@ class ChildLink:
         self._worst_lag_ns = 0
         self._send(Hello(os.getpid()))
 
-    def ready(self, endpoints: Mapping[str, str]) -> None:
-        """Tell the supervisor that the process serves."""
-        self._send(Ready(dict(endpoints)))
+    def ready(self, endpoints: Mapping[str, str], verbs: tuple[str, ...] = ()) -> None:
+        """Tell the supervisor that the process serves, and which commands it takes."""
+        self._send(Ready(dict(endpoints), verbs))
+
+    def reply(self, reply: Reply) -> None:
+        """Answer a command; not at all once the link is closed."""
+        if not self.socket.closed:
+            self._send(reply)
 
     def draining(self, reason: str) -> None:
         """Tell the supervisor that the process has begun to stop."""
@@ -104,10 +117,15 @@ class ChildLink:
             except WireError as error:
                 _log.warning("bad message from the supervisor", error=error)
                 continue
-            if isinstance(message, Stop):
-                reason = message.reason
-            elif isinstance(message, Dump):
-                dump_stacks()
+            match message:
+                case Stop(asked):
+                    reason = asked
+                case Dump():
+                    dump_stacks()
+                case Reopen(path):
+                    reopen(path)
+                case Command():
+                    self.on_command(message)
 
     def close(self, exit_code: int, line: str) -> None:
         """Say the last word and close the socket."""

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
+
+from bus.errors import ConfigError
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _PLAIN: Final = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
@@ -53,6 +56,33 @@ def configure(process: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [_LibraryHandler()]
     root.setLevel(logging.WARNING if level != "debug" else logging.INFO)
+
+
+def reopen(path: str) -> bool:
+    """Write to the file ``path`` from now on: standard error and standard output are moved there.
+
+    The move is one system call, so that every line is in the old file or in the new one. False,
+    with a line in the old file, when the new one cannot be opened; everything stays as it was.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        _log.error("cannot reopen the log", path=path, error=error)
+        return False
+    try:
+        for standard in (1, 2):
+            os.dup2(fd, standard)
+    finally:
+        os.close(fd)
+    return True
+
+
+def set_level(level: str) -> None:
+    """Drop lines below ``level`` from now on; raises `ConfigError` for one that there is not."""
+    if level not in LEVELS:
+        raise ConfigError.of("log_level", f"must be one of {', '.join(LEVELS)}")
+    configure(_sink.process, level)
 
 
 def lost_lines() -> int:
@@ -161,3 +191,6 @@ class _LibraryHandler(logging.Handler):
 
 def _trace(error: BaseException, trace: TracebackType | None) -> str:
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+_log: Final = Logger("runtime.log")

@@ -37,6 +37,7 @@ def make_link_router(context: ZmqContext, endpoint: str) -> ZmqSocket:
     socket.set_hwm(_HIGH_WATER_MARK)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a message to nobody is an error, not a silence
     socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024)
     if sys.platform == "linux":
         socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())

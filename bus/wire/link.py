@@ -4,18 +4,24 @@
 kind          direction    body, after ``[version, kind, name, generation, token]``
 ============  ===========  ==========================================================
 ``hello``     child → sup  pid
-``ready``     child → sup  endpoints: map of name to URL
+``ready``     child → sup  endpoints: map of name to URL; verbs: the commands it takes
 ``beat``      child → sup  number (from 1), loop_lag_ms, counters: map of name to value
 ``draining``  child → sup  reason
 ``bye``       child → sup  exit_code, line
+``reply``     child → sup  id, ok, result: map (empty unless ok), error: text
 ``stop``      sup → child  reason
 ``dump``      sup → child  (empty) write every thread's stack to the log
+``reopen``    sup → child  path: write the log there from now on
+``command``   sup → child  id, verb, arguments: map, timeout_s
 ============  ===========  ==========================================================
 
 ``generation`` counts the spawns of one name from 1; ``token`` is the secret of one spawn, so
 that a process left over from an earlier supervisor cannot speak for its successor. Both sides
 MUST ignore a message whose version they do not know and MUST NOT trust its lengths: every text
-and map is bounded here.
+and map is bounded here. A command's arguments and a reply's result are what JSON can hold.
+
+``ready`` MAY be sent again when the endpoints or verbs change. A ``command`` is answered by exactly
+one ``reply`` with its ``id``, unless the process ends first; replies come in any order.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgpack
 
@@ -33,6 +40,10 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_COUNTERS = 128
 MAX_ENDPOINTS = 32
 MAX_TEXT = 2_000
+MAX_VERBS = 64
+MAX_DATA_BYTES = 48 * 1024
+"""The most a command's arguments or a reply's result may take on the wire."""
+MAX_DATA_DEPTH = 8
 
 Counters = Mapping[str, int | float | str]
 
@@ -59,9 +70,12 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process serves; ``endpoints`` maps a name (``http``, ``publish``) to a URL."""
+    """The process serves; ``endpoints`` maps a name (``http``, ``publish``) to a URL, ``verbs``
+    are the commands it takes.
+    """
 
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    verbs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +114,41 @@ class Dump:
     """The supervisor asks for every thread's stack in the log."""
 
 
-LinkMessage = Hello | Ready | Beat | Draining | Bye | Stop | Dump
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """The supervisor has moved the log away: write to ``path`` from now on."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The supervisor asks for ``verb`` to be done within ``timeout_s`` and answered by ``id``."""
+
+    id: int
+    verb: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the command ``id``: its result, or one sentence that says why not."""
+
+    id: int
+    ok: bool
+    result: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+LinkMessage = Hello | Ready | Beat | Draining | Bye | Reply | Stop | Dump | Reopen | Command
 
 
 def encode_link(sender: Sender, message: LinkMessage) -> bytes:
-    """The one frame that carries ``message``; texts and maps are cut to their bounds."""
+    """The one frame that carries ``message``; texts and maps are cut to their bounds.
+
+    Raises `LinkError` only for a command or reply whose data `check_data` refuses.
+    """
     kind, body = _body(message)
     head = [LINK_VERSION, kind, sender.name, sender.generation, sender.token]
     packed: bytes = msgpack.packb([*head, *body], use_bin_type=True)
@@ -128,8 +172,10 @@ def decode_link(frame: bytes) -> tuple[Sender, LinkMessage]:
     match kind, body:
         case "hello", [pid, *_]:
             return sender, Hello(_count(pid))
-        case "ready", [dict() as endpoints, *_]:
+        case "ready", [dict() as endpoints]:
             return sender, Ready(_endpoints(endpoints))
+        case "ready", [dict() as endpoints, list() as verbs, *_]:
+            return sender, Ready(_endpoints(endpoints), _verbs(verbs))
         case "beat", [number, lag_ms, dict() as counters, *_]:
             return sender, Beat(_count(number), _number(lag_ms), _counters(counters))
         case "draining", [reason, *_]:
@@ -140,16 +186,68 @@ def decode_link(frame: bytes) -> tuple[Sender, LinkMessage]:
             return sender, Stop(_text(reason))
         case "dump", _:
             return sender, Dump()
+        case "reply", [id_, bool() as ok, result, error, *_]:
+            return sender, Reply(_count(id_), ok, check_data(result), _text(error))
+        case "reopen", [path, *_]:
+            return sender, Reopen(_text(path))
+        case "command", [id_, verb, arguments, timeout_s, *_]:
+            return sender, Command(
+                _count(id_), _text(verb), check_data(arguments), _number(timeout_s)
+            )
     raise LinkError(f"link message of unknown kind or shape: {kind!r}")
+
+
+def check_data(data: object) -> dict[str, Any]:
+    """``data`` as a plain map that JSON can hold, at most `MAX_DATA_BYTES` packed.
+
+    Tuples become lists. Raises `LinkError` for anything else: another type anywhere inside, a key
+    that is no text, NaN, an integer beyond 64 bits, more than `MAX_DATA_DEPTH` levels.
+    """
+    if not isinstance(data, Mapping):
+        raise LinkError("expected a map of data")
+    plain = _plain(data, 0)
+    size = len(msgpack.packb(plain, use_bin_type=True))
+    if size > MAX_DATA_BYTES:
+        raise LinkError(f"{size} bytes of data exceed {MAX_DATA_BYTES}")
+    found: dict[str, Any] = plain
+    return found
+
+
+def _plain(value: object, depth: int) -> Any:
+    if depth > MAX_DATA_DEPTH:
+        raise LinkError(f"data of more than {MAX_DATA_DEPTH} levels")
+    match value:
+        case None | bool():
+            return value
+        case str():
+            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+                raise LinkError("a text with a lone surrogate is no text")
+            return value
+        case int():
+            if not -(2**63) <= value < 2**63:
+                raise LinkError("an integer beyond 64 bits")
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise LinkError("a number that is not finite")
+            return value
+        case Mapping():
+            if not all(isinstance(key, str) for key in value):
+                raise LinkError("a key that is not a text")
+            return {_plain(key, depth): _plain(item, depth + 1) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item, depth + 1) for item in value]
+    raise LinkError(f"data of type {type(value).__name__}")
 
 
 def _body(message: LinkMessage) -> tuple[str, list[object]]:
     match message:
         case Hello(pid):
             return "hello", [pid]
-        case Ready(endpoints):
+        case Ready(endpoints, verbs):
             cut = list(endpoints.items())[:MAX_ENDPOINTS]
-            return "ready", [{str(k)[:200]: str(v)[:MAX_TEXT] for k, v in cut}]
+            shown = {str(k)[:200]: str(v)[:MAX_TEXT] for k, v in cut}
+            return "ready", [shown, [str(verb)[:200] for verb in verbs[:MAX_VERBS]]]
         case Beat(number, loop_lag_ms, counters):
             return "beat", [number, float(loop_lag_ms), _cut_counters(counters)]
         case Draining(reason):
@@ -160,6 +258,12 @@ def _body(message: LinkMessage) -> tuple[str, list[object]]:
             return "stop", [reason[:MAX_TEXT]]
         case Dump():
             return "dump", []
+        case Reply(id_, ok, result, error):
+            return "reply", [id_, ok, check_data(result), error[:MAX_TEXT]]
+        case Reopen(path):
+            return "reopen", [path]
+        case Command(id_, verb, arguments, timeout_s):
+            return "command", [id_, verb, check_data(arguments), float(timeout_s)]
 
 
 def _cut_counters(counters: Counters) -> dict[str, int | float | str]:
@@ -203,6 +307,12 @@ def _endpoints(raw: dict[object, object]) -> dict[str, str]:
     if len(raw) > MAX_ENDPOINTS:
         raise LinkError(f"more than {MAX_ENDPOINTS} endpoints")
     return {_text(key): _text(value) for key, value in raw.items()}
+
+
+def _verbs(raw: list[object]) -> tuple[str, ...]:
+    if len(raw) > MAX_VERBS:
+        raise LinkError(f"more than {MAX_VERBS} verbs")
+    return tuple(_text(verb) for verb in raw)
 
 
 def _counters(raw: dict[object, object]) -> dict[str, int | float | str]:

@@ -5,12 +5,36 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from typing import Any
 
 import zmq
 
 from bus.config import Settings
 from bus.errors import BusError, ConfigError
 from bus.runtime import BlockingLife, Life, run_async, run_blocking
+from bus.runtime.commands import AsyncHandler, BlockingHandler
+
+
+def refuse(_: dict[str, Any]) -> dict[str, Any]:
+    raise BusError("the venue says no")
+
+
+def fail(_: dict[str, Any]) -> dict[str, Any]:
+    return {"never": 1 / 0}
+
+
+HANDLERS: dict[str, BlockingHandler] = {
+    "echo": lambda arguments: arguments,
+    "refuse": refuse,
+    "break": fail,
+}
+
+
+def later(handler: BlockingHandler) -> AsyncHandler:
+    async def handle(arguments: dict[str, Any]) -> dict[str, Any]:
+        return handler(arguments)
+
+    return handle
 
 
 async def body(life: Life, settings: Settings) -> None:
@@ -37,6 +61,8 @@ async def body(life: Life, settings: Settings) -> None:
             life.ready({})
             threading.Event().wait()
         case _:
+            for verb, handler in HANDLERS.items():
+                life.handle(verb, later(handler))
             life.report = lambda: {"answer": 42}
             life.ready({"http": "http://127.0.0.1:1"})
     await life.stopping.wait()
@@ -47,6 +73,8 @@ def blocking(life: BlockingLife, settings: Settings) -> None:
     poller.register(life.signal_fd, zmq.POLLIN)
     if life.link_socket is not None:
         poller.register(life.link_socket, zmq.POLLIN)
+    for verb, handler in HANDLERS.items():
+        life.handle(verb, handler)
     life.report = lambda: {"answer": 42}
     life.ready({"http": "http://127.0.0.1:1"})
     while not life.stopping:

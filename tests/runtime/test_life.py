@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from bus.wire.link import Beat, Bye, Draining, Hello, Ready, Stop
+from bus.wire.link import Beat, Bye, Command, Draining, Hello, Ready, Reopen, Reply, Stop
 from tests.runtime.conftest import Pretended, ended
 
 KINDS = ["well/uvloop", "well/asyncio", "blocking"]
+VERBS = ("log_level", "echo", "refuse", "break")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_says_hello_ready_and_beats_with_its_counters(supervisor: Pretended, kind: str) -> None:
     process = supervisor.start(kind)
     assert supervisor.wait(Hello) == [Hello(process.pid)]
-    assert supervisor.wait(Ready) == [Ready({"http": "http://127.0.0.1:1"})]
+    assert supervisor.wait(Ready) == [Ready({"http": "http://127.0.0.1:1"}, VERBS)]
     beats = supervisor.wait(Beat, 3)
     numbers = [beat.number for beat in beats if isinstance(beat, Beat)]
     assert numbers == list(range(1, len(beats) + 1))
@@ -86,3 +90,58 @@ def test_a_blocked_loop_does_not_beat(supervisor: Pretended) -> None:
     supervisor.wait(Ready)
     with pytest.raises(AssertionError, match="Beat"):
         supervisor.wait(Beat, 2, timeout_s=1.6)  # one may have come before the block
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_are_answered_each_by_its_number(supervisor: Pretended, kind: str) -> None:
+    process = supervisor.start(kind)
+    supervisor.wait(Ready)
+    for number, verb in enumerate(("echo", "refuse", "break", "unheard-of"), 1):
+        supervisor.send(Command(number, verb, {"words": ["a", 1, None]}))
+    answers = {reply.id: reply for reply in supervisor.wait(Reply, 4) if isinstance(reply, Reply)}
+    assert answers[1] == Reply(1, True, {"words": ["a", 1, None]})
+    assert answers[2] == Reply(2, False, {}, "the venue says no")
+    assert answers[3] == Reply(3, False, {}, "internal error, see the log")
+    assert answers[4].error == (
+        "there is no command 'unheard-of' here; known: log_level, echo, refuse, break"
+    )
+    supervisor.send(Stop("enough"))
+    exit_code, errors = ended(process)
+    assert exit_code == 0, "a failing handler does not end the process"
+    assert "ZeroDivisionError" in errors, "the log has what the answer does not"
+
+
+@pytest.mark.parametrize("kind", ["well/uvloop", "blocking"])
+def test_the_log_goes_on_in_a_fresh_file_when_asked(
+    supervisor: Pretended, kind: str, run_dir: Path
+) -> None:
+    process = supervisor.start(kind)
+    supervisor.wait(Ready)
+    supervisor.send(Reopen(str(run_dir / "nowhere" / "p.log")))
+    supervisor.send(Reopen(str(run_dir / "p.log")))
+    supervisor.send(Command(1, "break"))
+    supervisor.wait(Reply)
+    _, errors = ended_by(supervisor, process)
+    assert "ready" in errors
+    assert "cannot reopen the log" in errors, "said where it could still be said"
+    fresh = (run_dir / "p.log").read_text()
+    assert "ZeroDivisionError" in fresh
+    assert "ZeroDivisionError" not in errors
+    assert stat.S_IMODE((run_dir / "p.log").stat().st_mode) == 0o600
+
+
+def test_any_process_can_be_told_to_log_more(supervisor: Pretended) -> None:
+    process = supervisor.start("well/asyncio")
+    supervisor.wait(Ready)
+    supervisor.send(Command(1, "log_level", {"level": "error"}))
+    supervisor.send(Command(2, "log_level", {"level": "loud"}))
+    replies = supervisor.wait(Reply, 2)
+    assert Reply(1, True, {"level": "error"}) in replies
+    assert "must be one of debug, info" in str(replies)
+    _, errors = ended_by(supervisor, process)
+    assert "stopping" not in errors, "an event of level info"
+
+
+def ended_by(supervisor: Pretended, process: subprocess.Popen[str]) -> tuple[int, str]:
+    supervisor.send(Stop("enough"))
+    return ended(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import msgpack
 import pytest
@@ -11,17 +12,23 @@ from hypothesis import strategies as st
 
 from bus.wire.link import (
     MAX_COUNTERS,
+    MAX_DATA_BYTES,
+    MAX_DATA_DEPTH,
     MAX_MESSAGE_BYTES,
     Beat,
     Bye,
+    Command,
     Draining,
     Dump,
     Hello,
     LinkError,
     LinkMessage,
     Ready,
+    Reopen,
+    Reply,
     Sender,
     Stop,
+    check_data,
     decode_link,
     encode_link,
 )
@@ -29,12 +36,18 @@ from bus.wire.link import (
 SENDER = Sender("feed.binance", 3, "a1b2")
 MESSAGES: list[LinkMessage] = [
     Hello(42),
-    Ready({"http": "http://127.0.0.1:8000"}),
+    Ready({"http": "http://127.0.0.1:8000"}, ("rotate", "list_symbols")),
     Beat(7, 1.5, {"messages_in": 10, "rate": 0.5, "state": "live"}),
     Draining("SIGTERM"),
     Bye(1, "address in use"),
     Stop("mdbus down"),
     Dump(),
+    Reopen("/run/mdbus/log/feed.binance.log"),
+    Command(
+        1, "add_symbols", {"symbols": ["DOGE-USDT"], "deep": {"a": [1, 2.5, None, True]}}, 30.0
+    ),
+    Reply(1, True, {"symbols": ["DOGE-USDT"], "refused": []}),
+    Reply(2**40, False, {}, "the venue does not list DOGE-EUR"),
 ]
 
 
@@ -71,7 +84,9 @@ packable = st.recursive(
 
 
 @given(
-    st.sampled_from(["hello", "ready", "beat", "draining", "bye", "stop", "dump", "?"]),
+    st.sampled_from(
+        ["hello", "ready", "beat", "draining", "bye", "stop", "dump", "reopen", "command", "reply"]
+    ),
     st.lists(packable, max_size=5),
 )
 def test_well_formed_msgpack_of_the_wrong_shape_raises_only_link_errors(
@@ -94,3 +109,61 @@ def test_an_oversized_message_is_refused_before_it_is_parsed() -> None:
 def test_fields_appended_by_a_later_release_are_ignored() -> None:
     frame = msgpack.packb([1, "hello", "x", 1, "t", 42, "new"])
     assert decode_link(frame)[1] == Hello(42)
+
+
+def test_a_ready_of_an_earlier_release_has_no_verbs() -> None:
+    frame = msgpack.packb([1, "ready", "x", 1, "t", {"http": "u"}])
+    assert decode_link(frame)[1] == Ready({"http": "u"}, ())
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), plain))
+def test_what_json_can_hold_arrives_as_it_was(data: dict[str, object]) -> None:
+    assert check_data(data) == json.loads(json.dumps(data))
+    assert decode_link(encode_link(SENDER, Command(1, "v", data)))[1] == Command(1, "v", data)
+
+
+def nested(levels: int) -> dict[str, object]:
+    data: dict[str, object] = {}
+    for _ in range(levels):
+        data = {"a": data}
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"a": b"bytes"}, "type bytes"),
+        ({"a": float("nan")}, "not finite"),
+        ({"a": 2**63}, "64 bits"),
+        ({1: "a"}, "key"),
+        ({"a": "\ud800"}, "surrogate"),
+        ({"a": "x" * MAX_DATA_BYTES}, "exceed"),
+        (nested(MAX_DATA_DEPTH + 1), "levels"),
+        ([], "a map"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_json_cannot_hold_is_refused_before_it_is_sent(data: object, why: str) -> None:
+    with pytest.raises(LinkError, match=why):
+        encode_link(SENDER, Command(1, "v", data))  # type: ignore[arg-type]
+
+
+def test_the_largest_data_fits_into_a_message() -> None:
+    data = {"a": "x" * (MAX_DATA_BYTES - 6)}
+    frame = encode_link(Sender("n" * 200, 2**32, "t" * 32), Reply(2**40, True, data))
+    assert len(frame) <= MAX_MESSAGE_BYTES
+    assert decode_link(frame)[1] == Reply(2**40, True, data)
