@@ -12,11 +12,18 @@ class SupervisorSettings:
     """How processes are started, watched, restarted and stopped."""
 
     log_max_bytes: int = setting(
-        20_000_000,
+        10_485_760,
         unit="bytes",
         minimum=10_000,
-        doc="A process's log file larger than this is set aside as NAME.log.1 when the process "
-        "starts; the one set aside before is dropped.",
+        doc="A process's log file larger than this is set aside as NAME.log.1 (the one before as "
+        "NAME.log.2, and so on) and a fresh one is begun.",
+    )
+    log_files: int = setting(
+        3,
+        minimum=2,
+        maximum=100,
+        doc="Log files kept for each process, the current one included. All logs together take "
+        "about `log_max_bytes` times this for each process and one for the supervisor.",
     )
     ready_timeout_s: float = setting(
         30.0,

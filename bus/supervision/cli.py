@@ -26,6 +26,8 @@ examples:
   {prog} tail md/trades/             print every trade as it comes
   {prog} get md/price/sim/BTC-USDT/  the last price
   {prog} restart feed.binance        replace one process
+  {prog} feed add binance DOGE-USDT  one more symbol, while it runs
+  {prog} reload --dry-run            what the edited settings file would change
   {prog} down                        stop everything
 
 exit codes: 0 ok, 1 not healthy or failed, 2 usage or settings, 3 no such process,
@@ -45,6 +47,9 @@ _VERBS: Final = {
     "tail": "data_verbs",
     "get": "data_verbs",
     "topics": "data_verbs",
+    "feed": "feed_verbs",
+    "reload": "reload_verb",
+    "replay": "replay_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
 
@@ -83,7 +88,8 @@ def _explained(error: Exception) -> int | None:
             sys.stderr.write(f"mdbus: {problem}\n")
         return exit_codes.USAGE
     if isinstance(error, RefusedError):
-        sys.stderr.write(f"mdbus: {error}\n")
+        for line in str(error).splitlines() or [""]:
+            sys.stderr.write(f"mdbus: {line}\n")
         return error.exit_code
     if isinstance(error, MdbusError) or (isinstance(error, OSError) and error.errno):
         sys.stderr.write(f"mdbus: {error}\n")
@@ -123,13 +129,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_life(verbs: Any) -> None:
     up = _verb(verbs, "up", "start everything, in order, and keep it running")
-    up.add_argument("-d", "--detach", action="store_true", help="run in the background")
-    _settings_arguments(up)
+    _up_arguments(up)
     up.add_argument("--live", action="store_true", help="real venues, not the simulated market")
-    up.add_argument("--binance", action="store_true", help="this feed (and others named) only")
-    up.add_argument("--finnhub", action="store_true", help="this feed (and others named) only")
-    up.add_argument("--workers", type=int, metavar="N", help="WebSocket bridge processes")
     up.add_argument("--events-fd", type=int, help=argparse.SUPPRESS)
+
+    replay = _verb(
+        verbs,
+        "replay",
+        "run everything on recorded traffic",
+        "replay btcusdt.gz                     as it was recorded",
+        "replay monday.gz tuesday.gz --speed 20 --detach",
+        "replay btcusdt.gz --speed max --binance",
+    )
+    replay.add_argument("files", nargs="+", metavar="FILE", help="recordings, played in order")
+    replay.add_argument(
+        "--speed", default="1", metavar="1|N|max", help="a factor, or max for flat out (1)"
+    )
+    _up_arguments(replay)
+    replay.set_defaults(live=False, events_fd=None)
 
     down = _verb(verbs, "down", "stop everything, in reverse order")
     down.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait")
@@ -141,13 +158,69 @@ def _add_life(verbs: Any) -> None:
     ):
         verb = _verb(verbs, name, text)
         verb.add_argument("names", nargs="+", metavar="NAME", help="e.g. feed.binance")
-        verb.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds")
+        verb.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds")
         _json(verb)
+        if name == "restart":
+            verb.add_argument(
+                "--rotate",
+                action="store_true",
+                help="feeds: keep the process, replace its venue connections, new before old",
+            )
+
+    reload = _verb(
+        verbs,
+        "reload",
+        "read the settings file again and apply what changed",
+        "reload --dry-run     what would change, and which processes would be touched",
+        "reload               do it; wrong settings change nothing and are all listed",
+    )
+    reload.add_argument("--dry-run", action="store_true", help="show it, do nothing")
+    reload.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="for each step")
+    _json(reload)
+
+    _add_feed(verbs)
 
     config = _verb(verbs, "config", "write, check or show the settings")
     config.add_argument("what", choices=("init", "check", "show"))
     config.add_argument("--force", action="store_true", help="init: replace an existing file")
     config.add_argument("--set", **_SET)
+
+
+def _up_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", "--detach", action="store_true", help="run in the background")
+    _settings_arguments(parser)
+    parser.add_argument("--binance", action="store_true", help="this feed (and others named) only")
+    parser.add_argument("--finnhub", action="store_true", help="this feed (and others named) only")
+    parser.add_argument("--workers", type=int, metavar="N", help="WebSocket bridge processes")
+
+
+def _add_feed(verbs: Any) -> None:
+    feed = verbs.add_parser(
+        "feed",
+        help="show or change the symbols of a running feed",
+        description="Show or change the symbols of a running feed, without a restart.",
+        epilog=_examples(
+            "feed list",
+            "feed add binance DOGE-USDT XRP-USDT",
+            "feed remove binance DOGE-USDT",
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _location(feed)
+    what = feed.add_subparsers(dest="what", metavar="ACTION", required=True)
+    for name, text in (
+        ("add", "have the feed take up symbols"),
+        ("remove", "have the feed give up symbols"),
+        ("list", "the symbols of one feed, or of all"),
+    ):
+        action = what.add_parser(name, help=text, description=text)
+        _location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
+        optional = {"nargs": "?"} if name == "list" else {}
+        action.add_argument("feed", metavar="FEED", help="e.g. binance", **optional)
+        if name != "list":
+            action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. DOGE-USDT")
+        action.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds")
+        _json(action)
 
 
 def _add_questions(verbs: Any) -> None:
@@ -189,15 +262,45 @@ _SET: Final[dict[str, Any]] = {
 }
 
 
-def _verb(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    parser.add_argument(
-        "--config", metavar="FILE", help="settings file (default: ./mdbus.toml when it exists)"
+def _verb(verbs: Any, name: str, text: str, *examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=_examples(*examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--run-dir", metavar="DIR", help="run directory (default: that of the settings)"
-    )
+    _location(parser)
     return parser
+
+
+def _examples(*examples: str) -> str | None:
+    prog = program_name()
+    return (
+        "\n".join(["examples:", *(f"  {prog} {line}" for line in examples)]) if examples else None
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
+
+
+def _location(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=default,
+        help="settings file (default: ./mdbus.toml when it exists)",
+    )
+    parser.add_argument(
+        "--run-dir",
+        metavar="DIR",
+        default=default,
+        help="run directory (default: that of the settings)",
+    )
 
 
 def _settings_arguments(parser: argparse.ArgumentParser) -> None:

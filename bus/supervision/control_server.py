@@ -3,7 +3,8 @@
 A unix stream socket, mode 0600, whose peers must have the supervisor's uid. One JSON object a
 line each way: ``{"v": 1, "verb": …, …}`` in, ``{"v": 1, "ok": true, "result": …}`` or
 ``{"v": 1, "ok": false, "code": …, "error": …}`` out; ``code`` is the command line's exit code. No
-verb can add a command that the configuration does not have. A request longer than
+verb can run a program that the configuration does not have; ``command`` passes a process only what
+it said it takes. A request longer than
 `MAX_REQUEST_BYTES`, or not complete within `IDLE_S`, ends its connection.
 """
 
@@ -19,11 +20,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bus.errors import ConfigError, MdbusError
 from bus.runtime import get_logger
 from bus.supervision import exit_codes
+from bus.supervision.commands import CommandError
+from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.plan import nearest
 from bus.supervision.policy import Phase
+from bus.supervision.reload import reload, settled
 from bus.supervision.status import bus_status, reason_of, unhealthy
+from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
 
 if TYPE_CHECKING:
@@ -62,6 +68,8 @@ class ControlServer:
             "stop": self._stop,
             "restart": self._restart,
             "down": self._down,
+            "command": self._command,
+            "reload": self._reload,
         }
 
     async def open(self, path: Path) -> None:
@@ -132,6 +140,12 @@ class ControlServer:
             return {"ok": True, "result": await verb(request)}
         except _Refused as refusal:
             return _error(refusal.code, str(refusal), **refusal.facts)
+        except CommandError as error:
+            return _error(error.code, str(error))
+        except ConfigError as error:
+            return _error(exit_codes.USAGE, str(error))
+        except MdbusError as error:
+            return _error(exit_codes.FAILED, str(error))
 
     async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         return bus_status(self._supervisor)
@@ -149,19 +163,44 @@ class ControlServer:
         return {"healthy": not problems, "problems": problems}
 
     async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
-        return await self._each(request, Unit.start, _ready_or_hopeless, "is not ready")
+        return await self._each(request, Unit.start, settled, "is not ready")
 
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
         generations = {unit.name: unit.generation for unit in self._named(request)}
 
         def renewed(unit: Unit) -> bool:
-            return unit.generation > generations[unit.name] and _ready_or_hopeless(unit)
+            return unit.generation > generations[unit.name] and settled(unit)
 
         return await self._each(request, Unit.restart, renewed, "is not ready")
 
     async def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
         return await self._each(
             request, Unit.stop, lambda unit: unit.phase is Phase.STOPPED, "has not stopped"
+        )
+
+    async def _command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Pass a command on to one process, which must have said that it takes it.
+
+        Of a feed's symbols the settings in force are kept up to date, so that its next start has
+        them too.
+        """
+        (unit,) = self._named({"names": [request.get("name")]})
+        verb, arguments = request.get("command"), request.get("arguments", {})
+        if not isinstance(verb, str) or not isinstance(arguments, dict):
+            raise _Refused(exit_codes.USAGE, "a command is a text and its arguments an object")
+        timeout_s = _timeout_s(request)
+        if unit.spec.feed and verb in (ADD, REMOVE):
+            return await change_symbols(self._supervisor, unit, verb, arguments, timeout_s)
+        result = await self._supervisor.commands.ask(unit, verb, arguments, timeout_s)
+        return {"process": unit.name, "result": result}
+
+    async def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._supervisor.state != "running":
+            raise _Refused(exit_codes.FAILED, f"the supervisor is {self._supervisor.state}")
+        return await reload(
+            self._supervisor,
+            dry_run=bool(request.get("dry_run")),
+            timeout_s=_timeout_s(request),
         )
 
     async def _down(self, _request: dict[str, Any]) -> dict[str, Any]:
@@ -215,10 +254,6 @@ class ControlServer:
                 )
             found[unit.name] = unit
         return list(found.values())
-
-
-def _ready_or_hopeless(unit: Unit) -> bool:
-    return unit.phase in (Phase.READY, Phase.FATAL) or unit.failing()
 
 
 def _timeout_s(request: dict[str, Any]) -> float:

@@ -25,7 +25,7 @@ class DownNotices:
 
     def __init__(self, context: ZmqContext, publish_endpoint: str) -> None:
         self._context = context
-        self._endpoint = publish_endpoint
+        self.endpoint = publish_endpoint
         self._publishers: dict[str, Publisher] = {}
 
     def post(self, feed: str, symbols: Iterable[str], detail: str) -> None:
@@ -34,7 +34,7 @@ class DownNotices:
         now = now_ns()
         status = Status("down", "exited", now, detail)
         try:
-            publisher = Publisher(self._endpoint, context=self._context)
+            publisher = Publisher(self.endpoint, context=self._context)
             self._publishers[feed] = publisher
             for symbol in ("", *symbols):
                 topic = Topic.status(feed, symbol)

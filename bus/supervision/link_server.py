@@ -11,7 +11,7 @@ from bus.errors import WireError
 from bus.runtime import get_logger
 from bus.transport.link import make_link_router
 from bus.transport.sockets import ZmqContext
-from bus.wire.link import LinkMessage, Sender, decode_link
+from bus.wire.link import LinkMessage, Sender, decode_link, encode_link
 
 _log = get_logger("supervision.link")
 _BURST = 500
@@ -32,6 +32,7 @@ class LinkServer:
     ) -> None:
         self._socket = make_link_router(context, endpoint)
         self._heard = heard
+        self._addresses: dict[str, tuple[Sender, bytes]] = {}
         self._loop = asyncio.get_running_loop()
         self.refused = 0
         self._loop.add_reader(self._socket.FD, self._drain)
@@ -50,9 +51,25 @@ class LinkServer:
                 self.refused += 1
                 _log.warning("bad link message", error=error)
                 continue
-            if not self._heard(sender, message):
+            if self._heard(sender, message):
+                self._addresses[sender.name] = (sender, frames[0])
+            else:
                 self.refused += 1
         self._loop.call_soon(self._drain)
+
+    def send(self, sender: Sender, message: LinkMessage) -> bool:
+        """Send to that spawn of that process; False when it was not heard of yet, is gone, or
+        does not read. Raises `LinkError` for a message that does not fit the wire.
+        """
+        frame = encode_link(sender, message)
+        known, address = self._addresses.get(sender.name, (None, b""))
+        if known != sender:
+            return False
+        try:
+            self._socket.send_multipart([address, frame], zmq.NOBLOCK)
+        except zmq.ZMQError:  # EAGAIN: its queue is full; EHOSTUNREACH: it has gone
+            return False
+        return True
 
     def close(self) -> None:
         """Stop reading and free the socket."""

@@ -19,13 +19,13 @@ BACKLOG = 1_024
 class PortBusyError(MdbusError):
     """Somebody else listens where this bus is to listen."""
 
-    def __init__(self, host: str, port: int, setting: str) -> None:
+    def __init__(self, host: str, port: int, setting: str, example: str = "PORT") -> None:
         self.host = host
         self.port = port
         self.setting = setting
         super().__init__(
             f"port {port} on {host} is in use by another program; free it or choose another "
-            f"one with --set {setting}=PORT"
+            f"one with --set {setting}={example}"
         )
 
 
@@ -51,6 +51,29 @@ def claim_port(host: str, port: int, setting: str) -> int:
             ) from error
         claimed: int = probe.getsockname()[1]
         return claimed
+
+
+def claim_endpoint(endpoint: str, setting: str) -> None:
+    """Check that a tcp ``endpoint`` of the bus can be bound; one of another kind is not looked at.
+
+    Raises `PortBusyError` when somebody listens there, `ConfigError` when its host is no address
+    of this machine or when it has no port: everybody is told the endpoint before it is bound.
+    """
+    if not endpoint.startswith("tcp://"):
+        return
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if port in ("*", "0"):
+        raise ConfigError.of(
+            setting, f"{endpoint!r}: a port is needed", hint=f"e.g. tcp://{host}:5555"
+        )
+    try:
+        claim_port(host, int(port), setting)
+    except PortBusyError as busy:
+        example = f"tcp://{endpoint.removeprefix('tcp://').rpartition(':')[0]}:PORT"
+        raise PortBusyError(host, busy.port, setting, example) from busy.__cause__
+    except ConfigError as error:  # the host is part of the endpoint, not a setting of its own
+        raise ConfigError.of(setting, error.problems[0].message) from error
 
 
 def open_listeners(host: str, port: int, slots: int) -> list[socket.socket]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bus.config import Settings
+    from bus.supervision.origin import Origin
 
 DEFAULT_FILE: Final = Path("mdbus.toml")
 
@@ -24,19 +28,41 @@ def settings_for(arguments: argparse.Namespace) -> Settings:
     """The settings a command is to use; raises `ConfigError` with every problem."""
     from bus.config import load
 
+    return load(config_file(arguments), _overrides(arguments))
+
+
+def _overrides(arguments: argparse.Namespace) -> list[str]:
     overrides = list(getattr(arguments, "overrides", []))
     if arguments.run_dir:
         overrides.append(f"run_dir={Path(arguments.run_dir).absolute()}")
-    return load(config_file(arguments), overrides)
+    return overrides
+
+
+def origin_of(arguments: argparse.Namespace, feeds: Sequence[str] = ()) -> Origin:
+    """Where the settings of `up` come from, so that they can be read again later."""
+    from bus.supervision.origin import Origin
+
+    named = bool(arguments.config)
+    file = Path(arguments.config) if named else DEFAULT_FILE
+    return Origin(file.absolute(), named, tuple(_overrides(arguments)), tuple(feeds))
 
 
 def run_path_for(arguments: argparse.Namespace) -> Path:
-    """The run directory a query means; settings are read only when there is a file of them."""
+    """The run directory a query means: that of the option, of the settings file, or the default.
+
+    Of a settings file only ``run_dir`` is looked at: a running bus can be asked and stopped
+    whatever else is wrong in the file. Raises `ConfigError` for one that cannot be read at all.
+    """
     if arguments.run_dir:
         return Path(arguments.run_dir)
-    if config_file(arguments) is None:
+    file = config_file(arguments)
+    if file is None:
         return default_run_path()
-    return settings_for(arguments).run_path
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8")).get("run_dir", "")
+    except (OSError, ValueError):
+        return settings_for(arguments).run_path  # which says what is wrong with it
+    return Path(given) if isinstance(given, str) and given else default_run_path()
 
 
 def default_run_path() -> Path:

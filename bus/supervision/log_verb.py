@@ -1,34 +1,39 @@
-"""``logs``: the last lines of one process's log file or of all, and what follows.
+"""``logs``: the last lines of one process's log or of all, and what follows.
 
-Reads the files themselves, so that it also works when the supervisor is gone. All logs together
-are merged by the time each line starts with.
+Reads the files themselves, those set aside included, so that it also works when the supervisor is
+gone. All logs together are merged by the time each line starts with.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
 from bus.supervision import exit_codes
 from bus.supervision.locate import run_path_for
+from bus.supervision.log_files import kept
 from bus.supervision.plan import nearest
 
 _POLL_S: Final = 0.2
 _BLOCK: Final = 64 * 1024
 _MOST_LINES: Final = 100_000
+_QUIET_READS: Final = 10
+"""A file set aside is given up after so many reads without news: 2 s."""
 
 
 def run_logs(arguments: argparse.Namespace) -> int:
     """Print logs; 3 when there is no log of that name."""
     directory = run_path_for(arguments) / "log"
-    known = sorted(path.stem for path in directory.glob("*.log")) if directory.is_dir() else []
+    known = _names(directory)
     if arguments.name and arguments.name not in known:
         near = nearest(arguments.name, known)
         hint = f"; did you mean {near}?" if near else ""
@@ -39,19 +44,34 @@ def run_logs(arguments: argparse.Namespace) -> int:
         return exit_codes.NO_SUPERVISOR
     paths = [directory / f"{name}.log" for name in ([arguments.name] if arguments.name else known)]
     wanted = max(0, min(arguments.lines, _MOST_LINES))
-    positions = {path: path.stat().st_size for path in paths}
+    followed = [Followed(path) for path in paths] if arguments.follow else []
     for line in _merged(paths, wanted):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
     if arguments.follow:
-        _follow(positions)
+        _follow(followed)
     return exit_codes.OK
 
 
+def _names(directory: Path) -> list[str]:
+    """The names that have a log here; for a moment there may be only one set aside."""
+    found = [path.name for path in directory.glob("*.log*")] if directory.is_dir() else []
+    return sorted({name.rpartition(".log")[0] for name in found})
+
+
 def last_lines(path: Path, wanted: int) -> list[str]:
+    """The last ``wanted`` lines of a log, those of its files set aside included."""
+    lines: list[str] = []
+    for file in kept(path):
+        if len(lines) >= wanted:
+            break
+        with contextlib.suppress(FileNotFoundError):  # set aside once more in this very moment
+            lines = _end_of(file, wanted - len(lines)) + lines
+    return lines
+
+
+def _end_of(path: Path, wanted: int) -> list[str]:
     """The last ``wanted`` lines of a file, read from its end in blocks."""
-    if wanted <= 0:
-        return []
     with path.open("rb") as file:
         position = file.seek(0, os.SEEK_END)
         tail = b""
@@ -77,23 +97,93 @@ def _timed(lines: list[str]) -> Iterator[tuple[str, str]]:
         yield stamp, line
 
 
-def _follow(positions: dict[Path, int]) -> None:
-    """Print what is appended until interrupted; a file that shrank or was replaced starts anew."""
-    files: dict[Path, tuple[TextIO, int]] = {}
-    for path, position in positions.items():
-        file: TextIO = path.open(encoding="utf-8", errors="replace")
-        file.seek(position)
-        files[path] = (file, os.fstat(file.fileno()).st_ino)
-    while True:
-        for path, (file, inode) in files.items():
-            sys.stdout.write(file.read())
-            try:
-                facts = path.stat()
-            except FileNotFoundError:
+def _follow(logs: list[Followed]) -> None:
+    """Print what is appended until interrupted."""
+    try:
+        while True:
+            for log in logs:
+                sys.stdout.write(log.read())
+            sys.stdout.flush()
+            time.sleep(_POLL_S)
+    finally:
+        for log in logs:
+            log.close()
+
+
+class Followed:
+    """Reads on where a log ended when this was made, from file to file as they are set aside.
+
+    A process may write to a file for a moment after it was set aside (until it has opened the
+    next), so that such a file is read until it has been quiet for some reads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open: list[_Reader] = []
+        reader = _Reader.of(path) or next(filter(None, map(_Reader.of, kept(path))), None)
+        if reader is not None:
+            reader.file.seek(0, os.SEEK_END)
+            self._open = [reader]
+
+    def read(self) -> str:
+        """What was written since the last call, oldest file first."""
+        self._find_newer()
+        text = "".join(reader.read() for reader in self._open)
+        quiet = [reader for reader in self._open[:-1] if reader.quiet_reads >= _QUIET_READS]
+        for reader in quiet:
+            reader.file.close()
+            self._open.remove(reader)
+        return text
+
+    def close(self) -> None:
+        """Read no further."""
+        for reader in self._open:
+            reader.file.close()
+        self._open = []
+
+    def _find_newer(self) -> None:
+        """Open, oldest first, every file begun after the newest that is open."""
+        if self._open and self._open[-1].is_still(self._path):
+            return
+        newer: list[_Reader] = []
+        for path in kept(self._path):
+            reader = _Reader.of(path)
+            if reader is None:
                 continue
-            if facts.st_ino != inode or facts.st_size < file.tell():
-                file.close()
-                replacement = path.open(encoding="utf-8", errors="replace")
-                files[path] = (replacement, facts.st_ino)
-        sys.stdout.flush()
-        time.sleep(_POLL_S)
+            if self._open and self._open[-1].inode == reader.inode:
+                reader.file.close()
+                break
+            newer.append(reader)
+        self._open += reversed(newer)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """One open file; ``quiet_reads`` counts the reads in a row that found nothing new."""
+
+    file: TextIO
+    inode: int
+    quiet_reads: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> _Reader | None:
+        try:
+            file: TextIO = path.open(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+        return cls(file, os.fstat(file.fileno()).st_ino)
+
+    def is_still(self, path: Path) -> bool:
+        """Whether ``path`` is this file, or nothing yet. One that was cut is read anew."""
+        try:
+            facts = path.stat()
+        except FileNotFoundError:
+            return True
+        if facts.st_ino == self.inode and facts.st_size < self.file.tell():
+            self.file.seek(0)
+        return facts.st_ino == self.inode
+
+    def read(self) -> str:
+        text = self.file.read()
+        self.quiet_reads = 0 if text else self.quiet_reads + 1
+        return text

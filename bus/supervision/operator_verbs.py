@@ -54,7 +54,9 @@ def run_stop(arguments: argparse.Namespace) -> int:
 
 
 def run_restart(arguments: argparse.Namespace) -> int:
-    """Replace processes and wait until the new ones serve."""
+    """Replace processes, or only their venue connections, and wait until the new ones serve."""
+    if arguments.rotate:
+        return _rotate(arguments)
     return _act(arguments, "restart")
 
 
@@ -95,6 +97,45 @@ def _act(arguments: argparse.Namespace, verb: str) -> int:
         for process in result["processes"]:
             sys.stdout.write(f"{process['name']}: {process['state']}\n")
     return exit_codes.OK
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    """Have each named feed open new venue connections before it closes the old ones."""
+    path = run_path_for(arguments)
+    code = exit_codes.OK
+    answers = []
+    for name in dict.fromkeys(arguments.names):
+        try:
+            answer = ask(
+                path,
+                "command",
+                wait_s=arguments.timeout,
+                name=name,
+                command="rotate",
+                timeout_s=arguments.timeout,
+            )
+        except NoSupervisorError:
+            raise
+        except RefusedError as error:
+            sys.stderr.write(f"mdbus: {error}\n")
+            answers.append({"process": name, "error": str(error)})
+            code = code or error.exit_code
+            continue
+        answers.append(answer)
+        if not arguments.json:
+            sys.stdout.write(f"{name}: rotated{_facts(answer['result'])}\n")
+    if arguments.json:
+        _print_json({"processes": answers})
+    return code
+
+
+def _facts(result: dict[str, Any]) -> str:
+    """What the process said of it, as ``: key value, key value``."""
+    facts = [
+        f"{key} {value if isinstance(value, (str, int, float)) else json.dumps(value)}"
+        for key, value in result.items()
+    ]
+    return f": {', '.join(facts)}" if facts else ""
 
 
 def _print_json(value: Any) -> None:

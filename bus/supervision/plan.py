@@ -7,7 +7,7 @@ together. They stop in reverse order.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bus.config import Settings
@@ -29,6 +29,9 @@ class ProcessSpec:
     slot: int | None = None
     feed: str = ""
     command: tuple[str, ...] = ()
+
+
+Planner = Callable[[Settings], tuple[ProcessSpec, ...]]
 
 
 def plan(settings: Settings) -> tuple[ProcessSpec, ...]:

@@ -15,9 +15,11 @@ from bus.config import Settings
 from bus.config.render import to_toml
 from bus.runtime import get_logger
 from bus.runtime.environment import Spawned
-from bus.supervision.listeners import claim_port, open_listeners
+from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
+from bus.supervision.log_files import rotate_log
 from bus.supervision.plan import ProcessSpec
-from bus.supervision.run_directory import RunDirectory, rotate_log
+from bus.supervision.run_directory import RunDirectory, RunDirectoryError
+from bus.supervision.settings_diff import keep_ports
 from bus.supervision.spawn import Child, module_command, spawn
 from bus.transport.sockets import check_endpoint
 
@@ -44,10 +46,10 @@ class Premises:
             stale = self.directory.remove_stale()
             if stale:
                 _log.warning("removed processes of a dead supervisor", pids=stale)
+            for key, endpoint in _endpoints(self.settings):
+                claim_endpoint(endpoint, key)
             self._claim_ports(sum(spec.slot is not None for spec in specs))
-            config = self.directory.effective_config
-            config.touch(mode=0o600)
-            config.write_text(to_toml(self.settings), encoding="utf-8")
+            self.directory.write_effective(to_toml(self.settings))
             self._lifeline = os.pipe2(os.O_CLOEXEC)
         except BaseException:
             self.close()
@@ -59,7 +61,8 @@ class Premises:
         """Start one process of the plan; raises `OSError` when it cannot be started."""
         assert self._lifeline is not None
         log_path = self.directory.log_dir / f"{spec.name}.log"
-        rotate_log(log_path, self.settings.supervisor.log_max_bytes)
+        limits = self.settings.supervisor
+        rotate_log(log_path, limits.log_max_bytes, limits.log_files)
         listener = None if spec.slot is None else self._listeners[spec.slot]
         command = spec.command or module_command(
             spec.module, spec.name, self.directory.effective_config
@@ -83,6 +86,47 @@ class Premises:
         except OSError as error:  # the process runs all the same; only a later clean-up misses it
             _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
         return child
+
+    def change(self, wanted: Settings, slots: int) -> None:
+        """Run on with other settings: take what ports they need anew, hand them to processes.
+
+        The processes themselves are not touched. Raises `MdbusError` kinds, with everything as it
+        was. ``slots`` is the number of listening sockets.
+        """
+        before = self.settings
+        settings = keep_ports(wanted, before)
+        for key, endpoint in _changed_endpoints(before, settings):
+            claim_endpoint(endpoint, key)
+        if settings.simulated:
+            served = before.simulated_ports
+            claimed = {
+                venue: claim_port(settings.simulator.host, port, f"simulator.ports.{venue}")
+                for venue, port in settings.simulated_ports.items()
+                if served.get(venue) != port or settings.simulator.host != before.simulator.host
+            }
+            simulator = settings.simulator
+            simulator = dataclasses.replace(simulator, ports={**simulator.ports, **claimed})
+            settings = dataclasses.replace(settings, simulator=simulator)
+        listeners, dropped = self._listeners, []
+        bridge = settings.bridge
+        if (bridge.host, bridge.port) != (before.bridge.host, before.bridge.port):
+            claim_port(bridge.host, bridge.port, "bridge.port")
+            listeners, dropped = open_listeners(bridge.host, bridge.port, slots), listeners
+        elif slots > len(listeners):
+            more = open_listeners(bridge.host, bridge.port, slots - len(listeners))
+            listeners = [*listeners, *more]
+        else:
+            listeners, dropped = listeners[:slots], listeners[slots:]
+        try:
+            self.directory.write_effective(to_toml(settings))
+        except OSError as error:
+            for listener in listeners:
+                if listener not in self._listeners:
+                    listener.close()
+            raise RunDirectoryError(f"cannot write the settings: {error.strerror}") from error
+        for listener in dropped:  # a bridge that runs has a descriptor of its own
+            listener.close()
+        self._listeners, self.settings = listeners, settings
 
     def close(self) -> None:
         """Free the ports, the lifeline and the run directory; may be repeated."""
@@ -118,3 +162,19 @@ class Premises:
             self._listeners = open_listeners(bridge.host, port, slots)
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
         self.settings = settings
+
+
+def _endpoints(settings: Settings) -> list[tuple[str, str]]:
+    return [
+        ("broker.publish", settings.endpoints.publish),
+        ("broker.subscribe", settings.endpoints.subscribe),
+    ]
+
+
+def _changed_endpoints(before: Settings, after: Settings) -> list[tuple[str, str]]:
+    in_use = dict(_endpoints(before)).values()
+    return [
+        (key, check_endpoint(endpoint, key))
+        for key, endpoint in _endpoints(after)
+        if endpoint not in in_use
+    ]

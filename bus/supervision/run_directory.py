@@ -57,6 +57,11 @@ class RunDirectory:
         return self.path / "log"
 
     @property
+    def own_log(self) -> Path:
+        """The supervisor's own log, when it runs in the background."""
+        return self.log_dir / "supervisor.log"
+
+    @property
     def effective_config(self) -> Path:
         """The settings in force, as handed to every process."""
         return self.path / "effective.toml"
@@ -105,6 +110,13 @@ class RunDirectory:
                 removed.append(pid)
             record.unlink(missing_ok=True)
         return removed
+
+    def write_effective(self, text: str) -> None:
+        """Replace the settings in force as a whole: whoever reads sees the old or the new."""
+        fresh = self.effective_config.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.effective_config)
 
     def record(self, name: str, pid: int) -> None:
         """Remember that ``name`` runs as ``pid``."""
@@ -177,10 +189,3 @@ def _kill_recorded(record: Path, pid: int) -> bool:
         raise
     finally:
         os.close(handle)
-
-
-def rotate_log(path: Path, max_bytes: int) -> None:
-    """Set ``path`` aside as ``path.1`` when it is larger than ``max_bytes``."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size > max_bytes:
-            path.replace(path.with_name(path.name + ".1"))

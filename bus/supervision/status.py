@@ -96,6 +96,7 @@ def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
         "threads": usage.threads if usage else None,
         "endpoints": dict(unit.vitals.endpoints),
         "counters": dict(unit.vitals.counters),
+        "commands": list(unit.vitals.verbs),
     }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import zmq
@@ -18,18 +19,21 @@ from bus.clock import now_ns
 from bus.config import Settings
 from bus.runtime import get_logger
 from bus.supervision.adoption import become_subreaper, end_strangers
+from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
 from bus.supervision.figures import Figures
 from bus.supervision.link_server import LinkServer
-from bus.supervision.plan import ProcessSpec, layers, plan
+from bus.supervision.log_files import LogKeeper
+from bus.supervision.origin import Origin
+from bus.supervision.plan import Planner, ProcessSpec, layers, plan
 from bus.supervision.policy import Phase
 from bus.supervision.premises import Premises
 from bus.supervision.spawn import Child
 from bus.supervision.unit import LATE_S, Unit
 from bus.transport.sockets import new_context
-from bus.wire.link import LinkMessage, Sender
+from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 
 TICK_S: Final = 0.5
 HOPELESS_STARTS: Final = 3
@@ -41,15 +45,24 @@ _log = get_logger("supervision.supervisor")
 class Supervisor:
     """One bus. `run` is its whole life; everything happens on one loop, in the main thread.
 
-    ``specs`` replaces the plan that follows from the settings (tests of the mechanism use it).
+    ``origin`` is where the settings came from, to be read again. ``planner`` says which processes
+    follow from settings (tests of the mechanism give one of their own).
     """
 
-    def __init__(self, settings: Settings, specs: Sequence[ProcessSpec] | None = None) -> None:
-        self.specs: Final = tuple(plan(settings) if specs is None else specs)
+    def __init__(
+        self, settings: Settings, *, origin: Origin | None = None, planner: Planner = plan
+    ) -> None:
+        self.origin: Final = origin
+        self.planner: Final = planner
+        self.specs = planner(settings)
         self.premises: Final = Premises(settings)
         self.events: Final = EventLog()
         self.units: Final[dict[str, Unit]] = {}
         self.figures: Final = Figures()
+        self.commands: Final = Commands(self._send)
+        self.settings_lock: Final = asyncio.Lock()
+        self._link: LinkServer | None = None
+        self._logs: Final = LogKeeper(self.premises.directory.log_dir, self._log_limits)
         self.state = "starting"
         self.started_at_ns = now_ns()
         self._notices: DownNotices | None = None
@@ -80,15 +93,14 @@ class Supervisor:
         self._stop_wanted = asyncio.Event()
         become_subreaper()
         context = new_context()
-        link: LinkServer | None = None
         control: ControlServer | None = None
         try:
-            link = LinkServer(context, self.settings.endpoints.link, self._heard)
+            self._link = LinkServer(context, self.settings.endpoints.link, self._heard)
             control = ControlServer(self)
             await control.open(self.settings.endpoints.control)
             self._notices = DownNotices(context, self.settings.endpoints.publish)
             for spec in self.specs:
-                self.units[spec.name] = Unit(spec, self.settings.supervisor, self)
+                self.add(spec)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
@@ -107,8 +119,9 @@ class Supervisor:
                 self._notices.close()
             if control is not None:
                 await control.close()
-            if link is not None:
-                link.close()
+            if self._link is not None:
+                self._link.close()
+                self._link = None
             _end(context)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
@@ -136,6 +149,24 @@ class Supervisor:
             if unit.state.wanted and (unit.phase is not Phase.READY or unit.failing())
         ]
 
+    def add(self, spec: ProcessSpec) -> Unit:
+        """Supervise one more process, stopped for now."""
+        unit = self.units[spec.name] = Unit(spec, self.settings.supervisor, self)
+        return unit
+
+    def change(self, wanted: Settings) -> None:
+        """Have ``wanted`` in force for every process that starts from now on.
+
+        Raises `MdbusError` kinds, with everything as it was.
+        """
+        specs = self.planner(wanted)
+        self.premises.change(wanted, sum(spec.slot is not None for spec in specs))
+        self.specs = specs
+        if self._notices is not None:
+            self._notices.endpoint = self.settings.endpoints.publish
+        for unit in self.units.values():
+            unit.settings = self.settings.supervisor
+
     # What a `Unit` needs of its surroundings.
 
     def launch(
@@ -148,6 +179,7 @@ class Supervisor:
         """A process has ended: forget its pid, and tell the bus if it was a feed that died."""
         self.premises.directory.forget(unit.name)
         self.figures.forget(unit.name)
+        self.commands.gone(unit.name)
         feed = unit.spec.feed
         died = unit.last_exit is None or unit.last_exit.code != 0 or unit.phase is Phase.READY
         if feed and died and self.state != "stopping" and self._notices is not None:
@@ -215,10 +247,23 @@ class Supervisor:
         for unit in self.units.values():
             if unit.child is not None:
                 self.figures.sample(unit.name, unit.child.pid)
+                self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
+        self._logs.check_own(self.premises.directory.own_log)
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:
         unit = self.units.get(sender.name)
-        return unit is not None and unit.heard(sender, message)
+        if unit is None or not unit.heard(sender, message):
+            return False
+        return not isinstance(message, Reply) or self.commands.answered(unit.name, message)
+
+    def _send(self, sender: Sender, message: LinkMessage) -> bool:
+        return self._link is not None and self._link.send(sender, message)
+
+    def _reopen(self, unit: Unit, path: str) -> bool:
+        return self._send(unit.sender, Reopen(path))
+
+    def _log_limits(self) -> tuple[int, int]:
+        return self.settings.supervisor.log_max_bytes, self.settings.supervisor.log_files
 
     def _reap_strangers(self) -> None:
         own = {unit.child.pid for unit in self.units.values() if unit.child is not None}

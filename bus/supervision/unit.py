@@ -71,6 +71,7 @@ class Vitals:
     """What the running generation last said of itself."""
 
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    verbs: tuple[str, ...] = ()
     counters: Mapping[str, int | float | str] = field(default_factory=dict)
     beat_at: float | None = None
     beats: int = 0
@@ -90,7 +91,7 @@ class Unit:
         self.last_exit: LastExit | None = None
         self.vitals = Vitals()
         self.operator_lock: Final = asyncio.Lock()
-        self._settings = settings
+        self.settings = settings
         self._ground = ground
         self._token = ""
         self._loop = asyncio.get_running_loop()
@@ -107,9 +108,19 @@ class Unit:
         """Where it is in its life."""
         return self.state.phase
 
+    @property
+    def serving(self) -> bool:
+        """Whether the current generation serves."""
+        return self.phase is Phase.READY
+
+    @property
+    def sender(self) -> Sender:
+        """How the current generation is addressed on the link."""
+        return Sender(self.name, self.generation, self._token)
+
     def failing(self) -> bool:
         """Whether it crashes too often."""
-        return is_failing(self.state, self._loop.time(), self._settings)
+        return is_failing(self.state, self._loop.time(), self.settings)
 
     def start(self) -> None:
         """Have it run from now on, whatever it takes."""
@@ -133,8 +144,9 @@ class Unit:
         if sender.generation != self.generation or sender.token != self._token or not self.child:
             return False
         match message:
-            case Ready(endpoints):
+            case Ready(endpoints, verbs):
                 self.vitals.endpoints = endpoints
+                self.vitals.verbs = verbs
                 if self.phase is Phase.STARTING:
                     self.vitals.beat_at = self._loop.time()
                     self._happen(Event.READY)
@@ -184,7 +196,7 @@ class Unit:
             before,
             event,
             self._loop.time(),
-            self._settings,
+            self.settings,
             jitter=random.uniform(-1.0, 1.0),
             exit_code=exit_code,
         )

@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Any, Final
 
 from bus.config import Settings
@@ -23,8 +22,9 @@ from bus.runtime.log import configure, get_logger
 from bus.supervision import exit_codes
 from bus.supervision.cli import program_name
 from bus.supervision.events import Happening
-from bus.supervision.locate import config_file, settings_for
-from bus.supervision.run_directory import rotate_log
+from bus.supervision.locate import config_file, origin_of
+from bus.supervision.log_files import rotate_log
+from bus.supervision.origin import Origin
 from bus.supervision.spawn import import_path
 from bus.supervision.status import bus_status, reason_of
 from bus.supervision.supervisor import Supervisor
@@ -38,12 +38,13 @@ def run_up(arguments: argparse.Namespace) -> int:
     """Start everything; see the exit codes of the command line."""
     arguments.overrides = [*arguments.overrides, *_shorthands(arguments)]
     flags = [feed for feed in _FEED_FLAGS if getattr(arguments, feed)]
-    settings = select_feeds(settings_for(arguments), flags)
+    origin = origin_of(arguments, flags)
+    settings = origin.read()
     if arguments.events_fd is not None:
-        return _serve_detached(settings, arguments.events_fd)
+        return _serve_detached(settings, origin, arguments.events_fd)
     if arguments.detach:
         return _detach(arguments, settings)
-    return _serve_here(settings, arguments)
+    return _serve_here(settings, origin, arguments)
 
 
 def _shorthands(arguments: argparse.Namespace) -> list[str]:
@@ -55,26 +56,9 @@ def _shorthands(arguments: argparse.Namespace) -> list[str]:
     return overrides
 
 
-def select_feeds(settings: Settings, chosen: Sequence[str]) -> Settings:
-    """Settings in which only the feeds ``chosen`` run; none chosen: as configured.
-
-    Raises `ConfigError` for a feed that the settings do not have.
-    """
-    if not chosen:
-        return settings
-    for feed in chosen:
-        if feed not in settings.feeds:
-            raise ConfigError.of(f"feeds.{feed}", "there is no such feed", where=f"--{feed}")
-    feeds = {
-        name: dataclasses.replace(feed, enabled=name in chosen)
-        for name, feed in settings.feeds.items()
-    }
-    return dataclasses.replace(settings, feeds=feeds)
-
-
-def _serve_here(settings: Settings, arguments: argparse.Namespace) -> int:
+def _serve_here(settings: Settings, origin: Origin, arguments: argparse.Namespace) -> int:
     configure("supervisor", settings.log_level)
-    supervisor = Supervisor(settings)
+    supervisor = Supervisor(settings, origin=origin)
     screen = _Screen()
     supervisor.prepare()
     file = config_file(arguments)
@@ -90,19 +74,19 @@ def _serve_here(settings: Settings, arguments: argparse.Namespace) -> int:
     return exit_codes.OK
 
 
-def _serve_detached(settings: Settings, events_fd: int) -> int:
+def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
     """The supervisor in the background; reports to ``events_fd`` until everything is started."""
     report = _Report(events_fd)
     configure("supervisor", settings.log_level)
-    supervisor = Supervisor(settings)
+    supervisor = Supervisor(settings, origin=origin)
     try:
         supervisor.prepare()
     except MdbusError as error:
         code = exit_codes.USAGE if isinstance(error, ConfigError) else exit_codes.FAILED
         report.send({"error": str(error), "code": code})
         return code
-    log_path = supervisor.premises.directory.log_dir / "supervisor.log"
-    rotate_log(log_path, settings.supervisor.log_max_bytes)
+    log_path = supervisor.premises.directory.own_log
+    rotate_log(log_path, settings.supervisor.log_max_bytes, settings.supervisor.log_files)
     log_fd = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for standard in (1, 2):
         os.dup2(log_fd, standard)

@@ -3,7 +3,9 @@
 ``well`` serves and drains. ``crash`` exits 1 at once. ``config`` exits 78. ``silent`` never says
 ready. ``stuck`` serves, then blocks its own loop at the first SIGUSR1. ``deaf`` ignores SIGTERM.
 ``family`` also starts a grandchild in its own group, and one in a session of its own, that both
-ignore SIGTERM. ``echo`` answers connections on its inherited listener with its pid.
+ignore SIGTERM. ``echo`` answers connections on its inherited listener with its pid. ``feed`` takes
+the commands of a feed, and some that no feed has: ``hang``, ``die``, ``chatter``. ``bridge`` takes
+new settings; ``plain-bridge`` takes none.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import Any
 
-from bus.config import Settings
+from bus.config import Settings, load
 from bus.errors import ConfigError
-from bus.runtime import Life, run_async
+from bus.runtime import Life, get_logger, run_async
+
+_log = get_logger("child")
 
 GRANDCHILD = "import signal; signal.signal(15, signal.SIG_IGN); signal.pause()"
 
@@ -29,6 +34,76 @@ def block_for_ever(*_: object) -> None:
 def start_grandchildren() -> None:
     subprocess.Popen([sys.executable, "-c", GRANDCHILD])
     subprocess.Popen([sys.executable, "-c", GRANDCHILD], start_new_session=True)
+
+
+def be_a_feed(life: Life, settings: Settings) -> None:
+    """Refuses symbols that begin with NO, and knows of nothing but its list."""
+    symbols = list(settings.feeds[life.name.removeprefix("feed.")].symbols)
+    silent = asyncio.Event()
+
+    async def add(arguments: dict[str, Any]) -> dict[str, Any]:
+        refused = [each for each in arguments["symbols"] if each.startswith("NO")]
+        for symbol in arguments["symbols"]:
+            if symbol not in (*refused, *symbols):
+                symbols.append(symbol)
+        why = [{"symbol": each, "reason": "not listed", "nearest": "YES"} for each in refused]
+        return {"symbols": symbols, "refused": why}
+
+    async def remove(arguments: dict[str, Any]) -> dict[str, Any]:
+        symbols[:] = [symbol for symbol in symbols if symbol not in arguments["symbols"]]
+        return {"symbols": symbols, "refused": []}
+
+    async def list_them(_: dict[str, Any]) -> dict[str, Any]:
+        return {"symbols": symbols, "refused": []}
+
+    async def rotate(_: dict[str, Any]) -> dict[str, Any]:
+        return {"connections": 2, "how": "new before old"}
+
+    async def hang(_: dict[str, Any]) -> dict[str, Any]:
+        await silent.wait()
+        return {}
+
+    async def freeze(_: dict[str, Any]) -> dict[str, Any]:
+        threading.Event().wait()
+        return {}
+
+    async def die(_: dict[str, Any]) -> dict[str, Any]:
+        os._exit(9)
+
+    async def chatter(arguments: dict[str, Any]) -> dict[str, Any]:
+        for number in range(arguments["from"], arguments["to"]):
+            _log.info("line", number=number, pad="x" * arguments.get("pad", 0))
+            if number % 50 == 0:
+                await asyncio.sleep(0.001)  # a program that does other things too
+        return {}
+
+    for verb, handler in {
+        "add_symbols": add,
+        "remove_symbols": remove,
+        "list_symbols": list_them,
+        "rotate": rotate,
+        "hang": hang,
+        "freeze": freeze,
+        "die": die,
+        "chatter": chatter,
+    }.items():
+        life.handle(verb, handler)
+    life.report = lambda: {"symbols": ",".join(symbols)}
+
+
+def be_a_bridge(life: Life) -> None:
+    """Counts how often it was told of new settings."""
+    told: list[str] = []
+
+    async def take(arguments: dict[str, Any]) -> dict[str, Any]:
+        told.append(",".join(load(arguments["config"]).feeds["binance"].symbols))
+        return {"told": told}
+
+    async def list_told(_: dict[str, Any]) -> dict[str, Any]:
+        return {"told": told}
+
+    life.handle("settings", take)
+    life.handle("told", list_told)
 
 
 async def body(life: Life, settings: Settings) -> None:
@@ -58,6 +133,10 @@ async def body(life: Life, settings: Settings) -> None:
 
             await asyncio.start_server(answer, sock=listener)
     life.report = lambda: {"answer": 42}
+    if sys.argv[1] == "feed":
+        be_a_feed(life, settings)
+    elif sys.argv[1] == "bridge":
+        be_a_bridge(life)
     life.ready({"made-up": "tcp://127.0.0.1:1"})
     await (asyncio.Event() if sys.argv[1] == "deaf" else life.stopping).wait()
 

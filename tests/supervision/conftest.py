@@ -155,6 +155,21 @@ def drive(run_dir: Path) -> Iterator[Callable[..., Driven]]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="session")
+def played_bus() -> Iterator[Driven]:
+    """Two feeds and two bridges, played by trivial children that take commands.
+
+    Shared by the tests that ask, and by those that put back what they changed.
+    """
+    run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
+    driven = Driven(run_dir, [], "bridge.workers=2", "supervisor.log_max_bytes=50000").up()
+    yield driven
+    driven.signal(signal.SIGTERM)
+    assert driven.wait_end() == 0
+    assert not driven.living()
+    shutil.rmtree(run_dir)
+
+
 class WholeBus:
     """The bus's own processes, started by the command line itself."""
 

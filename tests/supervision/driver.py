@@ -1,7 +1,9 @@
 """Runs a supervisor over trivial children instead of the bus's own processes.
 
-``driver.py PLAN SETTING…`` where PLAN is JSON: ``[[name, behaviour, layer, slot, feed], …]``. Each
-event is printed as a line of JSON.
+``driver.py PLAN SETTING…`` where PLAN is JSON: ``[[name, behaviour, layer, slot, feed], …]``, or
+``[]`` for the plan that follows from the settings, each process played by the child of its kind.
+The settings file is ``mdbus.toml`` in the run directory, when there is one. Each event is printed
+as a line of JSON.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ import json
 import sys
 from pathlib import Path
 
-from bus.config import load
+from bus.config import Settings, load
 from bus.errors import MdbusError
 from bus.runtime.log import configure
 from bus.supervision.events import Happening
-from bus.supervision.plan import ProcessSpec
+from bus.supervision.origin import Origin
+from bus.supervision.plan import ProcessSpec, plan
 from bus.supervision.supervisor import Supervisor
 
 CHILD = Path(__file__).with_name("child.py")
@@ -31,10 +34,31 @@ def show(happening: Happening) -> None:
     print(json.dumps(dataclasses.asdict(happening)), flush=True)
 
 
+def played(settings: Settings) -> tuple[ProcessSpec, ...]:
+    """The plan of these settings, with the broker and the simulator left out."""
+    config = str(settings.run_path / "effective.toml")
+    behaviour = {"bridge.1": "bridge", "bridge.2": "plain-bridge"}
+    return tuple(
+        dataclasses.replace(
+            spec,
+            command=(
+                *(sys.executable, str(CHILD), behaviour.get(spec.name, spec.kind)),
+                *("--name", spec.name, "--config", config),
+            ),
+        )
+        for spec in plan(settings)
+        if spec.kind in ("feed", "bridge")
+    )
+
+
 def main() -> int:
-    settings = load(None, sys.argv[2:])
+    overrides = tuple(sys.argv[2:])
+    origin = Origin(load(None, overrides).run_path / "mdbus.toml", False, overrides)
+    settings = origin.read()
     configure("supervisor", "info")
-    supervisor = Supervisor(settings, [spec_of(*row) for row in json.loads(sys.argv[1])])
+    specs = tuple(spec_of(*row) for row in json.loads(sys.argv[1]))
+    planner = (lambda _: specs) if specs else played
+    supervisor = Supervisor(settings, origin=origin, planner=planner)
     try:
         supervisor.prepare()
     except MdbusError as error:

@@ -17,7 +17,6 @@ from bus.supervision.run_directory import (
     AlreadyRunningError,
     RunDirectory,
     RunDirectoryError,
-    rotate_log,
     start_time,
 )
 
@@ -122,15 +121,3 @@ def test_stale_sockets_are_removed(directory: RunDirectory) -> None:
     (directory.path / "publish.sock").write_text("")
     directory.remove_stale()
     assert not (directory.path / "publish.sock").exists()
-
-
-def test_a_log_is_set_aside_only_when_it_is_too_large(run_dir: Path) -> None:
-    path = run_dir / "a.log"
-    rotate_log(path, 10)
-    path.write_text("x" * 10)
-    rotate_log(path, 10)
-    assert path.exists()
-    path.write_text("x" * 11)
-    rotate_log(path, 10)
-    assert not path.exists()
-    assert (run_dir / "a.log.1").read_text() == "x" * 11

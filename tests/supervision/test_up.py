@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.config import load
 from bus.supervision.lock import running_pid
-from bus.supervision.up import select_feeds
 from bus.testing import wait_until
 from tests.supervision.conftest import ROOT, WholeBus, living
 
@@ -90,20 +88,6 @@ def test_what_is_not_ready_is_named_and_the_rest_runs(bus: WholeBus) -> None:
     check = bus.run("check")
     assert check.returncode == 1
     assert check.stdout.startswith("feed.other:")
-
-
-@pytest.mark.parametrize(
-    ("flags", "enabled"),
-    [
-        ((), ["binance", "finnhub"]),
-        (("binance",), ["binance"]),
-        (("finnhub",), ["finnhub"]),
-        (("binance", "finnhub"), ["binance", "finnhub"]),
-    ],
-)
-def test_feeds_can_be_chosen_by_flags(flags: tuple[str, ...], enabled: list[str]) -> None:
-    chosen = select_feeds(load(), flags)
-    assert [name for name, feed in chosen.feeds.items() if feed.enabled] == enabled
 
 
 def test_kill_9_of_the_supervisor_takes_the_whole_bus_with_it(bus: WholeBus) -> None:

@@ -1,0 +1,102 @@
+"""``feed add|remove|list``: the symbols of a running feed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from bus.supervision import exit_codes
+from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.locate import run_path_for
+
+_COMMANDS: Final = {"add": "add_symbols", "remove": "remove_symbols", "list": "list_symbols"}
+
+
+def run_feed(arguments: argparse.Namespace) -> int:
+    """Change or show symbols; 1 when a symbol was refused or a feed could not be asked."""
+    run_path = run_path_for(arguments)
+    if arguments.what == "list":
+        return _list(run_path, arguments)
+    answer = _ask(run_path, arguments, process_name(arguments.feed), symbols=arguments.symbols)
+    refused = answer["result"].get("refused") or []
+    if arguments.json:
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    else:
+        sys.stdout.write(_changed(answer))
+        for each in refused:
+            sys.stderr.write(f"mdbus: refused: {refusal_line(each)}\n")
+    return exit_codes.FAILED if refused else exit_codes.OK
+
+
+def process_name(feed: str) -> str:
+    """The process of a feed, named with or without its ``feed.``."""
+    return feed if feed.startswith("feed.") else f"feed.{feed}"
+
+
+def refusal_line(refused: dict[str, Any]) -> str:
+    """Why a symbol was refused, and what may have been meant."""
+    near = refused.get("nearest")
+    hint = f"; did you mean {near}?" if near else ""
+    return f"{refused.get('symbol')}: {refused.get('reason') or 'refused'}{hint}"
+
+
+def _ask(run_path: Path, arguments: argparse.Namespace, name: str, **words: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = ask(
+        run_path,
+        "command",
+        wait_s=arguments.timeout,
+        name=name,
+        command=_COMMANDS[arguments.what],
+        arguments=words,
+        timeout_s=arguments.timeout,
+    )
+    return answer
+
+
+def _list(run_path: Path, arguments: argparse.Namespace) -> int:
+    if arguments.feed:
+        names = [process_name(arguments.feed)]
+    else:
+        rows = ask(run_path, "status")["processes"]
+        names = [row["name"] for row in rows if row["kind"] == "feed"]
+    found: dict[str, list[str]] = {}
+    failed: dict[str, RefusedError] = {}
+    for name in names:
+        try:
+            found[name] = list(_ask(run_path, arguments, name)["result"].get("symbols") or [])
+        except RefusedError as error:
+            if arguments.feed:
+                raise
+            failed[name] = error
+    if arguments.json:
+        document: dict[str, Any] = {"feeds": found}
+        if failed:
+            document["errors"] = {name: str(error) for name, error in failed.items()}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        for name, symbols in found.items():
+            sys.stdout.write(f"{name} ({len(symbols)}): {' '.join(symbols) or '-'}\n")
+    for reason in failed.values():
+        sys.stderr.write(f"mdbus: {reason}\n")
+    return exit_codes.FAILED if failed else exit_codes.OK
+
+
+def _changed(answer: dict[str, Any]) -> str:
+    symbols = answer["result"].get("symbols") or []
+    lines = [f"{answer['process']} ({len(symbols)}): {' '.join(map(str, symbols)) or '-'}"]
+    if not answer["recorded"]:
+        lines.append("not recorded: a restart of the feed goes back to its settings")
+    elif answer["lines"]:
+        file = answer["file"] or "the settings file"
+        lines += [
+            f"{file} was not changed; to keep this beyond `mdbus down` and `mdbus reload`, put "
+            "there:",
+            *(f"  {line}" for line in answer["lines"].splitlines()),
+        ]
+    if answer["uninformed"]:
+        bridges = " ".join(answer["uninformed"])
+        lines.append(f"WebSocket clients get new symbols after: mdbus restart {bridges}")
+    return "\n".join(lines) + "\n"

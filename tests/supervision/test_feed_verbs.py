@@ -1,0 +1,62 @@
+"""feed add, remove and list, as typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bus.supervision.cli import main
+from bus.supervision.feed_verbs import process_name, refusal_line
+from tests.supervision.conftest import Driven
+
+
+def test_feeds_are_listed(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--run-dir", str(played_bus.run_dir)]
+    assert main(["feed", "list", *where]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "feed.binance (3): BTC-USDT ETH-USDT SOL-USDT",
+        "feed.finnhub (3): AAPL MSFT GOOGL",
+    ]
+    assert main(["feed", *where, "list", "finnhub", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "feeds": {"feed.finnhub": ["AAPL", "MSFT", "GOOGL"]}
+    }
+
+
+def test_a_symbol_comes_and_goes(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--run-dir", str(played_bus.run_dir)]
+    assert main(["feed", "add", "binance", "DOGE-USDT", *where]) == 0
+    out = capsys.readouterr().out
+    assert "feed.binance (4): BTC-USDT ETH-USDT SOL-USDT DOGE-USDT\n" in out
+    assert "mdbus.toml was not changed" in out
+    assert '  symbols = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT"]\n' in out
+    assert "after: mdbus restart bridge.2" in out
+    assert main(["feed", "remove", "feed.binance", "DOGE-USDT", "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["symbols"] == [
+        *("BTC-USDT", "ETH-USDT", "SOL-USDT")
+    ]
+
+
+def test_a_refused_symbol_is_1_and_says_why(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--run-dir", str(played_bus.run_dir)]
+    assert main(["feed", "add", "binance", "NO-USDT", *where]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "mdbus: refused: NO-USDT: not listed; did you mean YES?\n"
+    assert captured.out.startswith("feed.binance (3)")
+
+
+def test_an_unknown_feed_is_3(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["feed", "list", "binanc", "--run-dir", str(played_bus.run_dir)]
+    assert main(words) == 3
+    assert "did you mean feed.binance?" in capsys.readouterr().err
+
+
+def test_a_feed_may_be_named_either_way() -> None:
+    assert process_name("binance") == process_name("feed.binance") == "feed.binance"
+
+
+def test_a_refusal_without_a_reason_is_still_a_line() -> None:
+    assert refusal_line({"symbol": "X"}) == "X: refused"

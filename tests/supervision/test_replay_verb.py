@@ -1,0 +1,72 @@
+"""replay: recorded traffic as `up` with other settings; what cannot be played is said at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from bus.supervision import replay_verb
+from bus.supervision.cli import main
+from bus.supervision.locate import settings_for
+from bus.supervision.replay_verb import checked_speed
+
+
+@pytest.mark.parametrize(
+    ("text", "speed"),
+    [("1", "1"), ("20", "20"), ("0.5", "0.5"), ("20x", "20"), ("max", "max"), ("1e2", "100")]
+    + [(bad, None) for bad in ("", "0", "-1", "nan", "inf", "fast", "max1")],
+)
+def test_a_speed_is_a_factor_or_max(text: str, speed: str | None) -> None:
+    assert checked_speed(text) == speed
+
+
+def test_it_is_up_with_other_settings(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[argparse.Namespace] = []
+
+    def pretended_up(arguments: argparse.Namespace) -> int:
+        seen.append(arguments)
+        return 0
+
+    monkeypatch.setattr(replay_verb, "run_up", pretended_up)
+    monkeypatch.chdir(run_dir)
+    for name in ("a.gz", 'b "x".gz'):
+        (run_dir / name).write_bytes(b"x")
+    words = [
+        "replay",
+        "a.gz",
+        'b "x".gz',
+        "--speed",
+        "20",
+        "--set",
+        "bridge.port=0",
+        "--workers",
+        "1",
+    ]
+    assert main(words) == 0
+    settings = settings_for(seen[0])
+    assert settings.mode == "embedded"
+    assert settings.bridge.port == 0
+    simulator = settings.simulator
+    assert (simulator.source, simulator.playback_speed) == ("playback", "20")
+    assert simulator.playback_files == (str(run_dir / "a.gz"), str(run_dir / 'b "x".gz'))
+    assert "playing 2 files at speed 20" in capsys.readouterr().out
+
+
+def test_everything_wrong_is_said_before_anything_starts(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_dir / "empty.gz").touch()
+    files = [str(run_dir / name) for name in ("missing.gz", "empty.gz", "")]
+    assert main(["replay", *files, "--speed", "fast", "--run-dir", str(run_dir / "run")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(": ")[2] for line in lines[:3]] == [
+        "no such file",
+        "is empty",
+        "is not a file",
+    ]
+    assert "'fast' is no speed" in lines[3]
+    assert not (run_dir / "run").exists()
