@@ -8,7 +8,7 @@ ones started layer by layer, and who stays is told. A feed that cannot be told i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,15 +47,25 @@ class Outcome:
         self.ok = self.ok and ok
 
 
-def expected(wanted: Consequences) -> Outcome:
+def expected(wanted: Consequences, units: Mapping[str, Unit]) -> Outcome:
     """What a reload would do, in the form of what it did."""
+
+    def takes(name: str, *verbs: str) -> bool:
+        unit = units.get(name)
+        return unit is not None and unit.serving and {*verbs} <= {*unit.vitals.verbs}
+
+    symbols = {f"feed.{feed}" for feed in wanted.symbols}
+    untold = {name for name in symbols if not takes(name, ADD, REMOVE)}
+    untold |= {name for name in wanted.informed if not takes(name, TAKE_SETTINGS)}
+    everybody = units.keys() - wanted.stopped - wanted.replaced
     outcome = Outcome()
     for names, action in (
         (wanted.stopped, "stop"),
-        ((f"feed.{feed}" for feed in wanted.symbols), "change symbols"),
-        (wanted.replaced, "restart"),
+        (symbols - untold, "change symbols"),
+        (wanted.replaced | untold, "restart"),
         (wanted.started, "start"),
-        (wanted.informed, "tell the new settings"),
+        (everybody if wanted.log_level else frozenset(), "change the log level"),
+        (wanted.informed - untold, "tell the new settings"),
     ):
         for name in sorted(names):
             outcome.add(name, action)
@@ -88,7 +98,7 @@ async def reload(supervisor: Supervisor, *, dry_run: bool, timeout_s: float) -> 
             )
         wanted = replace(wanted, run_dir=current.run_dir)
         following = consequences(current, wanted, supervisor.planner)
-        outcome = expected(following)
+        outcome = expected(following, supervisor.units)
         if following.changes and not dry_run:
             outcome = await _Application(supervisor, following, timeout_s).apply(wanted)
         return {

@@ -8,20 +8,26 @@ import sys
 from typing import Any
 
 from bus.supervision import exit_codes
-from bus.supervision.control_client import ask
+from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.feed_verbs import refusal_line
 from bus.supervision.locate import run_path_for
 
 
 def run_reload(arguments: argparse.Namespace) -> int:
     """Apply the file, or show what that would do; 1 when not all came out as wanted."""
-    result = ask(
-        run_path_for(arguments),
-        "reload",
-        wait_s=arguments.timeout * 4,  # each of stop, tell, replace, start may take that long
-        dry_run=arguments.dry_run,
-        timeout_s=arguments.timeout,
-    )
+    try:
+        result = ask(
+            run_path_for(arguments),
+            "reload",
+            wait_s=arguments.timeout * 4,  # each of stop, tell, replace, start may take that long
+            dry_run=arguments.dry_run,
+            timeout_s=arguments.timeout,
+        )
+    except RefusedError as error:
+        if error.exit_code not in (exit_codes.USAGE, exit_codes.FAILED):
+            raise
+        message = f"{error}\nnothing was changed, the bus goes on with the settings it has"
+        raise RefusedError(error.exit_code, message) from error
     if arguments.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import signal
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,15 +17,9 @@ from bus.testing import wait_until
 from tests.supervision.conftest import Driven
 
 
-@pytest.fixture(scope="module")
-def bus() -> Iterator[Driven]:
-    run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
-    driven = Driven(run_dir, [("a", "well", 0)]).up()
-    yield driven
-    driven.signal(signal.SIGTERM)
-    assert driven.wait_end() == 0
-    assert not driven.living()
-    shutil.rmtree(run_dir)
+@pytest.fixture
+def bus(played_bus: Driven) -> Driven:
+    return played_bus
 
 
 def talk(run_dir: Path, *lines: bytes) -> list[dict[str, Any]]:
@@ -52,13 +43,13 @@ def test_bad_requests_get_an_answer_and_harm_nothing(bus: Driven) -> None:
         b'{"v": 2, "verb": "status"}',
         b'{"v": 1, "verb": "format-disk"}',
         b'{"v": 1, "verb": "stop"}',
-        b'{"v": 1, "verb": "stop", "names": "a"}',
-        b'{"v": 1, "verb": "stop", "names": ["a"], "timeout_s": -1}',
-        b'{"v": 1, "verb": "stop", "names": ["a"], "timeout_s": "x"}',
+        b'{"v": 1, "verb": "stop", "names": "feed.binance"}',
+        b'{"v": 1, "verb": "stop", "names": ["feed.binance"], "timeout_s": -1}',
+        b'{"v": 1, "verb": "stop", "names": ["feed.binance"], "timeout_s": "x"}',
         b'{"v": 1, "verb": "stop", "names": [{}]}',
     )
     assert [answer["code"] for answer in answers] == [2] * 10 + [3]
-    assert bus.row("a")["state"] == "ready"
+    assert bus.row("feed.binance")["state"] == "ready"
 
 
 def test_a_request_that_is_too_long_ends_its_connection(bus: Driven) -> None:
@@ -72,8 +63,8 @@ def test_several_requests_on_one_connection(bus: Driven) -> None:
 
 
 def test_a_mistyped_name_is_told_its_neighbour(bus: Driven) -> None:
-    with pytest.raises(RefusedError, match="did you mean a") as refused:
-        ask(bus.run_dir, "restart", names=["aa"])
+    with pytest.raises(RefusedError, match=r"did you mean bridge\.1") as refused:
+        ask(bus.run_dir, "restart", names=["bridge1"])
     assert refused.value.exit_code == 3
 
 

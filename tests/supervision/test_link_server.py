@@ -11,7 +11,7 @@ from bus.supervision.link_server import LinkServer
 from bus.testing import eventually
 from bus.transport.link import make_link_dealer
 from bus.transport.sockets import ZmqContext
-from bus.wire.link import Beat, LinkMessage, Sender, encode_link
+from bus.wire.link import Beat, Command, LinkMessage, Sender, decode_link, encode_link
 
 SENDER = Sender("a", 1, "t")
 
@@ -38,3 +38,37 @@ async def test_a_burst_arrives_whole_and_noise_is_counted(run_dir: Path) -> None
     server.close()
     context.term()
     assert asyncio.get_running_loop().is_running()
+
+
+async def test_a_message_reaches_the_spawn_it_is_for_and_no_other(run_dir: Path) -> None:
+    context: ZmqContext = zmq.Context()
+    heard: list[Sender] = []
+
+    def take(sender: Sender, _: LinkMessage) -> bool:
+        heard.append(sender)
+        return True
+
+    endpoint = f"ipc://{run_dir}/link.sock"
+    server = LinkServer(context, endpoint, take)
+    message = Command(1, "rotate")
+    assert not server.send(SENDER, message), "nobody was heard of yet"
+    first = make_link_dealer(context, endpoint)
+    first.send(encode_link(SENDER, Beat(1, 0.0)))
+    await eventually(lambda: heard)
+    assert server.send(SENDER, message)
+    await eventually(lambda: first.poll(0))
+    assert decode_link(first.recv()) == (SENDER, message)
+
+    successor = Sender("a", 2, "u")
+    second = make_link_dealer(context, endpoint)
+    second.send(encode_link(successor, Beat(1, 0.0)))
+    await eventually(lambda: successor in heard)
+    assert not server.send(SENDER, message), "that spawn is over"
+    assert server.send(successor, message)
+    await eventually(lambda: second.poll(0))
+    assert not first.poll(0)
+    second.close()
+    await eventually(lambda: not server.send(successor, message), what="the gone are known as gone")
+    first.close()
+    server.close()
+    context.term()

@@ -8,7 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from bus.errors import ConfigError
-from bus.supervision.listeners import PortBusyError, claim_port, open_listeners
+from bus.supervision.listeners import (
+    PortBusyError,
+    claim_endpoint,
+    claim_port,
+    open_listeners,
+)
 
 
 def test_port_0_becomes_a_real_one() -> None:
@@ -48,3 +53,31 @@ def test_a_port_just_given_up_is_free(free_port: Callable[[], int]) -> None:
 def test_a_host_that_is_not_ours_is_a_setting_to_change(host: str) -> None:
     with pytest.raises(ConfigError, match=r"bridge\.host"):
         claim_port(host, 0, "bridge.port")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_busy_endpoint_names_its_setting_and_what_to_write(host: str) -> None:
+    family = socket.AF_INET6 if "[" in host else socket.AF_INET
+    with socket.socket(family) as other:
+        other.bind((host.strip("[]"), 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        with pytest.raises(PortBusyError) as busy:
+            claim_endpoint(f"tcp://{host}:{port}", "broker.publish")
+    assert f"--set broker.publish=tcp://{host}:PORT" in str(busy.value)
+    claim_endpoint(f"tcp://{host}:{port}", "broker.publish")  # free again
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:0", "tcp://127.0.0.1:*"])
+def test_an_endpoint_needs_a_port_as_everybody_is_told_it(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match=r"broker\.publish: .* a port is needed"):
+        claim_endpoint(endpoint, "broker.publish")
+
+
+def test_an_endpoint_on_an_address_that_is_not_ours_is_its_own_setting() -> None:
+    with pytest.raises(ConfigError, match=r"broker\.publish: "):
+        claim_endpoint("tcp://192.0.2.1:5555", "broker.publish")
+
+
+def test_an_endpoint_that_is_a_file_is_left_to_the_broker() -> None:
+    claim_endpoint("ipc:///nowhere/publish.sock", "broker.publish")

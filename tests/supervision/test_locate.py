@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from bus.config import Settings
-from bus.supervision.locate import config_file, default_run_path, run_path_for, settings_for
+from bus.errors import ConfigError
+from bus.supervision.locate import (
+    config_file,
+    default_run_path,
+    origin_of,
+    run_path_for,
+    settings_for,
+)
 
 
 def words(**values: object) -> argparse.Namespace:
@@ -48,3 +55,24 @@ def test_the_file_in_the_current_directory_counts(
 def test_a_named_run_directory_wins(tmp_path: Path) -> None:
     assert run_path_for(words(run_dir="/a")) == Path("/a")
     assert settings_for(words(run_dir=str(tmp_path))).run_path == tmp_path
+
+
+def test_a_running_bus_is_found_whatever_else_is_wrong_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('run_dir = "/a"\n[bridge]\nprot = 1\n')
+    assert run_path_for(words(config=str(file))) == Path("/a")
+    file.write_text("[bridge\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        run_path_for(words(config=str(file)))
+
+
+def test_where_settings_came_from_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    origin = origin_of(words(overrides=["bridge.port=9"], run_dir="run"), ["binance"])
+    assert origin.file == tmp_path / "mdbus.toml"
+    assert not origin.required
+    assert origin.read().bridge.port == 9
+    assert origin.read().run_path == tmp_path / "run"
+    assert origin_of(words(config="x.toml")).required

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bus.supervision.cli import main
-from bus.supervision.log_verb import last_lines
+from bus.supervision.log_files import set_aside
+from bus.supervision.log_verb import Followed, last_lines
 from bus.testing import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,44 @@ def test_the_last_lines_of_a_long_file(run_dir: Path, wanted: int) -> None:
     lines = [f"line {number} {'x' * (number % 90)}" for number in range(20_000)]
     path = write(run_dir, "a", *lines)
     assert last_lines(path, wanted) == (lines[-wanted:] if wanted else [])
+
+
+def test_last_lines_go_on_into_the_files_set_aside(run_dir: Path) -> None:
+    path = write(run_dir, "a", "5", "6")
+    path.with_name("a.log.1").write_text("3\n4\n")
+    path.with_name("a.log.2").write_text("1\n2\n")
+    assert last_lines(path, 3) == ["4", "5", "6"]
+    assert last_lines(path, 10) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_follower_reads_every_file_begun_since_it_last_looked(run_dir: Path) -> None:
+    """Two rotations between two reads, and a late line in the file that was set aside first."""
+    path = write(run_dir, "a", "old")
+    follower = Followed(path)
+    assert follower.read() == ""
+    write(run_dir, "a", "1")
+    late = path.open("a")
+    for number in (2, 3):
+        set_aside(path, 4)
+        assert follower.read() in ("1\n", ""), "the fresh file is not there yet"
+        write(run_dir, "a", str(number))
+        set_aside(path, 4)
+        write(run_dir, "a", f"{number}b")
+    late.write("late\n")
+    late.close()
+    assert sorted(follower.read().split()) == ["2", "2b", "3", "3b", "late"]
+    set_aside(path, 2)
+    write(run_dir, "a", "4")
+    assert follower.read() == "4\n"
+    follower.close()
+
+
+def test_a_process_whose_only_log_is_set_aside_has_a_name(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(run_dir, "a", "x").rename(run_dir / "log" / "a.log.1")
+    assert main(["logs", "a", "--run-dir", str(run_dir)]) == 0
+    assert capsys.readouterr().out == "x\n"
 
 
 def test_all_logs_are_merged_by_time(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.supervision.conftest import WholeBus
+from bus.supervision.cli import main
+from tests.supervision.conftest import Driven, WholeBus
 
 
 def test_status_is_a_table(whole_bus: WholeBus) -> None:
@@ -53,3 +56,28 @@ def test_an_unknown_process_is_3_with_the_nearest_name(whole_bus: WholeBus, verb
     done = whole_bus.run(verb, "feed.binanc")
     assert done.returncode == 3
     assert "did you mean feed.binance?" in done.stderr
+
+
+def test_a_rotation_keeps_the_process_and_says_what_it_did(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = played_bus.pid("feed.binance")
+    words = ["restart", "--rotate", "feed.binance", "--run-dir", str(played_bus.run_dir)]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "feed.binance: rotated: connections 2, how new before old\n"
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["processes"] == [
+        {"process": "feed.binance", "result": {"connections": 2, "how": "new before old"}}
+    ]
+    assert played_bus.pid("feed.binance") == before
+
+
+def test_a_rotation_of_what_cannot_be_rotated_does_the_others(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["bridge.1", "feed.nobody", "feed.finnhub"]
+    assert main(["restart", "--rotate", *names, "--run-dir", str(played_bus.run_dir)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("feed.finnhub: rotated")
+    assert "bridge.1: does not know the command 'rotate'" in captured.err
+    assert "there is no process 'feed.nobody'" in captured.err

@@ -29,9 +29,9 @@ def test_a_dry_run_shows_the_difference_and_whom_it_touches(
             "- feeds.finnhub.retry_cap_s = 30.0\n"
             "+ feeds.finnhub.retry_cap_s = 7.0\n"
             "\n"
+            "bridge.2: restart\n"
             "feed.finnhub: restart\n"
             "bridge.1: tell the new settings\n"
-            "bridge.2: tell the new settings\n"
             "nothing was done (--dry-run)\n"
         )
         assert main([*words, "--json"]) == 0
@@ -51,9 +51,10 @@ def test_wrong_settings_are_2_with_every_problem(
     finally:
         file.unlink()
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all(line.startswith("mdbus: ") for line in lines)
     assert "did you mean log_level?" in lines[0]
+    assert "nothing was changed" in lines[2]
 
 
 def test_what_only_one_side_has_is_one_line() -> None:

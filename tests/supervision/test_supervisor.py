@@ -10,7 +10,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,16 +25,23 @@ from tests.supervision.conftest import Driven, living
 Drive = Callable[..., Driven]
 
 
-@pytest.fixture(scope="module")
-def bus() -> Iterator[Driven]:
-    """Three processes in three layers, shared by the tests that leave them running."""
+@contextmanager
+def driven_bus(plan: list[tuple[Any, ...]], *settings: str) -> Iterator[Driven]:
+    """A supervisor for several tests, not started yet; at the end it must leave nothing."""
     run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
-    driven = Driven(run_dir, [("a", "well", 0), ("b", "well", 1), ("c", "well", 2)]).up()
+    driven = Driven(run_dir, plan, *settings)
     yield driven
     driven.signal(signal.SIGTERM)
     assert driven.wait_end() == 0
     assert not driven.living()
     shutil.rmtree(run_dir)
+
+
+@pytest.fixture(scope="module")
+def bus() -> Iterator[Driven]:
+    """Three processes in three layers, shared by the tests that leave them running."""
+    with driven_bus([("a", "well", 0), ("b", "well", 1), ("c", "well", 2)]) as driven:
+        yield driven.up()
 
 
 def test_layers_start_in_order_each_when_the_one_before_is_ready(bus: Driven) -> None:
@@ -117,86 +127,104 @@ def test_a_stop_goes_in_reverse_order_and_leaves_nothing(drive: Drive, run_dir: 
     assert not list((run_dir / "pids").iterdir())
 
 
-def test_a_crash_loop_backs_off_and_is_reported(drive: Drive) -> None:
-    bus = drive(
-        ("a", "crash", 0),
-        ("b", "well", 1),
-        settings=(
-            "supervisor.unstable_limit=4",
-            "supervisor.backoff_first_s=0.05",
-            "supervisor.backoff_cap_s=60.0",
-        ),
-    ).up()
-    row = bus.wait_state("a", "failing")
+@pytest.fixture(scope="module")
+def troubled() -> Iterator[Driven]:
+    """One that crashes, one that refuses its settings, one that is well."""
+    with driven_bus(
+        [("a", "crash", 0), ("b", "well", 1), ("c", "config", 0)],
+        "supervisor.unstable_limit=4",
+        "supervisor.backoff_first_s=0.05",
+        "supervisor.backoff_cap_s=60.0",
+    ) as bus:
+        yield bus.up()
+
+
+def test_a_crash_loop_backs_off_and_is_reported(troubled: Driven) -> None:
+    row = troubled.wait_state("a", "failing")
     assert row["failing"]
     assert row["retry_in_s"] > 30
     assert row["last_exit"]["reason"] == "cannot go on", "the process's own line is kept"
-    assert bus.row("b")["state"] == "ready", "the rest of the bus runs"
-    check = ask(bus.run_dir, "check")
+    assert troubled.row("b")["state"] == "ready", "the rest of the bus runs"
+    check = ask(troubled.run_dir, "check")
     assert not check["healthy"]
-    assert check["problems"][0]["name"] == "a"
+    assert {problem["name"] for problem in check["problems"]} == {"a", "c"}
 
 
-def test_bad_settings_are_tried_once(drive: Drive) -> None:
-    bus = drive(("a", "config", 0)).up()
-    row = bus.row("a")
+def test_bad_settings_are_tried_once(troubled: Driven) -> None:
+    row = troubled.row("c")
     assert row["state"] == "fatal"
     assert row["generation"] == 1
     assert "has no key" in row["last_exit"]["reason"]
 
 
-def test_a_blocked_loop_is_noticed_dumped_and_replaced(drive: Drive, run_dir: Path) -> None:
-    bus = drive(("a", "stuck", 0)).up()
-    old = bus.pid("a")
-    begun = time.monotonic()
-    os.kill(old, signal.SIGUSR1)
-    bus.wait_new_pid("a", old)
-    assert time.monotonic() - begun < 2.0 + 2.0, "hang_timeout + 2 s"
-    assert "block_for_ever" in (run_dir / "log" / "a.log").read_text(), "the log says where"
+@dataclass
+class Hung:
+    """A bus whose processes all hang at the same moment, and what they were before."""
+
+    bus: Driven
+    pids: dict[str, int]
+    begun: float
 
 
-def test_a_stopped_process_is_replaced(drive: Drive) -> None:
-    bus = drive(("a", "well", 0)).up()
-    old = bus.pid("a")
-    begun = time.monotonic()
-    os.kill(old, signal.SIGSTOP)
-    bus.wait_new_pid("a", old)
-    assert time.monotonic() - begun < 2.0 + 2.0
+@pytest.fixture(scope="module")
+def hung() -> Iterator[Hung]:
+    """One whose loop is blocked, one that is stopped, one that never says that it serves."""
+    plan = [("blocked", "stuck", 0), ("stopped", "well", 0), ("silent", "silent", 1)]
+    with driven_bus(plan, "supervisor.ready_timeout_s=4.0") as bus:
+        bus.start()
+        wait_until(
+            lambda: {e["process"] for e in bus.events("ready")} == {"blocked", "stopped"}, 20
+        )
+        pids = {name: bus.pid(name) for name in ("blocked", "stopped")}
+        begun = time.monotonic()
+        os.kill(pids["blocked"], signal.SIGUSR1)
+        os.kill(pids["stopped"], signal.SIGSTOP)
+        yield Hung(bus, pids, begun)
 
 
-def test_a_process_that_never_serves_is_replaced_after_its_own_timeout(drive: Drive) -> None:
-    bus = drive(("a", "silent", 0), settings=("supervisor.ready_timeout_s=1.0",)).start()
-    wait_until(lambda: bus.events("hung", "a"), 10)
-    assert "not ready after 1 s" in bus.events("hung", "a")[0]["text"]
-    wait_until(lambda: bus.row("a")["generation"] > 1, 10)
+def test_a_blocked_loop_is_noticed_dumped_and_replaced(hung: Hung) -> None:
+    hung.bus.wait_new_pid("blocked", hung.pids["blocked"])
+    assert time.monotonic() - hung.begun < 2.0 + 2.0, "hang_timeout + 2 s"
+    log = hung.bus.run_dir / "log" / "blocked.log"
+    assert "block_for_ever" in log.read_text(), "the log says where"
 
 
-def test_a_grandchild_that_ignores_sigterm_does_not_survive_a_stop(drive: Drive) -> None:
-    bus = drive(("a", "family", 0)).up()
-    wait_until(lambda: len(bus.living()) == 4)  # supervisor, child and two grandchildren
-    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
+def test_a_stopped_process_is_replaced(hung: Hung) -> None:
+    hung.bus.wait_new_pid("stopped", hung.pids["stopped"])
+    ready = hung.bus.events("ready", "stopped")
+    assert (ready[1]["at_ns"] - ready[0]["at_ns"]) / 1e9 < 2.0 + 2.0 + 1.0, "and a turn of the test"
+
+
+def test_a_process_that_never_serves_is_replaced_after_its_own_timeout(hung: Hung) -> None:
+    wait_until(lambda: hung.bus.events("hung", "silent"), 10)
+    assert "not ready after 4 s" in hung.bus.events("hung", "silent")[0]["text"]
+    wait_until(lambda: hung.bus.row("silent")["generation"] > 1, 10)
+
+
+def test_a_grandchild_that_ignores_sigterm_survives_neither_stop_nor_crash(drive: Drive) -> None:
+    bus = drive(("a", "family", 0), ("b", "family", 0)).up()
     assert bus.process is not None
-    supervisor_pid = bus.process.pid
-    wait_until(lambda: bus.living() == [supervisor_pid])
-
-
-def test_a_grandchild_does_not_survive_a_crash_of_its_parent(drive: Drive) -> None:
-    bus = drive(("a", "family", 0)).up()
-    wait_until(lambda: len(bus.living()) == 4)
-    before = set(bus.living())
-    old = bus.pid("a")
+    wait_until(lambda: len(bus.living()) == 7)  # supervisor, two children, four grandchildren
+    before = set(bus.living()) - {bus.process.pid}
+    old = bus.pid("b")
+    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
     os.kill(old, signal.SIGKILL)
-    bus.wait_new_pid("a", old)
-    assert bus.process is not None
-    supervisor_pid = bus.process.pid
-    wait_until(lambda: set(bus.living()) & before == {supervisor_pid})
+    bus.wait_new_pid("b", old)
+    wait_until(lambda: not set(bus.living()) & before)
 
 
-def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(drive: Drive) -> None:
-    bus = drive(("a", "deaf", 0)).up()
+def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_and_holds_up_nobody(
+    drive: Drive,
+) -> None:
+    bus = drive(("a", "deaf", 0), ("b", "well", 0), settings=("supervisor.stop_grace_s=2.0",)).up()
     begun = time.monotonic()
-    ask(bus.run_dir, "stop", names=["a"], wait_s=10)
-    assert 0.9 < time.monotonic() - begun < 3.0
+    with pytest.raises(RefusedError) as late:
+        ask(bus.run_dir, "stop", names=["a"], timeout_s=0.1)
+    assert late.value.exit_code == 5
+    ask(bus.run_dir, "restart", names=["b"], wait_s=10)
+    assert bus.row("a")["state"] == "stopping", "the verb for b did not wait for that for a"
+    bus.wait_state("a", "stopped")
+    assert 1.9 < time.monotonic() - begun < 4.0
     assert bus.row("a")["last_exit"]["signal"] == "SIGKILL"
 
 
@@ -221,15 +249,19 @@ def test_a_second_interrupt_kills_at_once(drive: Drive) -> None:
     assert not bus.living()
 
 
-@pytest.mark.parametrize("behaviour", ["well", "deaf", "stuck", "family"])
-def test_nothing_survives_kill_9_of_the_supervisor(drive: Drive, behaviour: str) -> None:
-    bus = drive(("a", behaviour, 0), ("b", "well", 0)).up()
-    if behaviour == "stuck":
-        os.kill(bus.pid("a"), signal.SIGUSR1)
+def test_nothing_survives_kill_9_of_the_supervisor(drive: Drive) -> None:
+    behaviours = ("well", "deaf", "stuck", "family")
+    bus = drive(*((behaviour, behaviour, 0) for behaviour in behaviours)).up()
+    wait_until(lambda: len(bus.living()) == 1 + 4 + 2)  # a family has two more
+    os.kill(bus.pid("stuck"), signal.SIGUSR1)
     begun = time.monotonic()
     bus.signal(signal.SIGKILL)
     bus.wait_end()
-    wait_until(lambda: not bus.living(), 3.0, "all gone")
+    try:
+        wait_until(lambda: not bus.living(), 3.0)
+    except AssertionError:
+        left = [psutil.Process(pid).cmdline() for pid in bus.living()]
+        pytest.fail(f"still there: {left}")
     assert time.monotonic() - begun < 2.0
 
 
@@ -282,18 +314,6 @@ def test_a_restart_refuses_no_connection(drive: Drive) -> None:
     assert who() not in (old, 0), "connected while nobody accepted, answered by the next"
 
 
-def test_a_slow_verb_does_not_hold_up_the_others(drive: Drive) -> None:
-    bus = drive(("a", "deaf", 0), ("b", "well", 0), settings=("supervisor.stop_grace_s=3.0",)).up()
-    with pytest.raises(RefusedError) as late:
-        ask(bus.run_dir, "stop", names=["a"], timeout_s=0.1)
-    assert late.value.exit_code == 5
-    begun = time.monotonic()
-    ask(bus.run_dir, "restart", names=["b"], wait_s=10)
-    assert time.monotonic() - begun < 2.5
-    assert bus.row("a")["state"] == "stopping"
-    os.kill(bus.pid("a"), signal.SIGKILL)
-
-
 def test_restarts_leak_no_descriptor(drive: Drive) -> None:
     bus = drive(
         ("a", "crash", 0),
@@ -311,3 +331,17 @@ def test_restarts_leak_no_descriptor(drive: Drive) -> None:
     seen = len(bus.events("exited", "a"))
     wait_until(lambda: len(bus.events("exited", "a")) > seen + 4, 30)
     wait_until(lambda: supervisor.num_fds() <= before + 4, 5, "no descriptor left open")
+
+
+def test_a_busy_endpoint_is_one_line_before_anything_starts(drive: Drive, run_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        settings = (f"broker.subscribe=tcp://127.0.0.1:{port}",)
+        bus = drive(("a", "well", 0), settings=settings).start()
+        assert bus.wait_end() == 1
+    (line,) = bus.output().splitlines()
+    assert f"port {port}" in line
+    assert "--set broker.subscribe=tcp://127.0.0.1:PORT" in line
+    assert not list((run_dir / "log").glob("a.log")), "nothing was started"

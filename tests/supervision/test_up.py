@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -58,8 +59,9 @@ def test_in_the_background_it_returns_when_all_is_ready(whole_bus: WholeBus) -> 
     assert "already running" in here.stderr
 
 
-@pytest.mark.parametrize("setting", ["bridge.port", "simulator.ports.finnhub"])
-@pytest.mark.parametrize("detach", [[], ["--detach"]])
+@pytest.mark.parametrize(
+    ("setting", "detach"), [("bridge.port", []), ("simulator.ports.finnhub", ["--detach"])]
+)
 def test_a_busy_port_is_one_line(bus: WholeBus, setting: str, detach: list[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -74,8 +76,10 @@ def test_a_busy_port_is_one_line(bus: WholeBus, setting: str, detach: list[str])
     assert not bus.living()
 
 
-def test_what_is_not_ready_is_named_and_the_rest_runs(bus: WholeBus) -> None:
-    """A feed that refuses its settings: the others run, and `up` says so."""
+def test_what_is_not_ready_is_named_the_rest_runs_and_all_of_it_dies_with_the_supervisor(
+    bus: WholeBus,
+) -> None:
+    """A feed that refuses its settings: the others run, and `up` says so. Then kill -9."""
     (bus.run_dir / "mdbus.toml").write_text(
         '[feeds.other]\nvenue = "nowhere"\nsymbols = ["A"]\n[feeds.finnhub]\nenabled = false\n'
     )
@@ -88,11 +92,7 @@ def test_what_is_not_ready_is_named_and_the_rest_runs(bus: WholeBus) -> None:
     check = bus.run("check")
     assert check.returncode == 1
     assert check.stdout.startswith("feed.other:")
-
-
-def test_kill_9_of_the_supervisor_takes_the_whole_bus_with_it(bus: WholeBus) -> None:
-    assert bus.run("up", "--detach", "--workers", "1", *bus.settings).returncode == 0
     pid = running_pid(bus.run_dir)
     assert pid is not None
-    subprocess.run(["kill", "-9", str(pid)], check=True)
+    os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not living(bus.run_dir), 2.0, "0 processes left")
