@@ -57,10 +57,12 @@ class Listener:
         *,
         ping_interval_s: float | None = None,
         pong_timeout_s: float | None = None,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
     ) -> int:
         """Listen; the port in use (``port`` 0 takes any). Raises :class:`PortTaken`.
 
         ``setting`` is the one that names the port; without intervals the server sends no pings.
+        ``open_timeout_s``: longest wait for an HTTP answer.
         """
         try:
             self._server = await serve(
@@ -70,7 +72,7 @@ class Listener:
                 process_request=self._on_request,
                 create_connection=WatchedConnection,
                 compression=None,
-                open_timeout=OPEN_TIMEOUT_S,
+                open_timeout=open_timeout_s,
                 close_timeout=CLOSE_TIMEOUT_S,
                 ping_interval=ping_interval_s,
                 ping_timeout=pong_timeout_s,

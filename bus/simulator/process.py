@@ -8,10 +8,13 @@ from collections.abc import Callable
 from bus.clock import now_ns
 from bus.config import Settings
 from bus.config.simulator import SimulatorSettings
+from bus.errors import ConfigError
 from bus.runtime import Life
+from bus.simulator.captured import Captures, are_captures
 from bus.simulator.instruments import crypto_instrument
 from bus.simulator.listener import PortTaken
 from bus.simulator.market import SymbolMarket
+from bus.simulator.replay_server import ReplayServer
 from bus.simulator.venue import VenueServer, World, find_venue
 
 
@@ -30,6 +33,30 @@ def make_world(settings: SimulatorSettings, at_ns: int) -> World:
     return World(settings, now_ns, at_ns, markets)
 
 
+def make_venues(settings: Settings, at_ns: int) -> tuple[World, dict[str, VenueServer]]:
+    """The world, and the venues whose feeds are enabled: simulated, or played from captures.
+
+    Raises :class:`bus.errors.ConfigError`.
+    """
+    own = settings.simulator
+    names = list(settings.simulated_ports)
+    venues: dict[str, VenueServer]
+    if own.source == "playback" and are_captures(own.playback_files):
+        captures = {venue: Captures.open(own.playback_files, venue) for venue in names}
+        if not any(found.heads for found in captures.values()):
+            raise ConfigError.of(
+                "simulator.playback_files",
+                "none of the captures is of a venue whose feed is enabled",
+                hint=f"enabled: {', '.join(names) or 'none'}",
+            )
+        venues = {venue: ReplayServer(venue, own, found) for venue, found in captures.items()}
+        return World(own, now_ns, at_ns, {}), venues
+    creators = {venue: find_venue(venue) for venue in names}
+    world = make_world(own, at_ns)
+    venues = {venue: create(world) for venue, create in creators.items()}
+    return world, venues
+
+
 async def advance(step: Callable[[int], None], step_s: float, stopping: asyncio.Event) -> None:
     """Call ``step`` with the wall clock every ``step_s`` until stopped.
 
@@ -46,9 +73,7 @@ async def advance(step: Callable[[int], None], step_s: float, stopping: asyncio.
 async def body(life: Life, settings: Settings) -> None:
     """Serve until told to stop. A port that is taken ends the process with one line, exit 1."""
     own = settings.simulator
-    creators = {venue: find_venue(venue) for venue in settings.simulated_ports}
-    world = make_world(own, now_ns())
-    venues: dict[str, VenueServer] = {venue: make(world) for venue, make in creators.items()}
+    world, venues = make_venues(settings, now_ns())
 
     def step(time_ns: int) -> None:
         for market in world.markets.values():

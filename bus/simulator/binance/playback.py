@@ -27,6 +27,7 @@ from bus.simulator.binance.session import Session
 from bus.simulator.clients import Client
 from bus.simulator.faults import Faults
 from bus.simulator.http_reply import HttpReply, reply
+from bus.simulator.speed import parse_speed as parse_speed
 
 _log = get_logger("simulator.playback")
 
@@ -51,21 +52,6 @@ class Player:
     answered: bool = False
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-
-
-def parse_speed(text: str) -> float | None:
-    """``"max"`` is ``None`` (flat out), else a factor above 0. Raises :class:`ConfigError`."""
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise ConfigError.of(
-            "simulator.playback_speed", f"{text!r} is no speed", hint='a number above 0, or "max"'
-        )
-    return speed
 
 
 class Playback:
