@@ -30,6 +30,7 @@ from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
 from bus.wsbridge.frames import text_frame
 from bus.wsbridge.http import is_allowed_origin, plain
+from bus.wsbridge.intake import Intake
 from bus.wsbridge.messages import (
     CLOSE_REASONS,
     CloseCode,
@@ -83,9 +84,11 @@ class ClientConnection(asyncio.Protocol):
         self.pending: list[bytes] = []
         self.is_client = False
         self._backlog: deque[bytes] = deque()
-        self._parts: list[bytes] = []
+        self._intake = Intake()
+        self._message = bytearray()
         self._is_paused = False
         self._is_reading = True
+        self._is_take_due = False
         self._allowance_bytes = 0
         self._awaits_pong = False
         self._is_ending = False
@@ -103,14 +106,40 @@ class ClientConnection(asyncio.Protocol):
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
-        self._handle_events()
+        self._intake.add(data)
+        if not self._is_take_due:
+            self._take()
+
+    def _take(self) -> None:
+        """Give the protocol one slice of what came."""
+        self._is_take_due = False
+        if self._intake:
+            self._protocol.receive_data(self._intake.next_slice())
+            self._handle_events()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take the rest in later turns of the loop; read more when that is done."""
+        if self._transport.is_closing():
+            return
+        if self._intake and not self._is_take_due and len(self._backlog) < MAX_BACKLOG:
+            self._is_take_due = True
+            asyncio.get_running_loop().call_soon(self._take)
+        limit = MAX_BACKLOG if self._is_reading else MAX_BACKLOG // 2
+        wanted = not self._intake and len(self._backlog) < limit
+        if wanted is not self._is_reading:
+            self._is_reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def eof_received(self) -> None:
         self._protocol.receive_eof()
         self._handle_events()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._intake.clear()
         self._protocol.receive_eof()
         self._server.disconnected(self)
 
@@ -166,27 +195,24 @@ class ClientConnection(asyncio.Protocol):
         self._expect_end()
 
     def _on_frame(self, frame: Frame) -> None:
+        if self._protocol.state is not State.OPEN:
+            return  # nothing a client says any more may put off the end
         if frame.opcode is Opcode.PONG:
             self._awaits_pong = False
             self._rest()
-        elif self._protocol.state is not State.OPEN:
-            return
         elif frame.opcode is Opcode.BINARY:
             self.close(CloseCode.WRONG_FRAME_KIND)
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._parts.append(bytes(frame.data))
+            self._message += frame.data
             if frame.fin:
-                text = b"".join(self._parts)
-                self._parts.clear()
+                text = bytes(self._message)
+                self._message.clear()
                 self._on_text(text)
 
     def _on_text(self, text: bytes) -> None:
         self._server.requests_in += 1
         if self._backlog or not self._may_handle():
             self._backlog.append(text)
-            if len(self._backlog) >= MAX_BACKLOG and self._is_reading:
-                self._is_reading = False
-                self._transport.pause_reading()
             return
         self._handle(text)
 
@@ -205,9 +231,7 @@ class ClientConnection(asyncio.Protocol):
         """Handle the requests that waited for an earlier one, or for the client to read."""
         while self._backlog and self._may_handle() and self.is_open:
             self._handle(self._backlog.popleft())
-        if not self._is_reading and len(self._backlog) < MAX_BACKLOG // 2:
-            self._is_reading = True
-            self._transport.resume_reading()
+        self._go_on()
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Run ``act``; a bug of ours costs this client its connection and nobody else anything."""
@@ -292,6 +316,8 @@ class ClientConnection(asyncio.Protocol):
         self._protocol.send_close(code, reason)
         self._write_protocol()
         self._expect_end()
+        self._backlog.clear()
+        self._go_on()  # so that its answer to the close is read
         self._server.left(self)
 
     def announce_drain(self, retry_after_ms: int, within_ms: int) -> None:

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from bus.client import Publisher
-from bus.clock import now_ns
+from bus.clock import monotonic_ns, now_ns
 from bus.model import OrderBook
 from bus.model.topic import Topic
 from bus.testing import eventually
@@ -216,3 +216,80 @@ async def test_requests_are_answered_in_their_order(start_server: StartServer) -
             if "id" in message:
                 ids.append(message["id"])
         assert ids == list(range(40))
+
+
+def masked(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """A client's frame with a mask of zeros; ``payload`` is shorter than 126 bytes."""
+    return bytes((fin << 7 | opcode, 0x80 | len(payload))) + b"\0\0\0\0" + payload
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [(masked(9, b"hi"), b"\x8a\x02hi"), (masked(1, b'{"action":"ping"}'), b'"pong"'),
+     (masked(8, b"\x03\xe8"), b"\x88\x02\x03\xe8"), (b"\xff" * 20, b"protocol_error")],
+)  # fmt: skip
+async def test_frames_sent_with_the_handshake_are_answered_after_it(
+    start_server: StartServer, sent: bytes, answer: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = await start_server()
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(
+        b"GET /ws/v1/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" + sent
+    )
+    received = b""
+    while answer not in received:
+        data = await asyncio.wait_for(reader.read(4096), 10)
+        assert data, received
+        received += data
+    assert received.startswith(b"HTTP/1.1 101 ")
+    writer.close()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_requests_sent_together_get_the_first_answer(start_server: StartServer) -> None:
+    running = await start_server()
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+@pytest.mark.parametrize("flood", [masked(0, fin=False), masked(10), masked(1, b'{"action":1}')])
+async def test_a_flood_of_tiny_frames_delays_nobody_for_long(
+    start_server: StartServer, raw_client: RawClient, flood: bytes, loop_kind: str
+) -> None:
+    running = await start_server()
+    _, writer = await raw_client(running, "/ws/v1/")
+    if flood[0] == 0:
+        writer.write(masked(1, b"{", fin=False))
+    writer.write(flood * 500_000)  # seconds of work for the protocol library
+    async with connect(f"{running.ws_url}/ws/v1/") as other:
+        await said(other)
+        for _ in range(5):
+            asked = monotonic_ns()
+            await other.send('{"action":"ping"}')
+            await until(other, "pong")
+            assert monotonic_ns() - asked < 500_000_000
+    for connection in running.server._clients:
+        assert len(connection._intake._waiting) <= 300_000
+        assert len(connection._message) <= 65_536
+
+
+async def test_pongs_do_not_put_off_the_end_of_a_closed_connection(
+    start_server: StartServer, raw_client: RawClient
+) -> None:
+    running = await start_server("bridge.close_timeout_s=0.3")
+    reader, writer = await raw_client(running, "/ws/market/NOPE/price")
+    received = b""
+    while b"\x11\x9a" not in received:  # 4506 in a close frame, which is never answered
+        received += await asyncio.wait_for(reader.read(4096), 10)
+    began = monotonic_ns()
+
+    def is_over() -> bool:
+        if not writer.is_closing():
+            writer.write(masked(10))
+        return running.server.report()["connections"] == 0
+
+    await eventually(is_over, 5, "the connection was cut off")
+    assert monotonic_ns() - began < 4_000_000_000
