@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bus.feeds
 from bus.capture import Closed, Exchange, Frame, Head, Hole, Opened, Sent
 from bus.config import FeedSettings
 from bus.feeds.capture import Capture, capture_folder, start_capture
@@ -272,3 +273,9 @@ async def test_every_session_of_a_feed_gets_its_capture(capture: Capture) -> Non
     feed: Feed = replace(made, capture=capture)
     assert made.session_settings("x").capture is None
     assert feed.session_settings("x").capture is capture
+
+
+def test_every_venue_lets_its_rest_calls_be_captured() -> None:
+    for path in (Path(bus.feeds.__path__[0])).glob("*/*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("RestClient(") == text.count("capture=feed.capture"), path
