@@ -11,6 +11,7 @@ from typing import Final
 
 from bus.capture import CaptureError, Cut, Decoder, Head, Record
 from bus.capture.files import SUFFIX
+from bus.capture.heads import head_of
 from bus.errors import ConfigError
 from bus.runtime import get_logger
 
@@ -86,23 +87,11 @@ class Captures:
 
 def read_head(path: Path) -> Head:
     """What a capture file says of itself. Raises ConfigError when it is none."""
-    decoder = Decoder()
     try:
         with path.open("rb") as file:
-            while data := file.read(READ_BYTES):
-                for record in decoder.feed(data):
-                    return _head(record, path)
-            for record in decoder.finish():
-                return _head(record, path)
+            return head_of(iter(lambda: file.read(READ_BYTES), b""))
     except (OSError, CaptureError) as error:
         raise _unreadable(path, error) from error
-    raise ConfigError.of(SETTING, "holds nothing that can be played", where=str(path))
-
-
-def _head(record: Record, path: Path) -> Head:
-    if not isinstance(record, Head):
-        raise ConfigError.of(SETTING, "does not say what it is of", where=str(path))
-    return record
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigError:
