@@ -158,6 +158,11 @@ def _check_names(request: Subscribe | SnapshotRequest | Unsubscribe) -> Refusal 
             return Refusal("bad_request", sentence, field="stream_type")
         if not request.stream_type or len(request.stream_type) > 64:
             return Refusal("bad_request", "stream_type is empty or too long", field="stream_type")
+        kinds = 1 if isinstance(request.stream_type, str) else len(request.stream_type)
+        symbols = 1 if field == "symbol" else len(value)
+        if symbols * kinds > MAX_TOPICS_PER_REQUEST:
+            sentence = f"symbols and stream types make more than {MAX_TOPICS_PER_REQUEST} topics"
+            return Refusal("bad_request", sentence, field="stream_type")
     return None
 
 

@@ -35,36 +35,37 @@ def held_topics(
 
     A symbol without a stream type means every stream of it, from whatever source.
     """
-    held = list(held)
+    by_name: dict[str, MarketTopic] = {}
+    by_word: dict[str, list[MarketTopic]] = {}
+    for topic in held:
+        by_name[topic.name] = topic
+        if topic.stream == "news":
+            words = {f"news.{topic.symbol}"}
+        else:
+            words = {topic.symbol, topic.name.partition(".")[2]}
+        for word in words:
+            by_word.setdefault(word, []).append(topic)
     if request.topics is not UNSET:
         found = [(name, directory.resolve_topic(name)) for name in request.topics]
         return [
             (
                 name,
-                [t for t in held if not isinstance(topic, Unknown) and t.name == topic.name],
+                []
+                if isinstance(topic, Unknown) or topic.name not in by_name
+                else [by_name[topic.name]],
             )
             for name, topic in found
         ]
     streams = _streams(request)
-    words = None if streams is None else {stream_named(stream) for stream in streams}
+    wanted = None if streams is None else {stream_named(stream) for stream in streams}
     result: list[tuple[str, list[MarketTopic]]] = []
     for symbol in _symbols(request):
         known = directory.resolve("price", symbol)
-        meant: list[MarketTopic] = []
-        for topic in held:
-            if words is not None and topic.stream not in words:
-                continue
-            if topic.stream == "news":
-                same = topic.symbol == symbol.lower()
-            elif isinstance(known, Unknown):
-                same = False
-            elif "@" in symbol:
-                same = topic.name.partition(".")[2] == known.name.partition(".")[2]
-            else:
-                same = topic.symbol == known.symbol
-            if same:
-                meant.append(topic)
-        result.append((symbol, meant))
+        meant = list(by_word.get(f"news.{symbol.lower()}", ()))
+        if not isinstance(known, Unknown):
+            word = known.name.partition(".")[2] if "@" in symbol else known.symbol
+            meant += by_word.get(word, ())
+        result.append((symbol, [t for t in meant if wanted is None or t.stream in wanted]))
     return result
 
 

@@ -116,9 +116,21 @@ def options_of(query: str, endpoint: Endpoint, max_depth: int) -> Options:
     except ValueError:
         reading.bad("query", f"more than {MAX_QUERY_FIELDS} query options")
         pairs = []
-    for name, value in dict(pairs).items():
-        _read(reading, name, value, endpoint, max_depth)
+    for name, values in _by_name(pairs).items():
+        if name == "streams":
+            values = [",".join(values)]
+        elif len(values) > 1 and (name in _SAME_AS_DEFAULT or name in ("snapshot", "depth")):
+            reading.bad(name, f"{name} is given more than once")
+            continue
+        _read(reading, name, values[0], endpoint, max_depth)
     return Options(reading.streams, reading.snapshot, reading.depth, tuple(reading.problems))
+
+
+def _by_name(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
 
 
 def _read(reading: _Reading, name: str, value: str, endpoint: Endpoint, max_depth: int) -> None:

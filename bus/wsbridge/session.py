@@ -14,6 +14,7 @@ topics; a snapshot before live messages; nothing of a topic after its ``unsubscr
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from msgspec import UNSET
 
@@ -201,8 +202,11 @@ class Session:
 
     def _want(self, topic: MarketTopic, requested: str, request: Subscribe) -> Wanted:
         already = topic.name in self._held
-        if already:
+        owed = self._owed.pop(topic.name, None)  # this request takes its place
+        if already and (owed is None or request.snapshot is not UNSET):
             snapshot = request.snapshot is True
+        elif owed is not None:
+            snapshot = owed.snapshot
         elif request.snapshot is UNSET:
             snapshot = self._options.snapshot
         else:
@@ -219,7 +223,7 @@ class Session:
             requested=requested,
             depth=depth if topic.stream == "orderbook" else 0,
             snapshot=snapshot and topic.is_state,
-            history=0 if topic.is_state else request.history,
+            history=0 if topic.is_state else request.history or (owed.history if owed else 0),
             since=since,
             already=already,
         )
@@ -230,23 +234,21 @@ class Session:
             topic=topic.name,
             requested=shown(requested),
             code="limit_subscriptions",
-            message=f"a connection holds at most {limit} topics",
+            message=f"a connection holds, and a request names, at most {limit} topics",
         )
 
     def _snapshot(self, request: SnapshotRequest, now_ns: int) -> list[Step]:
         wanted: dict[str, Wanted] = {}
         steps: list[Step] = []
         for requested, found in named_topics(self._directory, request):
+            refused: Unknown | Rejection | None = None
             if isinstance(found, Unknown):
-                refusal = error(
-                    found.code,
-                    found.message,
-                    now_ns=now_ns,
-                    id=request.id,
-                    topic=found.topic or UNSET,
-                )
-                steps.append(Send(refusal))
-            elif found.name not in wanted and len(wanted) < self._limits.subscriptions:
+                refused = found
+            elif found.name in wanted:
+                continue
+            elif len(wanted) >= self._limits.subscriptions:
+                refused = self._over_limit(found, requested)
+            else:
                 depth = DEFAULT_DEPTH if request.depth is UNSET else request.depth
                 depth = min(depth, self._limits.max_depth)
                 wanted[found.name] = Wanted(
@@ -258,6 +260,12 @@ class Session:
                     since=None,
                     already=False,
                 )
+            if refused is not None:
+                topic = refused.topic or UNSET
+                message = error(
+                    refused.code, refused.message, now_ns=now_ns, id=request.id, topic=topic
+                )
+                steps.append(Send(message))
         steps.append(Attach("snapshot", tuple(wanted.values()), (), request.id))
         return steps
 
@@ -338,8 +346,13 @@ class Session:
                 after.append(Join(wanted.topic, wanted.depth))
                 self._owed.pop(wanted.topic.name, None)
             else:
-                self._owed[wanted.topic.name] = wanted
-                after.append(Owe(wanted))
+                # The acknowledgement has said that nothing is recovered: the rest is a first
+                # subscription, and its history counts against this request.
+                history = min(wanted.history, budget)
+                budget -= history
+                owed = replace(wanted, since=None, history=history)
+                self._owed[wanted.topic.name] = owed
+                after.append(Owe(owed))
         if attach.purpose == "open":
             return after
         reply = Subscription(

@@ -104,6 +104,10 @@ def test_a_right_request_is_read(request_text: dict[str, Any], kind: type[Reques
         ({"action": "subscribe", "symbols": ["BTC"], "allow_pending": False}, "unsupported",
          "allow_pending"),
         ({"action": "subscribe", "topics": ["price.BTC"] * 5000}, "bad_request", "topics"),
+        ({"action": "subscribe", "symbols": ["BTC"] * 100, "stream_type": ["price"] * 64},
+         "bad_request", "stream_type"),
+        ({"action": "snapshot", "symbols": ["x"] * 4000, "stream_type": ["y", "z"]},
+         "bad_request", "stream_type"),
         ({"action": "status", "feeds": "binance"}, "bad_request", "feeds"),
     ],
 )  # fmt: skip

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from bus.client.deliveries import Delivery
 from bus.model import Price
+from bus.wsbridge.messages import epoch_text
 from tests.wsbridge.makers import (
     BTC_PRICE,
+    EPOCH,
     SECOND_NS,
     T0_NS,
     WAIT_NS,
@@ -51,6 +53,53 @@ def test_without_an_answer_the_topic_is_pending_and_its_first_value_comes_later(
     got = client.take()
     assert seqs(got) == [8, 9]
     assert got[0]["snapshot"] is True
+
+
+def test_subscribing_again_while_pending_does_not_lose_the_first_value() -> None:
+    bridge, _ = make_bridge()
+    client = multi(bridge)
+    client.say(action="subscribe", topics=["orderbook.BTC"])
+    bridge.sweep(T0_NS + WAIT_NS)
+    client.say(action="subscribe", topics=["orderbook.BTC"], depth=1)
+    bridge.sweep(T0_NS + 2 * WAIT_NS)
+    client.take()
+    deliver(bridge, live("orderbook", 8), warm("orderbook"))
+    (book,) = client.take()
+    assert (book["seq"], book["snapshot"], len(book["data"]["bids"])) == (8, True, 1)
+    client.say(action="subscribe", topics=["trades.BTC"], history=2)
+    bridge.sweep(T0_NS + 4 * WAIT_NS)
+    client.say(action="subscribe", topics=["trades.BTC"])  # its wait ends as the value comes
+    client.take()
+    deliver(bridge, *[live("trades", n) for n in range(1, 4)], warm("trades"))
+    got = client.take()
+    assert types(got) == ["subscription", "trade", "trade"]
+    assert seqs(got, "trades.BTC") == [2, 3]
+
+
+def test_what_was_not_recovered_when_acknowledged_comes_as_a_first_subscription() -> None:
+    bridge, _ = make_bridge()
+    client = multi(bridge)
+    position = {"epoch": epoch_text(EPOCH), "seq": 8}
+    client.say(action="subscribe", topics=["price.BTC"], since={"price.BTC": position})
+    bridge.sweep(T0_NS + WAIT_NS)
+    (ack,) = client.take()
+    assert ack["topics"][0]["recovered"] is False
+    deliver(bridge, live("price", 8), warm("price"))
+    (price,) = client.take()
+    assert (price["seq"], price["snapshot"]) == (8, True)
+
+
+def test_history_of_late_topics_is_bounded_for_the_whole_request() -> None:
+    bridge, _ = make_bridge("bridge.history=5")
+    client = multi(bridge)
+    client.say(action="subscribe", topics=["trades.BTC", "trades.ETH"], history=4)
+    bridge.sweep(T0_NS + WAIT_NS)
+    client.take()
+    for symbol in ("BTC-USDT", "ETH-USDT"):
+        trades = [live("trades", n, symbol=symbol) for n in range(1, 9)]
+        deliver(bridge, *trades, warm("trades", symbol=symbol))
+    got = client.take()
+    assert len(seqs(got, "trades.BTC")) + len(seqs(got, "trades.ETH")) == 5
 
 
 def test_a_topic_given_up_while_pending_never_arrives() -> None:

@@ -10,6 +10,7 @@ from tests.wsbridge.makers import (
     live,
     make_bridge,
     multi,
+    seqs,
     status,
     types,
     warm,
@@ -90,6 +91,19 @@ def test_snapshot_gives_last_values_without_a_subscription() -> None:
     assert client.take() == []
     bridge.sweep(T0_NS + 60 * SECOND_NS)
     assert bus.wanted == [b"sys/status/"]
+
+
+def test_topics_beyond_the_limit_of_a_snapshot_are_refused_one_by_one() -> None:
+    bridge, _ = make_bridge("bridge.max_subscriptions=1")
+    client = multi(bridge)
+    topics = ["price.BTC", "price.btc", "price.ETH", "price.SOL"]
+    got = client.say(action="snapshot", id=3, topics=topics)
+    deliver(bridge, live("price", 9), warm("price"))
+    got += client.take()
+    refused = [(m["id"], m["code"], m["topic"]) for m in got if m["type"] == "error"]
+    code = "limit_subscriptions"
+    assert refused == [(3, code, "price.ETH"), (3, code, "price.SOL")]
+    assert seqs(got) == [9]
 
 
 def test_snapshot_of_a_topic_whose_feed_is_down_says_so() -> None:

@@ -52,6 +52,12 @@ def test_the_options_of_the_compat_profile_are_read() -> None:
     assert options.problems == ()
 
 
+def test_repeated_streams_add_up() -> None:
+    options = options_of("streams=price.BTC&streams=trades.ETH,&utm=1&utm=2", MULTI, 20)
+    assert options.streams == ("price.BTC", "trades.ETH")
+    assert options.problems == ()
+
+
 def test_values_that_ask_for_nothing_new_are_accepted() -> None:
     query = "codec=json&book=full&numbers=float&conflate_ms=0&batch_ms=0&utm=x&token=y"
     assert options_of(query, MULTI, 20).problems == ()
@@ -76,6 +82,8 @@ def test_values_that_ask_for_nothing_new_are_accepted() -> None:
         ("numbers=string", "unsupported", "numbers"),
         ("codec=msgpack", "unsupported", "codec"),
         ("codec=xml", "bad_request", "codec"),
+        ("depth=5&depth=6", "bad_request", "depth"),
+        ("snapshot=0&snapshot=0", "bad_request", "snapshot"),
         ("&".join(f"a{i}=1" for i in range(100)), "bad_request", "query"),
     ],
 )
