@@ -21,9 +21,13 @@ States and what moves between them (``TRANSITIONS`` below is this table, and the
         |                   '---------------------- gap ---------------------'
         '---- stop: from any state
 
+                    silent: SYNCED, REFRESHING --> STALE --next diff--> SYNCED
+                                                    '------- gap -----> BUFFERING
+
 A book can be in step and still wrong: a snapshot holds only so many levels a side, and when the
 price leaves them, levels that no diff has mentioned are missing. REFRESHING joins a new snapshot
-to the stream while the old book goes on being served: diffs are applied and held.
+to the stream while the old book goes on being served: diffs are applied and held. STALE serves the
+last book as it is, until the stream speaks again and shows whether anything was missed.
 
 Pure: values in, values out; no clock, no socket. One instance per symbol, so that a gap in one
 symbol never touches another.
@@ -63,6 +67,8 @@ class SyncState(Enum):
     """The book follows the venue."""
     REFRESHING = "refreshing"
     """The book follows the venue; diffs are held as well, to join a newer snapshot."""
+    STALE = "stale"
+    """The stream fell silent: the book is the last one known, and may be old."""
 
 
 class SyncInput(Enum):
@@ -72,6 +78,7 @@ class SyncInput(Enum):
     STOP = "stop"
     REFRESH = "refresh"
     KEEP = "keep"
+    SILENT = "silent"
     DIFF_NEXT = "diff_next"
     DIFF_OLD = "diff_old"
     DIFF_GAP = "diff_gap"
@@ -101,6 +108,7 @@ TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction
     (_S.UNSYNCED, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.REFRESH): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.KEEP): (_S.UNSYNCED, _A.IGNORE),
+    (_S.UNSYNCED, _I.SILENT): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.DIFF_NEXT): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.DIFF_OLD): (_S.UNSYNCED, _A.IGNORE),
     (_S.UNSYNCED, _I.DIFF_GAP): (_S.UNSYNCED, _A.IGNORE),
@@ -110,6 +118,7 @@ TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction
     (_S.BUFFERING, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
     (_S.BUFFERING, _I.REFRESH): (_S.BUFFERING, _A.IGNORE),
     (_S.BUFFERING, _I.KEEP): (_S.BUFFERING, _A.IGNORE),
+    (_S.BUFFERING, _I.SILENT): (_S.BUFFERING, _A.IGNORE),
     (_S.BUFFERING, _I.DIFF_NEXT): (_S.BUFFERING, _A.HOLD),
     (_S.BUFFERING, _I.DIFF_OLD): (_S.BUFFERING, _A.IGNORE),
     (_S.BUFFERING, _I.DIFF_GAP): (_S.BUFFERING, _A.HOLD),
@@ -119,6 +128,7 @@ TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction
     (_S.SYNCED, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
     (_S.SYNCED, _I.REFRESH): (_S.REFRESHING, _A.FETCH),
     (_S.SYNCED, _I.KEEP): (_S.SYNCED, _A.IGNORE),
+    (_S.SYNCED, _I.SILENT): (_S.STALE, _A.IGNORE),
     (_S.SYNCED, _I.DIFF_NEXT): (_S.SYNCED, _A.APPLY),
     (_S.SYNCED, _I.DIFF_OLD): (_S.SYNCED, _A.IGNORE),
     (_S.SYNCED, _I.DIFF_GAP): (_S.BUFFERING, _A.FETCH),
@@ -128,11 +138,22 @@ TRANSITIONS: Final[dict[tuple[SyncState, SyncInput], tuple[SyncState, SyncAction
     (_S.REFRESHING, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
     (_S.REFRESHING, _I.REFRESH): (_S.REFRESHING, _A.IGNORE),
     (_S.REFRESHING, _I.KEEP): (_S.SYNCED, _A.IGNORE),
+    (_S.REFRESHING, _I.SILENT): (_S.STALE, _A.IGNORE),
     (_S.REFRESHING, _I.DIFF_NEXT): (_S.REFRESHING, _A.APPLY),
     (_S.REFRESHING, _I.DIFF_OLD): (_S.REFRESHING, _A.IGNORE),
     (_S.REFRESHING, _I.DIFF_GAP): (_S.BUFFERING, _A.FETCH),
     (_S.REFRESHING, _I.SNAPSHOT_JOINS): (_S.SYNCED, _A.LOAD),
     (_S.REFRESHING, _I.SNAPSHOT_TOO_OLD): (_S.REFRESHING, _A.FETCH),
+    (_S.STALE, _I.START): (_S.BUFFERING, _A.FETCH),
+    (_S.STALE, _I.STOP): (_S.UNSYNCED, _A.IGNORE),
+    (_S.STALE, _I.REFRESH): (_S.STALE, _A.IGNORE),
+    (_S.STALE, _I.KEEP): (_S.STALE, _A.IGNORE),
+    (_S.STALE, _I.SILENT): (_S.STALE, _A.IGNORE),
+    (_S.STALE, _I.DIFF_NEXT): (_S.SYNCED, _A.APPLY),
+    (_S.STALE, _I.DIFF_OLD): (_S.SYNCED, _A.IGNORE),
+    (_S.STALE, _I.DIFF_GAP): (_S.BUFFERING, _A.FETCH),
+    (_S.STALE, _I.SNAPSHOT_JOINS): (_S.STALE, _A.IGNORE),
+    (_S.STALE, _I.SNAPSHOT_TOO_OLD): (_S.STALE, _A.IGNORE),
 }
 
 DEFAULT_BUFFER_LIMIT: Final = 20_000
@@ -195,7 +216,7 @@ class BookSync(Generic[D]):
 
     @property
     def last_id(self) -> int:
-        """``u`` of the last diff applied (or ``L``); meaningful while SYNCED or REFRESHING."""
+        """``u`` of the last diff applied (or ``L``); meaningful while in step, or STALE."""
         return self._id
 
     @property
@@ -223,6 +244,12 @@ class BookSync(Generic[D]):
             self._buffer.clear()
         return self._step(SyncInput.KEEP)
 
+    def silent(self) -> SyncAction:
+        """The stream brings nothing any more; a refresh under way is given up."""
+        if self._state is SyncState.REFRESHING:
+            self._buffer.clear()
+        return self._step(SyncInput.SILENT)
+
     def on_diff(self, diff: D) -> SyncAction:
         """One diff in arrival order: IGNORE, HOLD, APPLY, or FETCH after a gap.
 
@@ -242,7 +269,8 @@ class BookSync(Generic[D]):
             return self._step(SyncInput.DIFF_OLD)
         if first_id <= self._id + 1:  # refreshing: apply, and hold for the snapshot to come
             self._id = last_id
-            self._hold(diff)
+            if self._state is SyncState.REFRESHING:
+                self._hold(diff)
             return self._step(SyncInput.DIFF_NEXT)
         self._gaps += 1
         self._buffer.clear()
@@ -257,7 +285,7 @@ class BookSync(Generic[D]):
         are in order and contiguous from ``L + 1``, and ``last_id`` is already that of the last.
         A refresh never takes the book back: ``last_id`` does not shrink.
         """
-        if self._state in (SyncState.UNSYNCED, SyncState.SYNCED):
+        if self._state in (SyncState.UNSYNCED, SyncState.SYNCED, SyncState.STALE):
             return self._step(SyncInput.SNAPSHOT_JOINS), []
         if self._buffer:
             too_old = self._buffer[0].first_id > last_update_id + 1  # step 3

@@ -18,7 +18,7 @@ class FeedSettings:
     rest_url: str = setting("", unit="URL", doc="REST base in live mode; empty: the venue's.")
     news_categories: tuple[str, ...] = setting((), doc="News categories to poll, where offered.")
     news_poll_s: float = setting(
-        60.0, unit="s", minimum=1, maximum=86_400, doc="Time between two polls of one category."
+        15.0, unit="s", minimum=1, maximum=86_400, doc="Time between two polls of one category."
     )
     news_stream: bool = setting(
         True, doc="Subscribe to the venue's news stream too (Finnhub: a paid plan's feature)."
@@ -39,6 +39,21 @@ class FeedSettings:
         maximum=5_000,
         doc="Levels a side asked for in a REST book snapshot. Binance weight: 5 up to 100, 25 up "
         "to 500, 50 up to 1,000, 250 beyond.",
+    )
+    instrument_poll_s: float = setting(
+        300.0,
+        unit="s",
+        minimum=10,
+        maximum=86_400,
+        doc="Time between two looks at the venue's list of instruments (halts, new tick sizes).",
+    )
+    book_refresh_s: float = setting(
+        3_600.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="A book whose snapshot is older than this takes over a new one, without an outage. "
+        "0: never for its age.",
     )
     book_max_levels: int = setting(
         20_000,
@@ -120,6 +135,29 @@ class FeedSettings:
         "closed. Binance cuts connections after 24 h. 0: never.",
     )
 
+    give_up_after_s: float = setting(
+        900.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="A feed that has brought nothing for so long ends, with one line, so that the "
+        "supervisor starts it afresh; only under a supervisor. 0: never.",
+    )
+    shared_dir: str = setting(
+        "",
+        unit="path",
+        doc="Directory, of this user alone (mode 0700), where all feed processes of this host "
+        "keep what they share: REST and connection budgets, locks of API keys. Empty: "
+        "/tmp/mdbus-shared-<uid>; with a simulated market, `shared` in the run directory.",
+    )
+    late_event_s: float = setting(
+        5.0,
+        unit="s",
+        minimum=0,
+        maximum=3_600,
+        doc="Events later than this, the difference of the clocks taken out, for 3 s on end: "
+        "stale, and the connection is replaced. 0: never.",
+    )
     silent_connection_s: float = setting(
         60.0,
         unit="s",
@@ -132,20 +170,29 @@ class FeedSettings:
         unit="s",
         minimum=0,
         maximum=86_400,
-        doc="Trades silent for so long: stale. 0: never.",
+        doc="Trades silent for so long: stale, until a stream's own rhythm has been learned (a "
+        "minute); then 8 times its longest pause of late, at least 20 s. 0: never.",
     )
     stale_quote_s: float = setting(
-        60.0, unit="s", minimum=0, maximum=86_400, doc="Quotes silent for so long: stale. 0: never."
+        60.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="The same for quotes; learned, at least 10 s. 0: never.",
     )
     stale_ticker_s: float = setting(
-        60.0, unit="s", minimum=0, maximum=86_400, doc="Ticker silent for so long: stale. 0: never."
+        60.0,
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+        doc="The same for tickers; learned, at least 10 s. 0: never.",
     )
     stale_depth_s: float = setting(
         10.0,
         unit="s",
         minimum=0,
         maximum=86_400,
-        doc="Book changes silent for so long: stale. 0: never.",
+        doc="The same for book changes; learned, at least 5 s. 0: never.",
     )
 
     capture: bool = setting(

@@ -6,20 +6,25 @@ it included; after each of them the best N levels (`orderbook`). A whole book is
 when the last one is old, counted in deltas or in seconds, or when the broker came back.
 
 A book that turns out crossed is wrong, whatever its numbers say: it is void and is rebuilt, and
-its levels are never published on `orderbook`. A book whose best prices differ from the venue's own
-top of book, at the same update id and several times in a row, lacks levels its snapshot did not
-reach: it goes on being served while a newer snapshot is fetched, which it then takes over.
+its levels are never published on `orderbook`.
+
+A book can lack levels that its snapshot did not reach. It is refreshed, being served meanwhile,
+when its best prices differ from the venue's own top of book at the same update id (``audit``), when
+they come near the edge of the snapshot's range (``edge``), and when the snapshot is old (``age``).
+A second book is then built beside the live one, from a newer snapshot and the diffs since, and
+takes its place at the same update id; consumers of `depth` get it as a whole book.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from bus.book import BookSync, Diff, Level, OrderBook, SyncAction, SyncState, SyncStats
+from bus.book import BookSync, Diff, Level, OrderBook, SyncAction, SyncState
 from bus.client import Publisher
+from bus.feeds.book_figures import BookLimits as BookLimits
+from bus.feeds.book_figures import BookStats as BookStats
 from bus.model import Depth
 from bus.model import OrderBook as OrderBookTick
 from bus.model.topic import Topic
@@ -71,43 +76,17 @@ class TopQuote(Protocol):
 
 D = TypeVar("D", bound=LevelDiff)
 
-REFRESH_AFTER_MISMATCHES: Final = 3
-"""Audits failed in a row: a level that comes and goes at once is not worth a snapshot."""
+IN_STEP: Final = (SyncState.SYNCED, SyncState.REFRESHING, SyncState.STALE)
+EDGE: Final = 0.2
+"""A best price this near to the edge of the snapshot's range, in parts of what it was away at the
+snapshot, is too near: beyond the edge only levels that have changed since are known."""
 REFRESH_TRIES: Final = 5
 """Snapshots of no use after which a refresh is given up."""
 REFRESH_PAUSE_MISMATCHES: Final = 100
 """Further mismatches in a row after which a refresh given up is tried again."""
+NEVER: Final = float("inf")
 MAX_QUOTES: Final = 4_096
 """Quotes newer than the book that are kept for the audit; beyond it the oldest go unaudited."""
-
-
-@dataclass(frozen=True, slots=True)
-class BookLimits:
-    """Bounds and intervals of one book; see the settings of the same names."""
-
-    orderbook_levels: int = 20
-    book_max_levels: int = 20_000
-    buffer_diffs: int = 20_000
-    depth_snapshot_deltas: int = 1_000
-    depth_snapshot_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class BookStats:
-    """Counters of one book.
-
-    ``syncs`` completed (1 = never lost), ``refreshes`` completed, times found ``crossed``, venue
-    quotes that agreed with the book at the same update id and that did not (``audit_ok``,
-    ``audit_mismatch``), levels forgotten at the bound, and the synchronisation's own counters.
-    """
-
-    syncs: int
-    refreshes: int
-    crossed: int
-    audit_ok: int
-    audit_mismatch: int
-    trimmed_levels: int
-    sync: SyncStats
 
 
 class DepthBook(Generic[D]):
@@ -136,8 +115,12 @@ class DepthBook(Generic[D]):
         self._venue_ts_ns: int | None = None
         self._quotes: deque[TopQuote] = deque(maxlen=MAX_QUOTES)
         self.lost_reason = "starting"
-        self._mismatches_in_a_row = 0
+        self.refresh_reason = ""
+        self._pause_mismatches = 0
         self._useless_snapshots = 0
+        self._low_edge, self._high_edge = -NEVER, NEVER
+        self._refresh_due_ns: int | None = None
+        self._begun: Counter[str] = Counter()
         self.syncs = 0
         self.refreshes = 0
         self.crossed = 0
@@ -147,7 +130,7 @@ class DepthBook(Generic[D]):
     @property
     def synced(self) -> bool:
         """Whether the book follows the venue."""
-        return self._sync.state in (SyncState.SYNCED, SyncState.REFRESHING)
+        return self._sync.state in IN_STEP
 
     @property
     def wants_snapshot(self) -> bool:
@@ -187,8 +170,8 @@ class DepthBook(Generic[D]):
         self._sync.stop()
         self._on_change()
 
-    def on_diff(self, diff: D) -> None:
-        """One diff, in arrival order."""
+    def on_diff(self, diff: D) -> bool:
+        """One diff, in arrival order; whether it was news."""
         action = self._sync.on_diff(diff)
         if action is SyncAction.APPLY:
             self._apply(diff)
@@ -197,6 +180,11 @@ class DepthBook(Generic[D]):
             self._on_change()
         elif action is SyncAction.HOLD and self._sync.buffered == 1:
             self._on_change()
+        return action is not SyncAction.IGNORE
+
+    def silent(self) -> None:
+        """The stream of diffs has fallen silent: the book is served as it is, and may be old."""
+        self._sync.silent()
 
     def on_snapshot(
         self,
@@ -205,21 +193,34 @@ class DepthBook(Generic[D]):
         asks: Sequence[Level],
         recv_ns: int,
         now_mono_ns: int,
+        limit: int = 0,
     ) -> bool:
         """A snapshot came; whether it was of use. If not and ``wants_snapshot``: fetch another.
 
-        ``recv_ns`` is wall-clock ns, ``now_mono_ns`` monotonic.
+        ``recv_ns`` is wall-clock ns, ``now_mono_ns`` monotonic. ``limit``: how many levels a side
+        were asked for; a side with fewer has no edge (0: nothing is known of its edges).
         """
         refreshing = self.refreshing
+        if refreshing and _is_crossed(bids, asks):
+            self._refresh_failed()
+            return False
         action, waiting = self._sync.on_snapshot(last_update_id)
         if action is not SyncAction.LOAD:
             if refreshing:
                 self._refresh_failed()
             return False
-        self._mismatches_in_a_row = 0
+        self._pause_mismatches = 0
+        if refreshing and not self._swap(bids, asks, waiting):
+            return False
+        self._remember_range(bids, asks, limit, now_mono_ns)
         if refreshing:
-            self._book.merge(bids, asks)
-            return self._refreshed(waiting, recv_ns, now_mono_ns)
+            self._useless_snapshots = 0
+            self.refreshes += 1
+            last_id = self._sync.last_id
+            self._publish_whole(last_id, recv_ns, now_mono_ns)
+            self._publish_top(last_id, self._venue_ts_ns, recv_ns)
+            self._on_change()
+            return True
         self._book.load(bids, asks)
         self.syncs += 1
         self.lost_reason = ""
@@ -238,7 +239,9 @@ class DepthBook(Generic[D]):
         self._quotes.append(quote)
 
     def tick(self, now_wall_ns: int, now_mono_ns: int) -> None:
-        """Call about once a second: publishes the whole book when the last one is old."""
+        """Call about once a second: publishes the whole book, or refreshes it, when it is old."""
+        if self._refresh_due_ns is not None and now_mono_ns >= self._refresh_due_ns:
+            self.refresh("age")
         if self.synced and now_mono_ns >= self._snapshot_due_ns:
             self._publish_whole(self._sync.last_id, now_wall_ns, now_mono_ns)
 
@@ -255,6 +258,7 @@ class DepthBook(Generic[D]):
             self.crossed,
             self.audit_ok,
             self.audit_mismatch,
+            dict(self._begun),
             self._book.trimmed_levels,
             self._sync.stats(),
         )
@@ -297,35 +301,62 @@ class DepthBook(Generic[D]):
             latest.ask_size,
         ):
             self.audit_ok += 1
-            self._mismatches_in_a_row = 0
+            self._pause_mismatches = 0
             return
         self.audit_mismatch += 1
-        self._mismatches_in_a_row += 1
-        if self._mismatches_in_a_row >= REFRESH_AFTER_MISMATCHES and not self.refreshing:
-            self._useless_snapshots = 0
-            self._sync.refresh()
-            self._on_change()
+        if self._pause_mismatches:
+            self._pause_mismatches -= 1
+        else:
+            self.refresh("audit")
 
-    def _refreshed(self, waiting: Sequence[D], recv_ns: int, now_mono_ns: int) -> bool:
-        """A newer snapshot has joined: its diffs have been published, the whole book has not."""
-        for diff in waiting:
-            self._book.apply(diff.bids, diff.asks)
-        if self._book.crossed:
-            self.crossed += 1
-            self.start("crossed")
+    def refresh(self, reason: str) -> bool:
+        """Take over a newer snapshot, without an outage; False: no book, or under way already."""
+        if self._sync.refresh() is not SyncAction.FETCH:
             return False
-        self.refreshes += 1
-        last_id = self._sync.last_id
-        self._publish_whole(last_id, recv_ns, now_mono_ns)
-        self._publish_top(last_id, self._venue_ts_ns, recv_ns)
+        self.refresh_reason = reason
+        self._begun[reason] += 1
+        self._useless_snapshots = 0
+        self._refresh_due_ns = None
         self._on_change()
         return True
 
+    def _swap(self, bids: Sequence[Level], asks: Sequence[Level], waiting: Sequence[D]) -> bool:
+        """Build the second book; it takes the live one's place, at the same update id.
+
+        The diffs that ``waiting`` holds have been published already: the live book has them too.
+        """
+        fresh = OrderBook(self._limits.book_max_levels)
+        fresh.load(*self._book.levels())
+        fresh.merge(bids, asks)
+        for diff in waiting:
+            fresh.apply(diff.bids, diff.asks)
+        if fresh.crossed:
+            self._refresh_failed()
+            return False
+        fresh.trimmed_levels += self._book.trimmed_levels
+        self._book = fresh
+        return True
+
+    def _remember_range(
+        self, bids: Sequence[Level], asks: Sequence[Level], limit: int, now_mono_ns: int
+    ) -> None:
+        """Where the snapshot's knowledge ends, and when it is old."""
+        self._low_edge, self._high_edge = -NEVER, NEVER
+        if limit and len(bids) >= limit:
+            worst, best = min(bids)[0], max(bids)[0]
+            self._low_edge = worst + EDGE * (best - worst)
+        if limit and len(asks) >= limit:
+            worst, best = max(asks)[0], min(asks)[0]
+            self._high_edge = worst - EDGE * (worst - best)
+        after_s = self._limits.book_refresh_s
+        self._refresh_due_ns = now_mono_ns + int(after_s * 1e9) if after_s else None
+
     def _refresh_failed(self) -> None:
-        """The book goes on as it is; the next mismatch asks again."""
+        """The book goes on as it is; after a while the next mismatch asks again."""
         self._useless_snapshots += 1
         if self._useless_snapshots >= REFRESH_TRIES:
-            self._mismatches_in_a_row = -REFRESH_PAUSE_MISMATCHES
+            self._pause_mismatches = REFRESH_PAUSE_MISMATCHES
+            self._low_edge, self._high_edge = -NEVER, NEVER
             self._sync.keep()
             self._on_change()
 
@@ -334,6 +365,8 @@ class DepthBook(Generic[D]):
         self._orderbook.publish(
             OrderBookTick(last_id, bids, asks), venue_ts_ns=venue_ts_ns, recv_ts_ns=recv_ns
         )
+        if (bids and bids[0][0] < self._low_edge) or (asks and asks[0][0] > self._high_edge):
+            self.refresh("edge")
 
     def _publish_whole(self, last_id: int, recv_ns: int, now_mono_ns: int | None) -> None:
         bids, asks = self._book.levels()
@@ -345,3 +378,7 @@ class DepthBook(Generic[D]):
         self._deltas = 0
         if now_mono_ns is not None:
             self._snapshot_due_ns = now_mono_ns + int(self._limits.depth_snapshot_s * 1e9)
+
+
+def _is_crossed(bids: Sequence[Level], asks: Sequence[Level]) -> bool:
+    return bool(bids and asks and max(bids)[0] >= min(asks)[0])

@@ -23,6 +23,14 @@ class ParseError(FeedError):
         super().__init__(f"{reason}: {detail}: {self.frame!r}")
 
 
+class RotationFailed(FeedError):
+    """A connection opened to replace another is not fit to; the message says why."""
+
+
+class CommandRefused(FeedError):
+    """A command that cannot be done; the message tells the operator why, in one sentence."""
+
+
 class RestError(FeedError):
     """A REST call brought no usable answer.
 

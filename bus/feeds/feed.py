@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from bus.client import Publisher
 from bus.config import FeedSettings
+from bus.feeds.attempts import AttemptBudget
 from bus.feeds.backoff import Backoff
+from bus.feeds.budget import WeightLedger
 from bus.feeds.capture import Capture
 from bus.feeds.depth_book import BookLimits
-from bus.feeds.rate_limit import RollingLimit
-from bus.feeds.session import SessionSettings, attempt_limit
+from bus.feeds.session import SessionSettings
+from bus.feeds.shared_file import Shared, file_name
+from bus.feeds.skew import SkewEstimate
 from bus.feeds.status import StatusBoard
+
+Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Takes the arguments of a command, gives the result; raises CommandRefused (one sentence)."""
 
 
 @dataclass(slots=True)
@@ -40,7 +48,10 @@ class Feed:
 
     ``ws_base`` and ``rest_base`` override the venue's own (empty: use the venue's); ``simulated``
     says that they belong to the simulator, so that no real key is needed. ``started`` is to be
-    called once the sessions run. ``attempts`` is shared by all of them.
+    called once the sessions run. ``attempts`` is shared by all of them, and so is ``skew``.
+    ``shared_dir``: where the processes of this host keep what they share (None: alone).
+    ``give_up``: ends the process with one line, where somebody would start it again, else None.
+    ``commands``: the venue's code puts in, by verb, what an operator can ask of it.
     ``capture`` keeps what is received, if anything does. ``pace`` is a factor on whatever is done
     at intervals: below 1 while a capture is played faster than it was made.
     """
@@ -56,9 +67,20 @@ class Feed:
     rest_base: str = ""
     simulated: bool = False
     counters: Counters = field(default_factory=Counters)
-    attempts: RollingLimit = field(default_factory=attempt_limit)
+    attempts: AttemptBudget = field(default_factory=AttemptBudget)
+    shared_dir: Path | None = None
+    give_up: Callable[[str], None] | None = None
     capture: Capture | None = None
     pace: float = 1.0
+    skew: SkewEstimate = field(default_factory=SkewEstimate)
+    commands: dict[str, Command] = field(default_factory=dict)
+
+    def weight_ledger(self, rest_base: str) -> Shared[WeightLedger]:
+        """The REST budget towards one venue, shared by all feeds of this host."""
+        if self.shared_dir is None:
+            return Shared(WeightLedger)
+        host = urlsplit(rest_base).netloc or rest_base
+        return Shared(WeightLedger, self.shared_dir / file_name("weight", host))
 
     @property
     def backoff(self) -> Backoff:
@@ -75,6 +97,7 @@ class Feed:
             buffer_diffs=settings.buffer_diffs,
             depth_snapshot_deltas=settings.depth_snapshot_deltas,
             depth_snapshot_s=settings.depth_snapshot_s,
+            book_refresh_s=settings.book_refresh_s,
         )
 
     def session_settings(

@@ -7,7 +7,7 @@ the 24-hour open. What it must not know: any venue, any wire format.
 from __future__ import annotations
 
 from bus.client import Publisher
-from bus.model import Price, Quote, Ticker, Trade
+from bus.model import Instrument, Price, Quote, Ticker, Trade
 from bus.model.tick import Side
 from bus.model.topic import Topic
 
@@ -19,6 +19,8 @@ class SymbolTicks:
     """
 
     __slots__ = (
+        "_described",
+        "_instrument",
         "_last_price",
         "_last_trade_ts_ns",
         "_open",
@@ -34,10 +36,23 @@ class SymbolTicks:
         self._quote = publisher.writer(Topic.md("quote", venue_label, symbol))
         self._ticker = publisher.writer(Topic.md("ticker", venue_label, symbol))
         self._trades = publisher.writer(Topic.md("trades", venue_label, symbol))
+        self._instrument = publisher.writer(Topic.md("instrument", venue_label, symbol))
+        self._described: Instrument | None = None
         self._open: float | None = None
         self._volume: float | None = None
         self._last_price: float | None = None
         self._last_trade_ts_ns = 0
+
+    def instrument(self, described: Instrument, recv_ts_ns: int) -> bool:
+        """What the venue says about the instrument: an `instrument` tick if it is news.
+
+        The venue gives no time for it. Returns whether it was news.
+        """
+        if described == self._described:
+            return False
+        self._described = described
+        self._instrument.publish(described, venue_ts_ns=None, recv_ts_ns=recv_ts_ns)
+        return True
 
     def trade(
         self,

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import bus.feeds
@@ -17,9 +18,11 @@ from bus.client import Publisher
 from bus.clock import now_ns
 from bus.config import Settings
 from bus.errors import ConfigError, TopicError
+from bus.feeds.attempts import AttemptBudget
 from bus.feeds.capture import start_capture
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.replay import for_replay, pace_of
+from bus.feeds.shared_file import default_directory, file_name, private_directory
 from bus.feeds.status import StatusBoard, Verdict
 from bus.model import Status
 from bus.model.topic import Topic
@@ -46,6 +49,8 @@ async def body(life: Life, settings: Settings) -> None:
     ws_base, rest_base = bases(settings, name)
     own, pace = for_replay(settings, name), pace_of(settings)
     capture = start_capture(own, name, settings.venue_of(name), simulated=settings.simulated)
+    shared = private_directory(shared_path(settings, name), f"feeds.{name}.shared_dir")
+    attempts = shared / file_name("attempts", ws_base or settings.venue_of(name))
     with Publisher(settings.endpoints.publish) as publisher:
         board = StatusBoard(status_publisher(publisher, name))
         feed = Feed(
@@ -59,10 +64,15 @@ async def body(life: Life, settings: Settings) -> None:
             ws_base=ws_base,
             rest_base=rest_base,
             simulated=settings.simulated,
+            attempts=AttemptBudget(path=attempts),
+            shared_dir=shared,
+            give_up=life.fail if life.supervised else None,
             capture=capture,
             pace=pace,
         )
         venue = create(feed)
+        for verb, handler in feed.commands.items():
+            life.handle(verb, handler)
         lag = LoopLag()
         publisher.attach_loop(venue.broker_attached)
         life.report = lambda: {
@@ -109,6 +119,16 @@ def find_venue(venue: str, key: str) -> Callable[[Feed], VenueFeed]:
     module = importlib.import_module(f"bus.feeds.{venue}.venue")
     create: Callable[[Feed], VenueFeed] = module.create
     return create
+
+
+def shared_path(settings: Settings, name: str) -> Path:
+    """Where the feeds of this host keep what they share; a simulated market has a host of its own.
+
+    Its address is this machine's, and another bus's simulator is another venue.
+    """
+    if settings.feeds[name].shared_dir:
+        return Path(settings.feeds[name].shared_dir)
+    return settings.run_path / "shared" if settings.simulated else default_directory()
 
 
 def bases(settings: Settings, name: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Staying inside a venue's limits. Pure: ``now_s`` in (any monotonic seconds), waits out.
 
-Two limiters: messages on one WebSocket connection over a rolling second, and REST calls by weight
-per minute, steered by what the venue's own headers say.
+Messages over a rolling window, and how a venue's headers are read. REST calls by weight, shared by
+all processes of a host, are in ``bus.feeds.budget``.
 """
 
 from __future__ import annotations
@@ -51,74 +51,6 @@ class WeightStats:
     refused: int
     blocked_s: float
     banned: bool
-
-
-class WeightLimit:
-    """REST weight per minute, with the venue's headers as the truth.
-
-    ``limit`` is the budget we allow ourselves (below the venue's own). Between answers we add up
-    what we asked for; every answer that carries a used weight replaces our sum, because the
-    venue counts per IP address and we may not be alone there. 429 blocks every call for
-    ``Retry-After``; 418 (a ban) likewise, and is reported as such. Ordering: callers are expected
-    to ask in turn (the shell holds a lock), so the budget is not overshot by a stampede.
-    """
-
-    __slots__ = ("_banned", "_blocked_until_s", "_limit", "_refused", "_used", "_window_end_s")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._window_end_s = 0.0
-        self._blocked_until_s = 0.0
-        self._banned = False
-        self._refused = 0
-
-    def allow(self, limit: int) -> None:
-        """Change the budget; 0 = none."""
-        self._limit = limit
-
-    def wait_s(self, weight: int, now_s: float) -> float:
-        """Seconds until a call of this weight may go; 0 = now. Does not count it (``spend``)."""
-        blocked_s = self._blocked_until_s - now_s
-        if blocked_s > 0:
-            return blocked_s
-        self._roll(now_s)
-        if self._limit == UNLIMITED or self._used + weight <= self._limit or self._used == 0:
-            return 0.0
-        return max(0.0, self._window_end_s - now_s)
-
-    def spend(self, weight: int, now_s: float) -> None:
-        """A call of this weight is being sent."""
-        self._roll(now_s)
-        self._used += weight
-
-    def answered(self, used_weight: int | None, now_s: float) -> None:
-        """The venue answered and (maybe) told the weight used in this minute."""
-        self._roll(now_s)
-        if used_weight is not None:
-            self._used = used_weight
-
-    def refused(self, status: int, retry_after_s: float | None, now_s: float) -> float:
-        """The venue answered 429 or 418; returns the seconds for which nothing may be sent."""
-        self._refused += 1
-        self._banned = status == BANNED
-        default_s = 120.0 if self._banned else 60.0  # first ban lasts 2 min; a limit, a minute
-        wait_s = default_s if retry_after_s is None else max(retry_after_s, 0.0)
-        self._blocked_until_s = max(self._blocked_until_s, now_s + wait_s)
-        return self._blocked_until_s - now_s
-
-    def stats(self, now_s: float) -> WeightStats:
-        """The budget as one frozen value."""
-        self._roll(now_s)
-        blocked_s = max(0.0, self._blocked_until_s - now_s)
-        return WeightStats(
-            self._used, self._limit, self._refused, blocked_s, self._banned and blocked_s > 0
-        )
-
-    def _roll(self, now_s: float) -> None:
-        if now_s >= self._window_end_s:
-            self._used = 0
-            self._window_end_s = now_s + 60.0
 
 
 TOO_MANY_REQUESTS: Final = 429

@@ -1,38 +1,50 @@
-"""REST calls to one venue, in turn and within its budget: the shell around ``WeightLimit``.
+"""REST calls to one venue, in turn and within its budget: the shell around ``WeightLedger``.
 
-Every caller waits here for its turn; nothing is retried here (the caller knows what an old answer
-is worth). Secrets travel in headers only, never in a URL, so that no log line can hold one.
+The budget is that of the address: all processes of the host keep it together where a file is given
+for it. Every caller waits here for its turn, the most urgent first; nothing is retried here (the
+caller knows what an old answer is worth). Secrets travel in headers only, never
+in a URL, so that no log line can hold one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import heapq
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from bus.clock import now_ns
+from bus.feeds.budget import LOOK_AGAIN_S, Priority, WeightLedger
 from bus.feeds.capture import Capture
 from bus.feeds.errors import RestError
 from bus.feeds.rate_limit import (
     BANNED,
     TOO_MANY_REQUESTS,
-    WeightLimit,
+    RollingLimit,
     WeightStats,
     retry_after_s,
     used_weight,
 )
+from bus.feeds.shared_file import Busy, Shared
 from bus.runtime import get_logger
 
 _log = get_logger("feeds.rest")
 
-MAX_WAIT_S: Final = 5.0
-"""Longest nap while waiting for the budget; then it is looked at again."""
+R = TypeVar("R")
+
+MAX_WAIT_S: Final = 0.5
+"""Longest nap while waiting for the budget; then it is asked for again, which keeps our place."""
+BUSY_S: Final = 0.01
+"""Nap while another process writes the shared budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +71,18 @@ class RestClient:
         headers: Mapping[str, str] | None = None,
         weight_header: str = "",
         capture: Capture | None = None,
+        shared: Shared[WeightLedger] | None = None,
+        calls_per_s: int = 0,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._weight_header = weight_header
         self._capture = capture
-        self._limit = WeightLimit(budget_per_minute)
-        self._turn = asyncio.Lock()
+        self._budget = budget_per_minute
+        self._ledger = shared or Shared(WeightLedger)
+        self._calls_per_s = RollingLimit(calls_per_s)
+        self._queue: list[tuple[int, int]] = []
+        self._asked = itertools.count()
+        self._stats = WeightStats(0, budget_per_minute, 0, 0.0, False)
         self.calls = 0
         self.failures = 0
         loopback = (urlsplit(base_url).hostname or "") in ("127.0.0.1", "localhost", "::1")
@@ -75,9 +93,27 @@ class RestClient:
             follow_redirects=False,
         )
 
-    async def get(self, path: str, params: Mapping[str, str | int], *, weight: int = 1) -> Reply:
+    @property
+    def waiting(self) -> int:
+        """Calls of this process that wait for the budget."""
+        return len(self._queue)
+
+    async def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int],
+        *,
+        weight: int = 1,
+        priority: int = Priority.START,
+    ) -> Reply:
         """``GET base_url + path``, when the budget allows. Raises RestError, nothing else."""
-        await self._wait_for_turn(weight)
+        who = await self._wait_for_turn(weight, priority)
+        try:
+            return await self._call(who, path, params)
+        finally:
+            await self._change(lambda ledger: ledger.answered(who, None, time.time()))
+
+    async def _call(self, who: str, path: str, params: Mapping[str, str | int]) -> Reply:
         self.calls += 1
         try:
             response = await self._client.get(f"{self.base_url}{path}", params=dict(params))
@@ -88,30 +124,36 @@ class RestClient:
             detail = f"GET {path}: {type(error).__name__}: {error}"
             raise RestError("unreachable", detail) from None
         recv_ns = now_ns()
-        now_s = asyncio.get_running_loop().time()
         told = (
             used_weight(response.headers.get(self._weight_header)) if self._weight_header else None
         )
-        self._limit.answered(told, now_s)
         if self._capture is not None:  # nothing may come between this and the caller's turn
             answer = response.status_code, response.headers, response.content
             self._capture.exchange(path, params, *answer, recv_ns)
+        await self._change(lambda ledger: ledger.answered(who, told, time.time()))
         if response.is_success:
             return Reply(response.content, recv_ns)
         self.failures += 1
-        raise self._refused(path, response, now_s)
+        raise await self._refused(path, response)
 
     def allow(self, budget_per_minute: int) -> None:
         """Change the budget; 0 = none."""
-        self._limit.allow(budget_per_minute)
+        self._budget = budget_per_minute
 
     def stats(self) -> WeightStats:
-        """The budget now."""
-        return self._limit.stats(asyncio.get_running_loop().time())
+        """The budget now, that of all processes; as last seen while another one writes it."""
+        try:
+            self._stats = self._ledger.change(
+                lambda ledger: ledger.stats(self._budget, time.time())
+            )
+        except Busy:
+            return self._stats
+        return self._stats
 
     async def close(self) -> None:
-        """Free the connections."""
+        """Free the connections and the shared budget."""
         await self._client.aclose()
+        self._ledger.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,22 +166,55 @@ class RestClient:
     ) -> None:
         await self.close()
 
-    async def _wait_for_turn(self, weight: int) -> None:
-        loop = asyncio.get_running_loop()
-        async with self._turn:
-            while True:
-                wait_s = self._limit.wait_s(weight, loop.time())
-                if wait_s <= 0:
-                    break
-                await asyncio.sleep(min(wait_s, MAX_WAIT_S))
-            self._limit.spend(weight, loop.time())
+    async def _wait_for_turn(self, weight: int, priority: int) -> str:
+        """Wait for the budget; returns the name under which the call is granted.
 
-    def _refused(self, path: str, response: httpx.Response, now_s: float) -> RestError:
+        Of this process only the most urgent call asks, so that a hundred that wait cost as little
+        as one.
+        """
+        loop = asyncio.get_running_loop()
+        place = (priority, next(self._asked))
+        who = f"{os.getpid()}.{place[1]}.{id(self):x}"
+        heapq.heappush(self._queue, place)
+        asked = False
+        try:
+            while True:
+                if self._queue[0] != place:
+                    await asyncio.sleep(LOOK_AGAIN_S / 2)
+                    continue
+                wait_s = self._calls_per_s.wait_s(loop.time())
+                if wait_s <= 0:
+                    asked = True
+                    wait_s = await self._change(
+                        lambda ledger: ledger.ask(who, weight, priority, self._budget, time.time())
+                    )
+                if wait_s <= 0:
+                    asked = False
+                    self._calls_per_s.note(loop.time())
+                    return who
+                await asyncio.sleep(min(wait_s, MAX_WAIT_S))
+        finally:
+            self._queue.remove(place)
+            heapq.heapify(self._queue)
+            if asked:
+                await self._change(lambda ledger: ledger.withdraw(who))
+
+    async def _change(self, act: Callable[[WeightLedger], R]) -> R:
+        """Change the shared budget, as soon as no other process does."""
+        while True:
+            try:
+                return self._ledger.change(act)
+            except Busy:
+                await asyncio.sleep(BUSY_S)
+
+    async def _refused(self, path: str, response: httpx.Response) -> RestError:
         status = response.status_code
         detail = f"GET {path}: {_reason(response)}"
         after_s = retry_after_s(response.headers.get("Retry-After"))
         if status in (TOO_MANY_REQUESTS, BANNED):
-            blocked_s = self._limit.refused(status, after_s, now_s)
+            blocked_s = await self._change(
+                lambda ledger: ledger.refused(status, after_s, time.time())
+            )
             kind = "banned" if status == BANNED else "limited"
             log = _log.error if status == BANNED else _log.warning
             log("all REST calls stopped", status=status, for_s=round(blocked_s, 1), detail=detail)

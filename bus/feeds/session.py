@@ -14,7 +14,6 @@ import logging
 import random
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -22,10 +21,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
 
 from bus.clock import monotonic_ns
-from bus.feeds.backoff import Backoff
-from bus.feeds.capture import Capture
+from bus.feeds.attempts import AttemptBudget
+from bus.feeds.errors import RotationFailed
 from bus.feeds.link import Link
 from bus.feeds.rate_limit import RollingLimit, retry_after_s
+from bus.feeds.session_settings import Lost as Lost
+from bus.feeds.session_settings import SessionSettings as SessionSettings
 from bus.runtime import get_logger
 
 _log = get_logger("feeds.session")
@@ -35,42 +36,6 @@ SUCCESSOR_DATA_S: Final = 15.0
 
 _library_log: Final = logging.getLogger("bus.feeds.websockets")
 _library_log.setLevel(logging.WARNING)  # its debug lines show URLs, and a URL may hold a key
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """How to hold one connection. Times in seconds."""
-
-    name: str
-    connect_timeout_s: float = 10.0
-    max_frame_bytes: int = 32 * 1024 * 1024
-    messages_per_s: int = 4
-    rotate_after_s: float = 0.0
-    unauthorized_retry_s: float = 300.0
-    backoff: Backoff = Backoff()
-    capture: Capture | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Why a connection is down: ``reason`` one word, ``detail`` prose without secrets.
-
-    ``retry_in_s`` is the wait before the next attempt, ``attempt`` its number (0 = first).
-    """
-
-    reason: str
-    detail: str
-    retry_in_s: float
-    attempt: int
-
-
-def attempt_limit() -> RollingLimit:
-    """Attempts to connect, shared by all sessions of a feed: 150 in any 5 minutes.
-
-    The strictest venue known allows 300 per address. The backoff alone does not keep inside that
-    when a server takes connections, sends something and cuts them.
-    """
-    return RollingLimit(150, 300.0)
 
 
 class FrameHandler(Protocol):
@@ -85,7 +50,10 @@ class FrameHandler(Protocol):
     async def opened(self, session: Session, link: Link, successor: bool) -> None:
         """Connected: send the subscriptions. Frames may arrive meanwhile.
 
-        ``successor``: this link replaces one that still runs; frames of both will be seen.
+        ``successor``: this link replaces one that still runs; frames of both will be seen. The
+        old one is closed when this returns and the new one has brought data: whoever has several
+        streams waits here for each of them. Raises RotationFailed when the new connection is not
+        fit to take over: it is closed, the old one serves on, another is tried.
         """
 
     def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
@@ -115,7 +83,7 @@ class Session:
         *,
         jitter: Callable[[], float] = random.random,
         tls: ssl.SSLContext | None = None,
-        attempts: RollingLimit | None = None,
+        attempts: AttemptBudget | None = None,
     ) -> None:
         self._url = url
         self.shown_url = shown_url
@@ -123,13 +91,15 @@ class Session:
         self._settings = settings
         self._jitter = jitter
         self._tls = tls
-        self._attempts = attempts or attempt_limit()
+        self._attempts = attempts or AttemptBudget()
         self._limits: dict[Link, RollingLimit] = {}
         self._send_lock = asyncio.Lock()
         self._attempt = 0
         self._stopping = asyncio.Event()
         self._rotate = asyncio.Event()
         self._retire_reason = ""
+        self._replaced: asyncio.Future[bool] | None = None
+        self._candidate: Link | None = None
         self.link: Link | None = None
         self.opened_count = 0
         self.frames_in = 0
@@ -153,9 +123,24 @@ class Session:
         """Close, and make ``run`` return."""
         self._stopping.set()
 
-    def rotate(self) -> None:
-        """Replace the connection by a new one, opened before the old one is closed."""
-        self._rotate.set()
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The open connections: one, or two while one replaces the other."""
+        return tuple(self._limits)
+
+    def rotate(self) -> asyncio.Future[bool]:
+        """Replace the connection by a new one, opened before the old one is closed.
+
+        The future's result is whether the new one has taken over; when not, the old one still
+        serves (and the attempt is repeated), or the connection has been lost.
+        """
+        if self._replaced is None or self._replaced.done():
+            self._replaced = asyncio.get_running_loop().create_future()
+            if self.link is None:
+                self._replaced.set_result(False)
+            else:
+                self._rotate.set()
+        return self._replaced
 
     def abort(self, reason: str) -> None:
         """Give the connection up now (it went silent); the next attempt follows."""
@@ -214,14 +199,24 @@ class Session:
                 if successor is None:
                     break
                 link, subscribed = successor, True
+                self._say_replaced(True)
         finally:
             self.link = None
             self._limits.clear()
+            self._say_replaced(False)
         if link.handler_error is not None:
             raise link.handler_error
         return self._ended(link)
 
     async def _open(self) -> Link:
+        told = False
+        while (wait_s := self._attempts.take()) > 0:  # of all processes of this host together
+            if self._stopping.is_set():
+                raise ConnectionAbortedError("stopping")
+            if wait_s > 1.0 and not told:
+                told = True
+                _log.warning("attempts used up", connection=self.name, wait_s=round(wait_s, 1))
+            await self._pause(min(wait_s, 1.0))
         url = self._url()
         loopback = (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")
         limit = RollingLimit(self._settings.messages_per_s)
@@ -245,7 +240,6 @@ class Session:
                     self.tap = capture.connection(name, shown_url)
 
         tls: dict[str, Any] = {"ssl": self._tls} if self._tls else {}
-        self._attempts.note(loop.time())
         link = await connect(
             url,
             create_connection=BoundLink,
@@ -281,7 +275,16 @@ class Session:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()  # a bug in the handler's ``opened`` ends the process
-            if succession.done():
+            if self._candidate is not None and not (succession.done() or stopped.done()):
+                # Cut off while the next one is ready, as after an announced shutdown: go over.
+                self.link = self._candidate
+                self._limits.pop(link, None)
+                await asyncio.wait(
+                    {succession, stopped},
+                    timeout=SUCCESSOR_DATA_S,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            if succession.done() and link.handler_error is None:
                 return succession.result()
             return None
         finally:
@@ -304,14 +307,19 @@ class Session:
             except Exception as error:  # noqa: BLE001 - as in _one_connection
                 lost = self._failed(error)
                 _log.warning("rotation failed", connection=self.name, detail=lost.detail)
+                self._say_replaced(False)
                 await asyncio.sleep(lost.retry_in_s)
                 self._rotate.set()
                 continue
             try:
+                self._candidate = link
                 await self._handler.opened(self, link, True)
                 await asyncio.wait_for(link.received_data.wait(), SUCCESSOR_DATA_S)
-            except TimeoutError:
-                _log.warning("rotation failed", connection=self.name, detail="no data came")
+            except (TimeoutError, RotationFailed) as error:
+                detail = str(error) or "no data came"
+                _log.warning("rotation failed", connection=self.name, detail=detail)
+                self._say_replaced(False)
+                self._limits.pop(link, None)
                 await link.close()
                 self._rotate.set()
             except BaseException:
@@ -319,6 +327,8 @@ class Session:
                 raise
             else:
                 return link
+            finally:
+                self._candidate = None
 
     async def _rotation_due(self, link: Link) -> None:
         """Until ``rotate`` is called, the venue announces its end, or it has reached its age."""
@@ -340,6 +350,10 @@ class Session:
         reason = "announced" if waits[1] in done else "asked" if done else "age"
         _log.info("replacing the connection", connection=self.name, reason=reason)
 
+    def _say_replaced(self, done: bool) -> None:
+        if self._replaced is not None and not self._replaced.done():
+            self._replaced.set_result(done)
+
     async def _pause(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
@@ -356,6 +370,8 @@ class Session:
                 return Lost("unauthorized", detail, self._settings.unauthorized_retry_s, attempt)
             after_s = retry_after_s(error.response.headers.get("Retry-After"))
             reason = "limited" if status in (418, 429) else "refused"
+            if reason == "limited" and after_s:
+                self._attempts.refused(after_s)
             return Lost(reason, detail, max(delay_s, after_s or 0.0), attempt)
         if isinstance(error, InvalidURI):  # its text holds the URL, and that may hold a key
             return Lost("url", "the WebSocket URL is not valid", delay_s, attempt)
@@ -376,5 +392,4 @@ class Session:
     def _next_attempt(self) -> tuple[int, float]:
         attempt = self._attempt
         self._attempt += 1
-        delay_s = self._settings.backoff.delay_s(attempt, self._jitter())
-        return attempt, max(delay_s, self._attempts.wait_s(asyncio.get_running_loop().time()))
+        return attempt, self._settings.backoff.delay_s(attempt, self._jitter())

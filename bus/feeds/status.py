@@ -35,7 +35,7 @@ class ConnectionFacts:
 
     ``open`` now; ``was_live``: has ever brought data; ``failures``: attempts failed in a row;
     ``reason`` and ``detail`` of the last loss; ``fatal``: refused in a way that retrying soon
-    does not cure (a bad key).
+    does not cure (a bad key). ``late``: its events come too late (a sentence; "" = they do not).
     """
 
     open: bool = False
@@ -44,6 +44,7 @@ class ConnectionFacts:
     reason: str = "starting"
     detail: str = ""
     fatal: bool = False
+    late: str = ""
 
     def judge(self) -> Verdict | None:
         """Why its symbols cannot be live; None while it is open."""
@@ -74,7 +75,7 @@ class SymbolFacts:
 
 
 def judge_symbol(connection: ConnectionFacts, facts: SymbolFacts) -> Verdict:
-    """The first of these that holds: refused, connection, silence, no data yet, book, live."""
+    """The first that holds: refused, connection, silence, lateness, no data yet, book, live."""
     if facts.rejected:
         return Verdict("down", "unknown_symbol", facts.rejected)
     lost = connection.judge()
@@ -85,6 +86,8 @@ def judge_symbol(connection: ConnectionFacts, facts: SymbolFacts) -> Verdict:
     if facts.stale:
         names = ", ".join(facts.stale)
         return Verdict("stale", "silent", f"no data of: {names}")
+    if connection.late:
+        return Verdict("stale", "late", connection.late)
     state: FeedState = "recovering" if facts.was_live else "connecting"
     if not facts.has_data:
         return Verdict(state, "subscribing", "connected, waiting for the first data")
@@ -111,6 +114,30 @@ def judge_feed(connections: Iterable[ConnectionFacts], symbols: Iterable[Verdict
         if states[state]:
             return Verdict(state, "data" if state == "live" else "symbols", detail)
     raise AssertionError(f"no state among {states}")
+
+
+class Patience:
+    """How long a feed may bring nothing before its process gives itself up; s of any clock.
+
+    For processes that somebody starts again: a fresh one may do what this one cannot. Nothing is
+    given up for what a restart does not cure: a bad key, symbols that the venue does not list.
+    """
+
+    __slots__ = ("_limit_s", "_well_s")
+
+    def __init__(self, limit_s: float, now_s: float) -> None:
+        self._limit_s = limit_s
+        self._well_s = now_s
+
+    def is_over(self, verdict: Verdict, now_s: float) -> bool:
+        """Call with each verdict on the feed."""
+        incurable = verdict.reason == "unauthorized" or (verdict.state, verdict.reason) == (
+            "down",
+            "symbols",
+        )
+        if verdict.state in ("live", "closed") or incurable or not self._limit_s:
+            self._well_s = now_s
+        return now_s - self._well_s > self._limit_s > 0
 
 
 class StatusBoard:

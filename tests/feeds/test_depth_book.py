@@ -187,7 +187,7 @@ def test_attention_is_called_for_when_the_first_diff_waits() -> None:
     assert bench.changes == before + 1
 
 
-def mismatched(times: int = 3) -> Bench:
+def mismatched(times: int = 1) -> Bench:
     """A book in step, found to lack the venue's best bid so many times in a row."""
     bench = Bench().synced()
     for last_id in range(111 - times + 1, 112):
@@ -209,7 +209,8 @@ def test_a_book_that_differs_from_the_venues_top_is_refreshed_without_an_outage(
     assert bench.tap.bodies(BOOK)[-1].bids[0] == (1.7, 5.0)
     assert (bench.book.refreshing, bench.book.synced) == (False, True)
     stats = bench.book.stats()
-    assert (stats.syncs, stats.refreshes, stats.audit_mismatch) == (1, 1, 3)
+    assert (stats.syncs, stats.refreshes, stats.audit_mismatch) == (1, 1, 1)
+    assert stats.refreshes_begun == {"audit": 1}
 
 
 def test_a_refresh_keeps_what_is_known_beyond_the_newer_snapshot() -> None:
@@ -228,17 +229,81 @@ def test_a_refresh_is_given_up_after_snapshots_of_no_use() -> None:
     assert (bench.book.wants_snapshot, bench.book.synced, bench.book.last_id) == (False, True, 111)
 
 
-def test_a_fresh_book_that_is_crossed_is_rebuilt() -> None:
+def test_a_crossed_snapshot_does_not_take_the_live_books_place() -> None:
     bench = mismatched()
+    before = bench.book.book
     assert not bench.book.on_snapshot(200, [(9.0, 1.0)], [(2.0, 1.0)], 7, 0)
-    assert (bench.book.synced, bench.book.lost_reason) == (False, "crossed")
+    assert bench.book.book is before
+    assert (bench.book.synced, bench.book.wants_snapshot, bench.book.last_id) == (True, True, 111)
 
 
-def test_a_mismatch_that_heals_is_not_worth_a_snapshot() -> None:
-    bench = mismatched(times=2)
-    bench.book.on_quote(Top(112, 1.0, 1.0, 2.0, 1.0))
+def test_the_second_book_takes_the_live_ones_place_at_the_same_id() -> None:
+    bench = mismatched()
+    before = bench.book.book
+    bench.book.on_diff(Diff(112, 115, bids=[(1.2, 2.0)]))
+    assert bench.book.book is before
+    assert bench.book.on_snapshot(113, [(1.7, 5.0)], [(2.0, 1.0)], 7, 0)
+    assert bench.book.book is not before
+    assert bench.book.last_id == 115  # the held diff was applied to the second one too
+    assert bench.book.book.top(2)[0] == [(1.7, 5.0), (1.2, 2.0)]
+
+
+def test_each_mismatch_begins_a_refresh_at_the_very_diff() -> None:
+    bench = mismatched()
+    assert bench.book.refreshing
+    bench.book.on_snapshot(111, [(1.7, 5.0)], [(2.0, 1.0)], 7, 0)
+    bench.book.on_quote(Top(112, 1.8, 5.0, 2.0, 1.0))
     bench.book.on_diff(Diff(112, 112))
-    bench.book.on_quote(Top(113, 1.7, 5.0, 2.0, 1.0))
-    bench.book.on_diff(Diff(113, 113))
-    assert (bench.book.audit_ok, bench.book.audit_mismatch) == (1, 3)
+    assert bench.book.refreshing
+    assert bench.book.stats().refreshes_begun == {"audit": 2}
+    assert bench.book.synced
+
+
+def ranged(limit: int) -> Bench:
+    """A book of ten levels a side, 90..99 and 101..110."""
+    bench = Bench()
+    bench.book.start("connected")
+    bids = [(100.0 - away, 1.0) for away in range(1, 11)]
+    asks = [(100.0 + away, 1.0) for away in range(1, 11)]
+    assert bench.book.on_snapshot(10, bids, asks, 7, 0, limit)
+    return bench
+
+
+def test_a_price_that_nears_the_edge_of_the_snapshot_brings_a_refresh() -> None:
+    bench = ranged(10)
+    for step, away in enumerate(range(1, 8)):
+        bench.book.on_diff(Diff(11 + step, 11 + step, bids=[(100.0 - away, 0.0)]))
+    assert not bench.book.refreshing  # best bid 92, edge 90, a fifth of the range is 1.8
+    bench.book.on_diff(Diff(18, 18, bids=[(92.0, 0.0)]))
+    assert (bench.book.refreshing, bench.book.refresh_reason) == (True, "edge")
+    assert bench.book.synced
+
+
+def test_a_snapshot_that_held_the_whole_side_has_no_edge() -> None:
+    bench = ranged(100)
+    bids = [(100.0 - away, 0.0) for away in range(1, 10)]
+    bench.book.on_diff(Diff(11, 11, bids=bids))
     assert not bench.book.refreshing
+
+
+def test_an_old_book_is_refreshed() -> None:
+    bench = Bench(book_refresh_s=100.0).synced()
+    bench.book.tick(1, 99 * S)
+    assert not bench.book.refreshing
+    bench.book.tick(1, 100 * S)
+    assert (bench.book.refreshing, bench.book.refresh_reason) == (True, "age")
+    bench.book.on_snapshot(10, [(1.0, 1.0)], [(2.0, 1.0)], 7, 101 * S)
+    bench.book.tick(1, 200 * S)
+    assert not bench.book.refreshing
+    bench.book.tick(1, 201 * S)
+    assert bench.book.refreshing
+
+
+def test_a_silent_book_is_served_and_goes_on_when_nothing_was_missed() -> None:
+    bench = Bench().synced()
+    bench.book.silent()
+    assert bench.book.synced
+    assert bench.book.on_diff(Diff(11, 12, bids=[(1.5, 1.0)]))
+    bench.book.silent()
+    bench.book.on_diff(Diff(20, 21))
+    assert (bench.book.synced, bench.book.lost_reason) == (False, "gap")

@@ -90,7 +90,7 @@ async def test_a_spent_budget_makes_the_next_call_wait() -> None:
 
 
 async def rest_has_a_waiter(rest: RestClient) -> None:
-    await eventually(rest._turn.locked)
+    await eventually(lambda: rest.waiting)
 
 
 async def test_no_answer_is_unreachable(free_port: Callable[[], int]) -> None:

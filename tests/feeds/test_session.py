@@ -11,9 +11,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from bus.clock import now_ns
+from bus.feeds.attempts import AttemptBudget
 from bus.feeds.backoff import Backoff
 from bus.feeds.link import Link
-from bus.feeds.rate_limit import RollingLimit
 from bus.feeds.session import Lost, Session, SessionSettings
 from bus.testing import eventually
 from tests.feeds.fake_venue import FakeVenue, fake_venue, silent_port
@@ -170,15 +170,16 @@ async def test_a_server_that_sends_and_cuts_again_and_again_is_not_stormed() -> 
 
         venue.on_open = greet_and_cut
         handler = Handler()
+        attempts = AttemptBudget(5, 300.0)
         session = Session(
             lambda: venue.ws_base,
             venue.ws_base,
             handler,
             SessionSettings("test.1", backoff=Backoff(0.001, 0.002)),
-            attempts=RollingLimit(5, 300.0),
+            attempts=attempts,
         )
         task = asyncio.ensure_future(session.run())
-        await eventually(lambda: handler.losses and handler.losses[-1].retry_in_s > 100)
+        await eventually(lambda: attempts.waits)
         assert venue.opened == 5
         assert {lost.attempt for lost in handler.losses} == {0}  # data came: no backoff
         session.stop()

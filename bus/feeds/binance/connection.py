@@ -14,12 +14,14 @@ from bus.clock import monotonic_ns, now_ns
 from bus.feeds.binance import endpoints
 from bus.feeds.binance.instrument_feed import InstrumentFeed
 from bus.feeds.binance.parser import ControlReply, Event, Parser, ShutdownEvent
-from bus.feeds.binance.symbols import Instrument
-from bus.feeds.errors import ParseError
+from bus.feeds.binance.symbols import TRADING, Instrument
+from bus.feeds.errors import ParseError, RotationFailed
 from bus.feeds.feed import Feed
+from bus.feeds.handover import Handover, Held
 from bus.feeds.link import Link
 from bus.feeds.log_limit import LogLimit
 from bus.feeds.session import Lost, Session
+from bus.feeds.skew import DelayMeter
 from bus.feeds.status import ConnectionFacts, Verdict, judge_symbol
 from bus.feeds.watchdog import Watchdog
 from bus.runtime import get_logger
@@ -28,6 +30,20 @@ _log = get_logger("feeds.binance")
 
 RESUBSCRIBE_EVERY_NS: Final = 60_000_000_000
 """A stream that stays silent is subscribed to afresh at most this often."""
+REPLACE_EVERY_NS: Final = 600_000_000_000
+"""A connection is replaced for a silent or a late stream at most this often."""
+MAX_REMOVED: Final = 4_096
+"""Streams removed lately, whose last frames are no surprise."""
+LATE_FOR_NS: Final = 3_000_000_000
+"""Events that come late for so long make their symbols stale; one hiccup does not."""
+HANDOVER_LOOK_S: Final = 0.05
+FLOORS_S: Final = {
+    endpoints.TRADE: 20.0,
+    endpoints.QUOTE: 10.0,
+    endpoints.TICKER: 10.0,
+    endpoints.DEPTH: 5.0,
+}
+"""Learned limits of silence are never shorter, whatever a stream's rhythm."""
 QUIET_BOOK_NS: Final = 2_000_000_000
 """A book whose stream is quiet for so long gets its snapshot without waiting for a first diff."""
 
@@ -49,15 +65,21 @@ class Connection:
         }
         self._next_id = 1
         self._resubscribe_due_ns = 0
+        self._replace_due_ns = 0
+        self._late_since_ns = 0
         self._opened_ns = 0
+        self._handover: Handover | None = None
+        self._successor: Link | None = None
+        self._removed: dict[str, None] = {}
+        self.delays = DelayMeter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Callable[..., None]] = {}
-        self._owner: dict[str, InstrumentFeed] = {}
+        self.lateness_ns = 0
         self.facts = ConnectionFacts()
         self.instruments: dict[str, InstrumentFeed] = {}
         self.wanted: dict[str, asyncio.Event] = {}
         for instrument in instruments:
-            self._add(instrument)
+            self.add(instrument)
 
     # what a session calls
 
@@ -74,7 +96,40 @@ class Connection:
                 one.restart()
                 one.book.start("book_sync")
             self.judge_all()
-        await self._send(session, link, "SUBSCRIBE", list(self._routes))
+            await self._send(session, link, "SUBSCRIBE", list(self._routes))
+            return
+        orders = {name: order for one in self.instruments.values() for name, order in one.orders}
+        self._handover, self._successor = Handover(orders, monotonic_ns()), link
+        try:
+            await self._send(session, link, "SUBSCRIBE", list(self._routes))
+            await self._take_over(session, link, self._handover)
+        finally:
+            self._let_go()
+
+    async def _take_over(self, session: Session, link: Link, handover: Handover) -> None:
+        """Until every stream has been handed over, or waited for long enough."""
+        while not handover.complete:
+            if len(session.links) < 2 or link.transport.is_closing():
+                return  # one of the two is gone: there is nobody to wait for
+            missing = handover.missing(monotonic_ns())
+            if missing:
+                shown = ", ".join(missing[:10])
+                raise RotationFailed(f"the new connection brings nothing of {shown}")
+            if missing is not None:
+                return
+            await asyncio.sleep(HANDOVER_LOOK_S)
+
+    def _let_go(self) -> None:
+        handover, self._handover, self._successor = self._handover, None, None
+        if handover is not None:
+            for stream, held in handover.let_go():
+                self._publish(stream, held)
+
+    def _publish(self, stream: str, held: list[Held]) -> None:
+        route = self._routes.get(stream)
+        if route is not None:
+            for event, recv_ns in held:
+                route(event, recv_ns)
 
     def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
         """The hot path: parse, route, publish."""
@@ -91,9 +146,16 @@ class Connection:
                 continue
             route = routes.get(stream)
             if route is None:
-                self._on_other(link, event)
+                if stream not in self._removed:
+                    self._on_other(link, event)
                 continue
-            route(event, recv_ns)
+            if self._handover is None:
+                route(event, recv_ns)
+            elif link is self._successor:
+                self._publish(stream, self._handover.from_new(stream, event, recv_ns))
+            else:
+                route(event, recv_ns)
+                self._publish(stream, self._handover.after_old(stream, mono_ns))
             seen[stream] = mono_ns
             market += 1
         self._counters.messages_in += len(batch)
@@ -128,6 +190,7 @@ class Connection:
                 self._counters.stale += len(findings.went_stale)
                 self._note_stale()
             self._resubscribe(session, link, now_mono_ns)
+            self._look_at_times(session, now_mono_ns)
         now_wall_ns = now_ns()
         for symbol, one in self.instruments.items():
             one.facts.has_data = one.facts.has_data or self._any_data(one)
@@ -149,30 +212,65 @@ class Connection:
     def list_as(self, instrument: Instrument) -> None:
         """exchangeInfo came late: take over what it says about a symbol already served."""
         one = self.instruments[instrument.symbol]
-        one.facts.market_closed = instrument.status != "TRADING"
+        one.facts.market_closed = instrument.status != TRADING
+        self.describe(instrument)
         if instrument.venue_symbol != one.instrument.venue_symbol:
             one.facts.rejected = f"the venue calls it {instrument.venue_symbol}: restart the feed"
 
+    def describe(self, instrument: Instrument) -> None:
+        """Publish what the venue says about the instrument, if it is known and news."""
+        if instrument.described is not None and instrument.symbol in self.instruments:
+            one = self.instruments[instrument.symbol]
+            one.ticks.instrument(instrument.described, now_ns())
+
     def snapshot_failed(self, symbol: str, kind: str) -> None:
         """A REST call for a book brought nothing: say so, unless the book is in step anyway."""
-        book = self.instruments[symbol].book
-        if not book.synced:
+        one = self.instruments.get(symbol)
+        if one is not None and not one.book.synced:
+            book = one.book
             book.lost_reason = f"snapshot_{kind}"
             self._on_book(symbol)
 
-    # inside
+    # symbols that come and go
 
-    def _add(self, instrument: Instrument) -> None:
+    def add(self, instrument: Instrument) -> list[str]:
+        """Serve one more; returns its streams, to be subscribed to (``ask``)."""
         symbol = instrument.symbol
-        one = InstrumentFeed(self._feed, instrument, lambda: self._on_book(symbol))
+        one = InstrumentFeed(self._feed, instrument, lambda: self._on_book(symbol), self.delays)
         self.instruments[symbol] = one
+        self.describe(instrument)
         self.wanted[symbol] = asyncio.Event()
         now_mono_ns = monotonic_ns()
         for stream, route in one.routes.items():
             self._routes[stream] = route
-            self._owner[stream] = one
+            self._removed.pop(stream, None)
             kind = stream.partition("@")[2]
-            self._watchdog.watch(stream, self._stale_after_s[kind], now_mono_ns)
+            self._watchdog.watch(
+                stream, self._stale_after_s[kind], now_mono_ns, floor_s=FLOORS_S[kind]
+            )
+        if self.facts.open:
+            one.book.start("book_sync")
+        return list(one.routes)
+
+    def remove(self, symbol: str) -> list[str]:
+        """Serve one no more; returns its streams. Frames still under way are dropped."""
+        one = self.instruments.pop(symbol)
+        del self.wanted[symbol]
+        for stream in one.routes:
+            del self._routes[stream]
+            self._watchdog.unwatch(stream)
+            self._removed[stream] = None
+            if len(self._removed) > MAX_REMOVED:
+                del self._removed[next(iter(self._removed))]
+        one.book.stop("removed")
+        return list(one.routes)
+
+    async def ask(self, session: Session, method: str, streams: list[str]) -> None:
+        """``SUBSCRIBE`` or ``UNSUBSCRIBE`` on every open connection, a coming one included."""
+        for link in session.links:
+            await self._send(session, link, method, streams)
+
+    # inside
 
     def _on_book(self, symbol: str) -> None:
         """A book was gained or lost, or wants its snapshot."""
@@ -186,7 +284,7 @@ class Connection:
         elif book.lost_reason == "crossed" and one.facts.book_lost != "crossed":
             _log.error("book crossed", symbol=symbol, action="resync of this symbol")
         if book.refreshing:
-            _log.info("book differs from the venue's top", symbol=symbol, action="refresh")
+            _log.info("book refresh", symbol=symbol, reason=book.refresh_reason)
         elif book.synced:
             _log.info("book in step", symbol=symbol, last_id=book.last_id, syncs=book.syncs)
         one.facts.book_lost = "" if book.synced else book.lost_reason
@@ -209,6 +307,8 @@ class Connection:
         for one in self.instruments.values():
             silent = [name for name in one.routes if self._watchdog.is_stale(name)]
             one.facts.stale = tuple(name.partition("@")[2] for name in silent)
+            if endpoints.DEPTH in one.facts.stale:
+                one.book.silent()
 
     def _resubscribe(self, session: Session, link: Link, now_mono_ns: int) -> None:
         """Ask again for silent streams; a connection may have lost a subscription quietly."""
@@ -225,6 +325,50 @@ class Connection:
         task = asyncio.ensure_future(ask_again())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._replace(session, stale, now_mono_ns)
+
+    def _replace(self, session: Session, stale: list[str], now_mono_ns: int) -> None:
+        """Streams known to speak regularly that asking again did not help: a new connection.
+
+        The rest of the connection is well, so the new one is opened beside it.
+        """
+        asked_ns = now_mono_ns - RESUBSCRIBE_EVERY_NS
+        if len(stale) == len(self._routes) and now_mono_ns - self._opened_ns > RESUBSCRIBE_EVERY_NS:
+            session.abort("silent_streams")
+            return
+        lost = [
+            name
+            for name in stale
+            if self._watchdog.is_learned(name) and self._watchdog.seen[name] < asked_ns
+        ]
+        if lost and now_mono_ns >= self._replace_due_ns:
+            self._replace_due_ns = now_mono_ns + REPLACE_EVERY_NS
+            _log.warning(
+                "streams stay silent", connection=session.name, streams=",".join(lost[:20])
+            )
+            session.rotate()
+
+    def _look_at_times(self, session: Session, now_mono_ns: int) -> None:
+        """A socket may be alive and minutes behind: look at how late its events are."""
+        interval = self.delays.take()
+        if interval is None:
+            return
+        least_ns, worst_ns = interval
+        skew = self._feed.skew
+        skew.note(least_ns, now_mono_ns)
+        self.lateness_ns = skew.lateness_ns(worst_ns)
+        limit_s = self._feed.settings.late_event_s
+        if not limit_s or skew.lateness_ns(least_ns) < limit_s * 1e9:
+            self._late_since_ns = 0
+            self.facts.late = ""
+            return
+        self._late_since_ns = self._late_since_ns or now_mono_ns
+        if now_mono_ns - self._late_since_ns >= LATE_FOR_NS and not self.facts.late:
+            self.facts.late = f"events come more than {limit_s:g} s late"
+            _log.warning("late events", connection=session.name, limit_s=limit_s)
+            if now_mono_ns >= self._replace_due_ns:
+                self._replace_due_ns = now_mono_ns + REPLACE_EVERY_NS
+                session.rotate()
 
     async def _send(self, session: Session, link: Link, method: str, names: list[str]) -> None:
         messages = endpoints.control_messages(method, names, self._next_id)

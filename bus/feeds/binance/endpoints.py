@@ -51,6 +51,18 @@ def control_messages(method: str, names: Sequence[str], first_id: int) -> list[s
     ]
 
 
+def affordable_limit(limit: int, books: int, room: int) -> int:
+    """Levels a side to ask for when so many books want a snapshot and so much weight is left.
+
+    The limit set, if all of them can have it this minute; else fewer, at least 100 (or what is
+    set, if that is less): a book of few levels now is worth more than a deep one in minutes.
+    """
+    for fewer in (limit, 500, 100):
+        if fewer <= limit and books * depth_weight(fewer) <= room:
+            return fewer
+    return min(limit, 100)
+
+
 def depth_weight(limit: int) -> int:
     """Weight of one ``/depth`` call of so many levels a side."""
     for most, weight in ((100, 5), (500, 25), (1_000, 50)):

@@ -10,7 +10,9 @@ from bus.feeds.binance.symbols import TRADING, Instrument
 from bus.feeds.depth_book import DepthBook
 from bus.feeds.feed import Counters, Feed
 from bus.feeds.handler import SymbolTicks
+from bus.feeds.handover import Order
 from bus.feeds.recent import RecentIds
+from bus.feeds.skew import DelayMeter
 from bus.feeds.status import SymbolFacts
 from bus.model import Quote, Ticker
 
@@ -24,7 +26,14 @@ class InstrumentFeed:
     know: trades are told by id, quotes and tickers by their position, diffs by theirs.
     """
 
-    def __init__(self, feed: Feed, instrument: Instrument, on_book: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        instrument: Instrument,
+        on_book: Callable[[], None],
+        delays: DelayMeter | None = None,
+    ) -> None:
+        self._delays = delays or DelayMeter()
         self.instrument = instrument
         self.facts = SymbolFacts(book_lost="starting", market_closed=instrument.status != TRADING)
         self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
@@ -33,6 +42,7 @@ class InstrumentFeed:
         )
         self._counters: Counters = feed.counters
         self._trade_ids: RecentIds[int] = RecentIds()
+        self._trade_id = 0
         self._quote_id = -1
         self._ticker_times: RecentIds[int] = RecentIds(16)
         venue_symbol = instrument.venue_symbol
@@ -43,10 +53,18 @@ class InstrumentFeed:
             stream_name(venue_symbol, DEPTH): self.on_depth,
         }
         """Stream name to the method that takes its events."""
+        self.orders: list[tuple[str, Order | None]] = [
+            (stream_name(venue_symbol, TRADE), Order(_trade_id, lambda: self._trade_id)),
+            (stream_name(venue_symbol, QUOTE), None),
+            (stream_name(venue_symbol, TICKER), None),
+            (stream_name(venue_symbol, DEPTH), Order(_first_id, self._book_id)),
+        ]
+        """How the events of each stream follow one another, for a handover."""
 
     def restart(self) -> None:
         """A new connection that replaces none: whatever was seen before says nothing now."""
         self._trade_ids.clear()
+        self._trade_id = 0
         self._quote_id = -1
         self._ticker_times.clear()
         self.facts.has_data = False
@@ -57,6 +75,8 @@ class InstrumentFeed:
         if not self._trade_ids.is_new(event.trade_id):
             self._counters.duplicates += 1
             return
+        self._trade_id = event.trade_id
+        self._delays.note(recv_ns - event.trade_ms * NS_PER_MS)
         self.ticks.trade(
             event.price,
             event.size,
@@ -117,4 +137,17 @@ class InstrumentFeed:
     def on_depth(self, event: DepthEvent, recv_ns: int) -> None:
         """`depth` and `orderbook`, or one more diff that waits for its snapshot."""
         event.recv_ns = recv_ns
-        self.book.on_diff(event)
+        self._delays.note(recv_ns - event.venue_ts_ns)
+        if not self.book.on_diff(event):
+            self._counters.duplicates += 1
+
+    def _book_id(self) -> int | None:
+        return self.book.last_id if self.book.synced else None
+
+
+def _trade_id(event: TradeEvent) -> int:
+    return event.trade_id
+
+
+def _first_id(event: DepthEvent) -> int:
+    return event.first_id

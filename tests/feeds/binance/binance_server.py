@@ -59,6 +59,17 @@ class Binance:
         bids = [["99.00000000", f"{last}.00000000"]]
         self.say(stream, to, e="depthUpdate", E=2, s=venue_symbol, U=first, u=last, b=bids, a=[])
 
+    def everything(self, venue_symbol: str, number: int, to: int = -1) -> None:
+        """One event on each of a symbol's four streams; the diff is 101 + ``number``."""
+        name = venue_symbol.lower()
+        self.trade(venue_symbol, number, to=to)
+        self.say(
+            f"{name}@bookTicker", to, u=101 + number, b="99", B=f"{101 + number}", a="101", A="1"
+        )
+        figures = dict.fromkeys("pPcohlvqbBaA", "1")
+        self.say(f"{name}@ticker", to, e="24hrTicker", E=number, O=1, C=1, n=1, **figures)
+        self.diff(venue_symbol, 101 + number, 101 + number, to=to)
+
     def _rest(self, path: str, query: dict[str, str]) -> RestAnswer:
         if path == "/api/v3/exchangeInfo":
             return self.info or exchange_info()
@@ -90,6 +101,7 @@ def exchange_info(*symbols: str) -> RestAnswer:
             "status": "TRADING",
             "baseAsset": pair.split("-")[0],
             "quoteAsset": pair.split("-")[1],
+            "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01000000"}],
         }
         for pair in pairs
     ]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bus.feeds.binance.symbols import Instrument, choose, guess, parse_exchange_info
 from bus.feeds.errors import ParseError
+from bus.model import Instrument as Description
 
 # binance-spot-api-docs: rest-api.md, the document's own example, shortened
 INFO = {
@@ -25,7 +26,18 @@ INFO = {
         },
     ],
     "symbols": [
-        {"symbol": "ETHBTC", "status": "TRADING", "baseAsset": "ETH", "quoteAsset": "BTC"},
+        {
+            "symbol": "ETHBTC",
+            "status": "TRADING",
+            "baseAsset": "ETH",
+            "quoteAsset": "BTC",
+            "filters": [
+                {"filterType": "PRICE_FILTER", "tickSize": "0.00000100", "maxPrice": "1"},
+                {"filterType": "LOT_SIZE", "stepSize": "0.00100000", "minQty": "0.00200000"},
+                {"filterType": "NOTIONAL", "minNotional": "0.00010000", "applyMinToMarket": True},
+                {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 25},
+            ],
+        },
         {"symbol": "BTCUSDT", "status": "HALT", "baseAsset": "BTC", "quoteAsset": "USDT"},
     ],
 }
@@ -35,9 +47,45 @@ def test_what_the_venue_lists() -> None:
     info = parse_exchange_info(json.dumps(INFO).encode())
     assert info.weight_per_minute == 6000
     assert info.instruments == {
-        "ETH-BTC": Instrument("ETH-BTC", "ETHBTC", "TRADING"),
-        "BTC-USDT": Instrument("BTC-USDT", "BTCUSDT", "HALT"),
+        "ETH-BTC": Instrument(
+            "ETH-BTC",
+            "ETHBTC",
+            "TRADING",
+            Description("ETH", "BTC", "spot", "trading", "ETHBTC", 0.000001, 0.001, 0.002, 0.0001),
+        ),
+        "BTC-USDT": Instrument(
+            "BTC-USDT",
+            "BTCUSDT",
+            "HALT",
+            Description("BTC", "USDT", "spot", "halted", "BTCUSDT"),
+        ),
     }
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("BREAK", "halted"), ("END_OF_DAY", "closed"), ("CANCEL_ONLY", "cancel_only")],
+)
+def test_a_status_that_is_not_trading_never_passes_for_it(word: str, status: str) -> None:
+    listed = {"symbol": "ETHBTC", "status": word, "baseAsset": "ETH", "quoteAsset": "BTC"}
+    info = parse_exchange_info(json.dumps({"symbols": [listed]}).encode())
+    described = info.instruments["ETH-BTC"].described
+    assert described is not None
+    assert described.status == status
+
+
+@pytest.mark.parametrize("text", ["0.00000000", "x", None, "inf", "-1", [], "1e999"])
+def test_a_rule_that_is_off_or_no_number_is_not_known(text: object) -> None:
+    listed = {
+        "symbol": "ETHBTC",
+        "baseAsset": "ETH",
+        "quoteAsset": "BTC",
+        "filters": [{"filterType": "PRICE_FILTER", "tickSize": text}],
+    }
+    info = parse_exchange_info(json.dumps({"symbols": [listed]}).encode())
+    described = info.instruments["ETH-BTC"].described
+    assert described is not None
+    assert described.tick_size is None
 
 
 def test_a_limit_that_is_not_told_is_none() -> None:
@@ -72,5 +120,9 @@ def test_a_whole_recorded_list(recorded_dir: Path) -> None:
         body = file.readline().split(b": ", 1)[1]
     info = parse_exchange_info(body)
     assert info.weight_per_minute == 1200
-    assert info.instruments["BTC-USDT"] == Instrument("BTC-USDT", "BTCUSDT", "TRADING")
+    described = Description(
+        "BTC", "USDT", "spot", "trading", "BTCUSDT", 0.01, 0.00001, 0.00001, 10.0
+    )
+    expected = Instrument("BTC-USDT", "BTCUSDT", "TRADING", described)
+    assert info.instruments["BTC-USDT"] == expected
     assert len(info.instruments) > 1_000

@@ -216,8 +216,8 @@ async def test_the_shutdown_notice_brings_a_new_connection_without_a_hole() -> N
         run.venue.say('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}')
         await eventually(lambda: run.binance.subscribed == EVERYTHING * 2)
         for to in (0, 1):  # for a moment both bring the same
-            run.binance.trade("BTCUSDT", 1, to=to)
-            run.binance.diff("BTCUSDT", 102, 102, to=to)
+            run.binance.everything("BTCUSDT", 1, to=to)
+            run.binance.everything("ETHUSDT", 1, to=to)
         await eventually(lambda: len(run.venue.open) == 1)
         run.binance.trade("BTCUSDT", 2)
         run.binance.diff("BTCUSDT", 103, 103)
