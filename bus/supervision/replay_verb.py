@@ -1,4 +1,8 @@
-"""``replay``: recorded traffic instead of the simulated market, as `up` with other settings."""
+"""``replay``: recorded traffic instead of the simulated market, as `up` with other settings.
+
+A capture says which feed it is of, with which symbols: those feeds run, unless told otherwise with
+``--set``, and no others of the default profile.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,13 @@ import argparse
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bus.capture import CaptureError, Head
+from bus.capture.files import SUFFIX
+from bus.capture.heads import head_of, replay_overrides
 from bus.errors import ConfigError, Problem
 from bus.supervision.up import run_up
 
@@ -18,6 +26,10 @@ FLAT_OUT: Final = "max"
 def run_replay(arguments: argparse.Namespace) -> int:
     """Start a bus that plays ``FILE…``; raises `ConfigError` with everything wrong with them."""
     problems = [problem for file in arguments.files if (problem := _unusable(Path(file)))]
+    heads, unreadable = (
+        _heads([Path(file) for file in arguments.files]) if not problems else ([], [])
+    )
+    problems += unreadable
     speed = checked_speed(arguments.speed)
     if speed is None:
         problems.append(
@@ -28,6 +40,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
     files = json.dumps([str(Path(file).absolute()) for file in arguments.files], ensure_ascii=False)
     arguments.live = False
     arguments.overrides = [
+        *(replay_overrides(heads) if heads else ()),
         *arguments.overrides,
         'mode="embedded"',
         'simulator.source="playback"',
@@ -39,6 +52,21 @@ def run_replay(arguments: argparse.Namespace) -> int:
         f"{'flat out' if speed == FLAT_OUT else f'at speed {speed}'}\n"
     )
     return run_up(arguments)
+
+
+def _heads(files: list[Path]) -> tuple[list[Head], list[Problem]]:
+    """What the captures among the files say of themselves, and which of them are none."""
+    heads: list[Head] = []
+    problems: list[Problem] = []
+    for path in files:
+        if path.suffix != SUFFIX:
+            continue
+        try:
+            with path.open("rb") as file:
+                heads.append(head_of(iter(partial(file.read, 65_536), b"")))
+        except CaptureError as error:
+            problems.append(Problem(str(path), "", f"cannot be played: {error}"))
+    return heads, problems
 
 
 def checked_speed(text: str) -> str | None:

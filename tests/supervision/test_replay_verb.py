@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bus.capture import MAGIC, BlockEncoder, Head
+from bus.capture.records import encode
 from bus.supervision import replay_verb
 from bus.supervision.cli import main
 from bus.supervision.locate import settings_for
@@ -70,3 +72,32 @@ def test_everything_wrong_is_said_before_anything_starts(
     ]
     assert "'fast' is no speed" in lines[3]
     assert not (run_dir / "run").exists()
+
+
+def test_a_capture_says_which_feeds_run_and_how(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[argparse.Namespace] = []
+
+    def pretended_up(arguments: argparse.Namespace) -> int:
+        seen.append(arguments)
+        return 0
+
+    monkeypatch.setattr(replay_verb, "run_up", pretended_up)
+    head = Head(1, 0, "finnhub", "finnhub", 1, 1, False, ("TSLA",), {"orderbook_levels": 7})
+    path = run_dir / "a.mdcap"
+    path.write_bytes(MAGIC + BlockEncoder().block(encode(head)))
+    assert main(["replay", str(path), "--set", "feeds.finnhub.orderbook_levels=9"]) == 0
+    settings = settings_for(seen[0])
+    assert [name for name, feed in settings.feeds.items() if feed.enabled] == ["finnhub"]
+    assert settings.feeds["finnhub"].symbols == ("TSLA",)
+    assert settings.feeds["finnhub"].orderbook_levels == 9, "--set has the last word"
+
+
+def test_what_is_no_capture_is_refused_by_name(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_dir / "a.mdcap"
+    path.write_bytes(b"something else")
+    assert main(["replay", str(path)]) == 2
+    assert f"{path}: cannot be played: it is no capture file" in capsys.readouterr().err
