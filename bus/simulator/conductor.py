@@ -42,6 +42,9 @@ YIELD_EVERY: Final = 128
 MAX_EARLY: Final = 1_000
 """Frames kept of a connection that has not yet said what it wants."""
 HANG_UP_S: Final = 5.0
+SUCCESSOR_S: Final = 1.0
+"""How long a second connection is waited for: announced replacements are made again, those that
+an operator or a connection's age brought about are not."""
 ROUNDS: Final = 3
 """Pings after a REST answer: turns of the client's loop in which its caller gets it."""
 SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
@@ -297,10 +300,14 @@ class Conductor:
     async def _seat_of(self, number: int, line: Line) -> Seat | None:
         if line.seat is not None and not line.seat.gone:
             return line.seat
-        if line.successor:
-            line.successor = False
-            seat = free_seat(self._seats, line) or shared_seat(self._lines, number)
-        else:
+        seat: Seat | None = None
+        if line.seat is not None:  # its client left early: its successor gets the rest
+            seat = shared_seat(self._lines, number)
+        elif line.successor:
+            patience_s = min(SUCCESSOR_S, self.patience_s)
+            seat = await self._wait(lambda: free_seat(self._seats, line), patience_s)
+            seat = seat or shared_seat(self._lines, number)
+        if seat is None:
             patience_s = 0.0 if line.given_up else self.patience_s
             seat = await self._wait(lambda: free_seat(self._seats, line), patience_s)
         line.given_up = seat is None

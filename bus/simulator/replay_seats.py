@@ -63,12 +63,14 @@ def free_seat(seats: list[Seat], line: Line) -> Seat | None:
 
 
 def shared_seat(lines: Mapping[int, Line], number: int) -> Seat | None:
-    """For a successor whose client opened no second connection: its predecessor's."""
+    """The client of another connection for the same things: of the predecessor, for a successor
+    whose client opened no second connection; of the successor, for one whose client has left.
+    """
     wants = lines[number].wants
     others = [
         other
         for key, other in lines.items()
-        if key != number and other.seat is not None and other.wants & wants
+        if key != number and other.seat and not other.seat.gone and other.wants & wants
     ]
     best = max(others, key=lambda other: len(other.wants & wants), default=None)
     return best.seat if best is not None else None

@@ -40,6 +40,8 @@ def test_a_successor_shares_the_client_of_the_one_most_like_it() -> None:
     }
     assert shared_seat(lines, 3) is second
     assert shared_seat(lines, 4) is None
+    second.gone = True
+    assert shared_seat(lines, 3) is None
 
 
 async def test_a_captured_answer_goes_to_the_call_most_like_it_and_of_equal_ones_the_first() -> (

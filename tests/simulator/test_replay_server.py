@@ -242,6 +242,30 @@ async def test_a_successor_shares_its_predecessors_client_where_there_is_no_seco
         await eventually(lambda: playing.got == ["a:old", "a:new", "a:newer"])
 
 
+async def test_a_successor_is_waited_for_and_gets_the_rest_when_its_predecessor_leaves(
+    play: Play,
+) -> None:
+    records = [
+        opened(1),
+        Sent(START_NS, 1, SUBSCRIBE),
+        frame("old"),
+        opened(2, successor=True),
+        Sent(START_NS, 2, SUBSCRIBE),
+        frame("new", 2),
+        exchange("/wait", b"W"),
+        frame("late", 1),
+    ]
+    async with play(*records) as playing:
+        first = await playing.listen("a", SUBSCRIBE)
+        await eventually(lambda: playing.got == ["a:old"])
+        await playing.listen("b", SUBSCRIBE)
+        await eventually(lambda: playing.got == ["a:old", "b:new"])
+        await first.close()
+        await playing.get("/wait")
+        await eventually(lambda: playing.got[-1] == "b:late")
+        assert playing.figures["binance_playback_not_taken"] == 0
+
+
 async def test_a_client_with_other_wishes_gets_what_it_can_and_the_rest_is_passed_over(
     play: Play,
 ) -> None:
