@@ -54,13 +54,22 @@ class WatchedConnection(ServerConnection):
 class Client:
     """The sending side of one connection. Messages leave in the order of the calls."""
 
-    __slots__ = ("_buffer_bytes", "_is_cut_off", "_pair", "_traffic", "connection", "number")
+    __slots__ = (
+        "_buffer_bytes",
+        "_is_cut_off",
+        "_pair",
+        "_traffic",
+        "bytes_out",
+        "connection",
+        "number",
+    )
 
     def __init__(self, connection: ServerConnection, buffer_bytes: int, traffic: Traffic) -> None:
         self.connection = connection
         self.number = next(_numbers)
         self._pair = (connection,)
         self._is_cut_off = False
+        self.bytes_out = 0
         self._buffer_bytes = buffer_bytes
         self._traffic = traffic
 
@@ -86,6 +95,7 @@ class Client:
         broadcast(self._pair, message, text=True)
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(message)
+        self.bytes_out += len(message)
         return True
 
     async def send(self, message: bytes) -> None:

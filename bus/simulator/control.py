@@ -15,6 +15,9 @@ kind               parameters (default)                          what happens
 drop_diff          symbol, count (1)                             the next depth diffs are lost
 repeat_diff        symbol, count (1)                             … are sent twice
 swap_diff          symbol, count (1)                             … change places with the next
+drop_trade         symbol, count (1)                             the next trades are lost
+wrong_checksum     symbol, count (1)                             book updates have a wrong one
+engine_status      system (online)                               the venue's engine changes state
 garbage            client (all), count (1)                       a frame that is not JSON
 unknown_event      client, count (1)                             a JSON event of no known type
 big_frame          client, bytes (5000000)                       one valid frame of that size
@@ -39,7 +42,7 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 
 from bus.simulator.clients import Client, Traffic
-from bus.simulator.faults import ALL_STREAMS, DIFF_FAULTS, Faults
+from bus.simulator.faults import ALL_STREAMS, DIFF_FAULTS, NEXT_FAULTS, SYSTEMS, Faults
 from bus.simulator.http_reply import HttpReply, Target, reply
 
 MAX_COUNT = 10_000
@@ -68,6 +71,10 @@ class Venue(Protocol):
 
         ``size`` is the length in bytes of a ``big_frame``.
         """
+
+    @property
+    def own_faults(self) -> frozenset[str]:
+        """Faults, of those that not every venue can have, that this one can."""
 
     def figures(self) -> dict[str, int]:
         """The venue's counters."""
@@ -115,6 +122,8 @@ class Control:
         try:
             if do is None:
                 raise _BadParameter(f"kind must be one of {', '.join(sorted(_KINDS))}")
+            if kind in _OWN_KINDS and kind not in self._venue.own_faults:
+                raise _BadParameter(f"this venue has no {kind}")
             return reply({"ok": True, "kind": kind, "detail": do(self, target.query)})
         except _BadParameter as error:
             return reply({"error": str(error)}, 400)
@@ -136,11 +145,32 @@ class Control:
             raise _BadParameter(f"no client {number}")
         return chosen
 
-    def _diff(self, query: Mapping[str, str]) -> object:
+    def _next(self, query: Mapping[str, str]) -> object:
+        symbol = self._symbol(query)
+        count = _integer(query, "count", 1, 1, MAX_COUNT)
+        try:
+            self._venue.faults.arm_next(query["kind"], symbol, count)
+        except ValueError as error:
+            raise _BadParameter(str(error)) from None
+        return {"symbol": symbol, "count": count}
+
+    def _engine_status(self, query: Mapping[str, str]) -> object:
+        system = query.get("system", SYSTEMS[0])
+        if system not in SYSTEMS:
+            raise _BadParameter(f"system must be one of {', '.join(SYSTEMS)}")
+        self._venue.faults.system = system
+        self._venue.faults.happened["engine_status"] += 1
+        return {"system": system}
+
+    def _symbol(self, query: Mapping[str, str]) -> str:
         symbol = query.get("symbol", "").upper()
         if symbol not in self._venue.symbols:
             known = ", ".join(self._venue.symbols) or "none on this venue"
             raise _BadParameter(f"symbol must be one of: {known}")
+        return symbol
+
+    def _diff(self, query: Mapping[str, str]) -> object:
+        symbol = self._symbol(query)
         count = _integer(query, "count", 1, 1, MAX_COUNT)
         try:
             self._venue.faults.arm_diff(query["kind"], symbol, count)
@@ -212,6 +242,8 @@ PAGES = ("state", "playback", "clear", "fault")
 
 _KINDS: dict[str, Callable[[Control, Mapping[str, str]], object]] = {
     **dict.fromkeys(DIFF_FAULTS, Control._diff),
+    **dict.fromkeys(NEXT_FAULTS, Control._next),
+    "engine_status": Control._engine_status,
     "garbage": Control._message,
     "unknown_event": Control._message,
     "big_frame": Control._message,
@@ -225,6 +257,7 @@ _KINDS: dict[str, Callable[[Control, Mapping[str, str]], object]] = {
     "clock_skew": Control._clock_skew,
 }
 FAULT_KINDS = tuple(_KINDS)
+_OWN_KINDS = (*NEXT_FAULTS, "engine_status")
 
 
 async def _close_later(client: Client, after_s: float) -> None:

@@ -12,6 +12,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DIFF_FAULTS = ("drop_diff", "repeat_diff", "swap_diff")
+NEXT_FAULTS = ("drop_trade", "wrong_checksum")
+ONLINE = "online"
+SYSTEMS = (ONLINE, "cancel_only", "maintenance", "post_only")
 ALL_STREAMS = "*"
 MAX_ARMED = 10_000
 """Diff faults armed for one symbol at a time; arming more is refused."""
@@ -23,17 +26,21 @@ class Faults:
     def __init__(self) -> None:
         self.skew_ns = 0
         self.depth_delay_s = 0.0
+        self.system = ONLINE
         self.happened: Counter[str] = Counter()
         self._diffs: dict[str, deque[str]] = {}
         self._held: dict[str, object] = {}
         self._silent_until_ns: dict[str, int] = {}
         self._refuse: tuple[int, int] | None = None
+        self._next: Counter[tuple[str, str]] = Counter()
 
     def clear(self) -> None:
         """Disarm everything; what was held back by a swap is lost (it counts as dropped)."""
         self.happened["drop_diff"] += len(self._held)
         self.skew_ns = 0
         self.depth_delay_s = 0.0
+        self.system = ONLINE
+        self._next.clear()
         self._diffs.clear()
         self._held.clear()
         self._silent_until_ns.clear()
@@ -50,6 +57,24 @@ class Faults:
         if kind not in DIFF_FAULTS or not 1 <= count <= MAX_ARMED - len(armed):
             raise ValueError(f"count must be 1 to {MAX_ARMED - len(armed)}")
         armed.extend([kind] * count)
+
+    def arm_next(self, kind: str, symbol: str, count: int) -> None:
+        """Let the next ``count`` events of ``symbol`` suffer ``kind`` (:data:`NEXT_FAULTS`).
+
+        Raises :class:`ValueError` beyond :data:`MAX_ARMED`.
+        """
+        armed = self._next[kind, symbol]
+        if kind not in NEXT_FAULTS or not 1 <= count <= MAX_ARMED - armed:
+            raise ValueError(f"count must be 1 to {MAX_ARMED - armed}")
+        self._next[kind, symbol] += count
+
+    def takes(self, kind: str, symbol: str) -> bool:
+        """Whether this event of ``symbol`` is to suffer ``kind``; uses one up."""
+        if not self._next[kind, symbol]:
+            return False
+        self._next[kind, symbol] -= 1
+        self.happened[kind] += 1
+        return True
 
     def pass_diff(self, stream: str, item: T) -> list[T]:
         """What to send in place of one diff event, in order: nothing, itself, or more."""
@@ -113,6 +138,8 @@ class Faults:
         """Everything armed now, for the control endpoint."""
         return {
             "diffs": {symbol: list(kinds)[:20] for symbol, kinds in self._diffs.items()},
+            "next": {f"{kind} {symbol}": n for (kind, symbol), n in self._next.items() if n},
+            "system": self.system,
             "held": sorted(self._held),
             "silent": {
                 name: max(0.0, (until_ns - now_ns) / 1e9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,11 +16,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from bus.config.simulator import SimulatorSettings
 from bus.simulator.binance.playback import Playback
 from bus.simulator.binance.server import BinanceServer
+from bus.simulator.coinbase.server import CoinbaseServer
+from bus.simulator.coinbase.server import create as create_coinbase
 from bus.simulator.finnhub.news import NewsDesk
 from bus.simulator.finnhub.server import FinnhubServer
 from bus.simulator.finnhub.stocks import StockMarket
 from bus.simulator.instruments import crypto_instrument, stock_instrument
+from bus.simulator.kraken.server import KrakenServer
+from bus.simulator.kraken.server import create as create_kraken
 from bus.simulator.market import SymbolMarket
+from bus.simulator.venue import World
 
 START_NS = 1_723_161_253_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -44,7 +50,7 @@ class ManualClock:
 class SimulatedVenue:
     """A listening server, its clock, and where to find it."""
 
-    server: BinanceServer | FinnhubServer
+    server: BinanceServer | FinnhubServer | CoinbaseServer | KrakenServer
     clock: ManualClock
     port: int
     markets: dict[str, SymbolMarket] = field(default_factory=dict)
@@ -152,3 +158,30 @@ async def ask(socket: ClientConnection, **request: object) -> Any:
 async def receive(socket: ClientConnection, count: int) -> list[Any]:
     """The next ``count`` messages, decoded."""
     return [msgspec.json.decode(await socket.recv()) for _ in range(count)]
+
+
+@contextlib.asynccontextmanager
+async def _serve_dollars(
+    create: Callable[[World], CoinbaseServer | KrakenServer], **changes: Any
+) -> AsyncIterator[SimulatedVenue]:
+    settings = replace(SimulatorSettings(), crypto_symbols=SYMBOLS, book_levels=200)
+    clock = ManualClock()
+    server = create(World(replace(settings, **changes), clock, clock.now_ns, {}))
+    port = await server.start("127.0.0.1", 0)
+    markets = {symbol: one.market for symbol, one in server.streams.items()}
+    try:
+        yield SimulatedVenue(server, clock, port, markets)
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+def coinbase() -> Serve:
+    """``async with coinbase(setting=…) as venue``: a Coinbase with BTC-USD and ETH-USD."""
+    return partial(_serve_dollars, create_coinbase)
+
+
+@pytest.fixture
+def kraken() -> Serve:
+    """``async with kraken(setting=…) as venue``: a Kraken with BTC/USD and ETH/USD."""
+    return partial(_serve_dollars, create_kraken)

@@ -94,3 +94,28 @@ def test_clear_disarms_everything() -> None:
     armed = faults.armed(0)
     assert [armed[name] for name in ("diffs", "held", "silent", "refuse")] == [{}, [], {}, None]
     assert (armed["skew_ms"], armed["depth_delay_s"]) == (0, 0.0)
+
+
+def test_faults_of_the_next_events_are_used_up() -> None:
+    faults = Faults()
+    faults.arm_next("drop_trade", "BTC-USD", 2)
+    assert faults.armed(0)["next"] == {"drop_trade BTC-USD": 2}
+    taken = [faults.takes("drop_trade", "BTC-USD") for _ in range(3)]
+    assert taken == [True, True, False]
+    assert not faults.takes("wrong_checksum", "BTC-USD")
+    assert faults.happened["drop_trade"] == 2
+
+
+@pytest.mark.parametrize(("kind", "count"), [("drop_diff", 1), ("drop_trade", 0)])
+def test_only_faults_of_events_can_be_armed_so(kind: str, count: int) -> None:
+    with pytest.raises(ValueError, match="count must be"):
+        Faults().arm_next(kind, "BTC-USD", count)
+
+
+def test_clearing_brings_the_engine_back() -> None:
+    faults = Faults()
+    faults.system = "maintenance"
+    faults.arm_next("wrong_checksum", "BTC/USD", 1)
+    faults.clear()
+    assert faults.system == "online"
+    assert not faults.takes("wrong_checksum", "BTC/USD")

@@ -53,6 +53,8 @@ class BinanceServer:
     With a ``playback`` the recording takes the place of the markets' streams and depth.
     """
 
+    own_faults: frozenset[str] = frozenset()
+
     def __init__(
         self,
         settings: SimulatorSettings,

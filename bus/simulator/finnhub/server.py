@@ -49,6 +49,7 @@ class FinnhubServer:
 
     symbols: tuple[str, ...] = ()
     """Symbols with diffs: Finnhub has no books."""
+    own_faults: frozenset[str] = frozenset()
 
     def __init__(
         self,
