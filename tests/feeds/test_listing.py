@@ -1,0 +1,19 @@
+"""Choosing among what a venue lists."""
+
+from __future__ import annotations
+
+from bus.feeds.listing import Choice, Listed, choose
+
+LISTED = {name: Listed(name, name.replace("-", "/")) for name in ("BTC-USD", "ETH-USD", "SOL-USD")}
+
+
+def test_wanted_symbols_keep_their_order_without_repeats() -> None:
+    choice = choose(["SOL-USD", "BTC-USD", "SOL-USD"], LISTED)
+    assert choice == Choice((LISTED["SOL-USD"], LISTED["BTC-USD"]), {})
+
+
+def test_an_unknown_one_is_refused_with_the_nearest() -> None:
+    choice = choose(["ETH-UDS", "X"], LISTED)
+    assert choice.instruments == ()
+    assert choice.rejected["ETH-UDS"].startswith("the venue lists no ETH-UDS; nearest: ETH-USD")
+    assert choice.rejected["X"] == "the venue lists no X"
