@@ -32,9 +32,9 @@ def test_the_name_of_the_process_names_the_feed() -> None:
 
 
 def test_venues_are_the_packages_that_are_there() -> None:
-    assert venues() == ["binance", "finnhub"]
+    assert venues() == ["binance", "coinbase", "finnhub", "kraken"]
     assert callable(find_venue("binance", "feeds.binance.venue"))
-    with pytest.raises(ConfigError, match="known: binance, finnhub"):
+    with pytest.raises(ConfigError, match="known: binance, coinbase, finnhub, kraken"):
         find_venue("session", "feeds.x.venue")  # a module, not a venue
 
 

@@ -1,0 +1,1 @@
+"""Coinbase Exchange market data: trades, tickers and whole books, without a key."""

@@ -1,0 +1,134 @@
+"""One Kraken pair: its events in, its ticks out. No socket, no loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bus.book.checksum import ChecksumBook, DecimalLevel
+from bus.config import FeedSettings
+from bus.feeds.feed import Counters, Feed
+from bus.feeds.handler import SymbolTicks
+from bus.feeds.kraken.endpoints import BOOK, TICKER, TRADES, book_depth
+from bus.feeds.kraken.parser import BookRow, TickerRow, TradeRow, time_ns
+from bus.feeds.listing import Listed
+from bus.feeds.status import SymbolFacts
+from bus.feeds.stream_book import StreamBook
+from bus.feeds.trade_sequence import Arrival, TradeSequence
+from bus.model import Quote, Ticker, Trade
+from bus.model.topic import Topic
+
+UNKNOWN_DECIMALS = 8
+"""Decimals of a pair the venue has not described yet; its book is not subscribed to."""
+
+
+class InstrumentFeed:
+    """The channels of one pair, without repeats.
+
+    ``quote`` is published when the best bid or ask changed, `ticker` when a 24-hour figure did:
+    the venue sends both in one message at every change of either. Trades are told by id, which
+    counts up by one in each book; one that comes late is published on `trades`, not on `price`.
+    """
+
+    def __init__(self, feed: Feed, instrument: Listed, on_book: Callable[[], None]) -> None:
+        self.instrument = instrument
+        self.depth = self.depth_of(feed.settings)
+        self.facts = SymbolFacts(book_lost="starting", market_closed=not instrument.trading)
+        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
+        self.book: StreamBook[DecimalLevel] = StreamBook(
+            feed.publisher,
+            feed.venue_label,
+            instrument.symbol,
+            feed.book_limits,
+            ChecksumBook(self.depth, UNKNOWN_DECIMALS, UNKNOWN_DECIMALS),
+            on_book,
+        )
+        self.trades = TradeSequence()
+        self.streams = {
+            name: f"{instrument.venue_symbol}@{name}" for name in (TICKER, TRADES, BOOK)
+        }
+        self._counters: Counters = feed.counters
+        topic = Topic.md("trades", feed.venue_label, instrument.symbol)
+        self._late = feed.publisher.writer(topic)
+        self._quote: tuple[float | None, ...] = ()
+        self._figures: tuple[float | None, ...] = ()
+
+    @staticmethod
+    def depth_of(settings: FeedSettings) -> int:
+        """Levels a side of the books subscribed to: the least that is enough, of those offered."""
+        return book_depth(max(settings.depth_limit, settings.orderbook_levels))
+
+    def restart(self) -> None:
+        """A new connection. Trade ids are remembered: what was missed meanwhile is missing."""
+        self._quote = self._figures = ()
+        self.facts.has_data = False
+        self.facts.stale = ()
+
+    def describe(self, instrument: Listed) -> bool:
+        """What the venue says about the pair; whether its book must be had anew because of it."""
+        decimals = (instrument.price_decimals, instrument.size_decimals)
+        same = decimals == (self.instrument.price_decimals, self.instrument.size_decimals)
+        self.instrument = instrument
+        self.facts.market_closed = not instrument.trading
+        if same or instrument.price_decimals is None or instrument.size_decimals is None:
+            return False
+        self.book.use(ChecksumBook(self.depth, instrument.price_decimals, instrument.size_decimals))
+        return True
+
+    def on_trade(self, row: TradeRow, recv_ns: int) -> None:
+        """`trades` and `price`."""
+        venue_ts_ns = time_ns(row.timestamp, "trade")
+        assert venue_ts_ns is not None
+        arrival = self.trades.on_trade(row.trade_id)
+        if arrival is Arrival.NEW:
+            self.ticks.trade(row.price, row.qty, row.side, row.trade_id, venue_ts_ns, recv_ns)
+        elif arrival is Arrival.LATE:
+            self._late.publish(
+                Trade(row.price, row.qty, row.side, row.trade_id),
+                venue_ts_ns=venue_ts_ns,
+                recv_ts_ns=recv_ns,
+            )
+        else:
+            self._counters.duplicates += 1
+
+    def on_ticker(self, row: TickerRow, recv_ns: int) -> None:
+        """`quote`, `ticker`, and the reference of `price`."""
+        venue_ts_ns = time_ns(row.timestamp, "ticker")
+        bid_price, ask_price = row.bid or None, row.ask or None  # 0 stands for an empty side
+        bid_size = row.bid_qty if bid_price else None
+        ask_size = row.ask_qty if ask_price else None
+        quote = (bid_price, bid_size, ask_price, ask_size)
+        if quote != self._quote:
+            self._quote = quote
+            self.ticks.quote(Quote(*quote), venue_ts_ns, recv_ns)
+        figures = (row.last, row.volume, row.vwap, row.low, row.high, row.change, row.change_pct)
+        if figures == self._figures or not row.last:
+            return
+        self._figures = figures
+        opened = None if row.change is None else round(row.last - row.change, 8)
+        volume = row.volume
+        turnover = None if volume is None or row.vwap is None else round(volume * row.vwap, 8)
+        ticker = Ticker(
+            last=row.last,
+            open=opened,
+            high=row.high,
+            low=row.low,
+            change=row.change,
+            change_percent=row.change_pct,
+            volume=volume,
+            quote_volume=turnover,
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
+        )
+        self.ticks.ticker(ticker, venue_ts_ns, recv_ns)
+
+    def on_book(self, row: BookRow, is_snapshot: bool, recv_ns: int, now_mono_ns: int) -> None:
+        """`depth` and `orderbook`, entries in the order given, checked."""
+        venue_ts_ns = time_ns(row.timestamp, "book")
+        bids = [(level.price, level.qty) for level in row.bids]
+        asks = [(level.price, level.qty) for level in row.asks]
+        if is_snapshot:
+            self.book.on_snapshot(bids, asks, row.checksum, venue_ts_ns, recv_ns, now_mono_ns)
+        else:
+            self.book.on_update(bids, asks, row.checksum, venue_ts_ns, recv_ns)
