@@ -113,12 +113,20 @@ class Ring:
         topic no more than the stretch before its last snapshot and what follows.
         """
         fresh = self._fresh
+        if not fresh:
+            return
         if self.kind is StreamKind.STATE:
-            if not (self._head and fresh[-1].startswith(self._head)):
+            # Not the last alone: a straggler of a replaced publisher may follow a newer value. If
+            # the least and the greatest begin with the head, so does every frame between them.
+            head = self._head
+            if not (head and min(fresh).startswith(head) and max(fresh).startswith(head)):
                 fresh[:] = [frame for frame in fresh if self._admit(frame)]
+            while fresh and frame_position(fresh[-1]) is None:  # cut off right behind the head
+                self._rejected.malformed += 1
+                fresh.pop()
             del fresh[:-1]
             return
-        if len(fresh) < least or not fresh:
+        if len(fresh) < least:
             return
         # Joining and counting heads checks all frames at once; books need a closer look.
         chunk = _Chunk(fresh[:], self._head)

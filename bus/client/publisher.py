@@ -246,10 +246,11 @@ class TopicWriter:
         """
         if body.__class__ is not self._body_type:
             raise TypeError(f"{self.topic.name} carries {self._body_type.__name__}, not {body!r}")
-        seq = self.seq = self.seq + 1
+        seq = self.seq + 1
         frame = self._head + encode_payload(
             self._epoch, seq, venue_ts_ns, recv_ts_ns, now_ns(), body
         )
+        self.seq = seq  # only now: a body that cannot be encoded must not leave a hole
         if self._is_state:
             self.last_frame = frame
         try:

@@ -22,7 +22,8 @@ REPLAY_ROOT = b"replay/"
 MAX_REQUEST_BYTES = MAX_TOPIC_BYTES + 96
 
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,32}")
-_POSITION = re.compile(rb"([0-9]{1,19})-([0-9]{1,19})")
+_MAX_UINT = 2**64 - 1  # what a payload can hold
+_POSITION = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,14 @@ def _parse_replay(key: bytes) -> ReplayRequest:
     match = _POSITION.fullmatch(position)
     if match is None:
         raise RequestError(key, "the position must be <epoch>-<seq>, both decimal")
+    epoch, seq = int(match[1]), int(match[2])
+    if max(epoch, seq) > _MAX_UINT:
+        raise RequestError(key, "epoch and seq are at most 2^64-1")
     try:
         parse_topic(topic)
     except TopicError as error:
         raise RequestError(key, error.why) from None
-    return ReplayRequest(request_id, int(match[1]), int(match[2]), topic)
+    return ReplayRequest(request_id, epoch, seq, topic)
 
 
 def _parts(key: bytes, root: bytes) -> tuple[bytes, bytes]:

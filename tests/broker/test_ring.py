@@ -57,6 +57,34 @@ def test_a_state_ring_holds_the_last_frame() -> None:
     assert len(made) == 1
 
 
+def test_a_straggler_of_a_replaced_publisher_does_not_replace_a_newer_state() -> None:
+    made = ring(StreamKind.STATE)
+    filled(made, [price(1), price(2)])
+    newer = price(1, epoch=EPOCH + 1)
+    for frame in (newer, price(3)):  # both come between two looks
+        made.append(frame)
+    assert made.snapshot() == [newer]
+    made.append(price(4))
+    assert made.snapshot() == [newer]
+
+
+@given(st.integers(0, 30))
+def test_a_state_cut_off_anywhere_before_its_seq_does_not_replace_a_whole_one(cut: int) -> None:
+    made = filled(ring(StreamKind.STATE), [price(1), price(2)])
+    whole = price(3)
+    made.append(whole[: len(PRICE.key) + 1 + min(cut, 11)])  # tag, schema, epoch: 11 bytes
+    assert made.snapshot() == [price(2)]
+
+
+def test_a_state_ring_without_any_whole_frame_is_empty_until_one_comes() -> None:
+    made = ring(StreamKind.STATE)
+    made.append(price(1)[: len(PRICE.key) + 12])
+    assert made.snapshot() == []
+    made.settle()
+    made.append(price(2))
+    assert made.snapshot() == [price(2)]
+
+
 def test_garbage_does_not_replace_a_state() -> None:
     made = filled(ring(StreamKind.STATE), [price(1), PRICE.key + b"\0junk"], settle_every=9)
     assert made.snapshot() == [price(1)]

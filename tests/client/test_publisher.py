@@ -48,6 +48,16 @@ def test_seq_counts_per_topic_from_one(publisher: Publisher) -> None:
     assert publisher.stats().messages == 4
 
 
+def test_what_cannot_be_encoded_leaves_no_hole_and_no_trace(publisher: Publisher) -> None:
+    writer = publisher.writer(PRICE)
+    with pytest.raises((OverflowError, UnicodeEncodeError)):
+        writer.publish(Price(1.0), venue_ts_ns=2**70, recv_ts_ns=2)
+    assert (writer.seq, writer.last_frame) == (0, None)
+    assert writer.publish(Price(2.0), venue_ts_ns=1, recv_ts_ns=2) == 1
+    assert writer.last_frame is not None
+    assert decode_frame(writer.last_frame).body == Price(2.0)
+
+
 def test_a_frame_carries_what_was_given(publisher: Publisher) -> None:
     writer = publisher.writer(PRICE)
     writer.publish(Price(5.5), venue_ts_ns=7, recv_ts_ns=8)

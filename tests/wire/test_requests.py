@@ -21,7 +21,7 @@ def test_a_snapshot_request_parses_back(request_id: bytes, prefix: bytes) -> Non
     assert request.key == request.root + prefix
 
 
-@given(ids, st.integers(0, 2**62), st.integers(0, 2**62))
+@given(ids, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_a_replay_request_parses_back(request_id: bytes, epoch: int, seq: int) -> None:
     request = ReplayRequest(request_id, epoch, seq, TOPIC)
     assert requests.parse_request(request.key) == request
