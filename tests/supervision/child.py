@@ -74,7 +74,7 @@ def be_a_feed(life: Life, settings: Settings) -> None:
         for number in range(arguments["from"], arguments["to"]):
             _log.info("line", number=number, pad="x" * arguments.get("pad", 0))
             if number % 50 == 0:
-                await asyncio.sleep(0.001)  # a program that does other things too
+                await asyncio.to_thread(bool)  # a program that does other things too
         return {}
 
     for verb, handler in {
