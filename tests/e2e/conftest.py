@@ -39,6 +39,7 @@ def make_bus() -> Iterator[Callable[..., RunningBus]]:
             f"{extra}\n"
             f"[bridge]\nport = {port}\n"
             f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
+            "ports.coinbase = 0\nports.kraken = 0\n"
             "news_interval_s = 1.0\n"
             "[feeds.finnhub]\nnews_poll_s = 6.0\n"
         )

@@ -1,0 +1,91 @@
+"""Coinbase and Kraken, switched on by nothing but configuration, through the whole bus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from websockets.asyncio.client import connect
+
+from bus.client import Subscriber, Update
+from bus.model import Depth, Status
+from tests.e2e.running_bus import RunningBus
+from tests.e2e.test_whole_path import next_of
+
+CONFIG = """
+[feeds.coinbase]
+venue = "coinbase"
+symbols = ["BTC-USD"]
+[feeds.kraken]
+venue = "kraken"
+symbols = ["ETH-USD"]
+"""
+SERVED = [("coinbase", "BTC-USD"), ("kraken", "ETH-USD")]
+
+
+@pytest.fixture(scope="module")
+def bus(make_bus: Callable[..., RunningBus]) -> Iterator[RunningBus]:
+    running = make_bus(CONFIG)
+    running.up()
+    yield running
+    running.down()
+
+
+@pytest.mark.parametrize(("feed", "symbol"), SERVED)
+def test_every_stream_of_the_venue_reaches_a_consumer(
+    bus: RunningBus, feed: str, symbol: str
+) -> None:
+    wanted = {"price", "quote", "ticker", "trades", "orderbook", "depth"}
+    whole = False
+    with Subscriber(f"ipc://{bus.run_dir}/subscribe.sock") as subscriber:
+        for stream in wanted:
+            subscriber.subscribe(f"md/{stream}/sim/{symbol}/")
+        seen: set[str] = set()
+        for _ in range(5_000):
+            event = subscriber.recv(20)
+            if isinstance(event, Update):
+                seen.add(event.tick.topic.stream)
+                if isinstance(event.tick.body, Depth):
+                    whole = whole or event.tick.body.is_snapshot
+            if seen == wanted:
+                break
+    assert seen == wanted
+    assert whole
+
+
+@pytest.mark.parametrize(("feed", "symbol"), SERVED)
+def test_its_status_is_live(bus: RunningBus, feed: str, symbol: str) -> None:
+    with Subscriber(f"ipc://{bus.run_dir}/subscribe.sock") as subscriber:
+        subscriber.subscribe(f"sys/status/{feed}/{symbol}/")
+        for _ in range(20):
+            event = subscriber.recv(20)
+            if (
+                isinstance(event, Update)
+                and isinstance(event.tick.body, Status)
+                and event.tick.body.state == "live"
+            ):
+                return
+    pytest.fail("never live")
+
+
+@pytest.mark.parametrize(("feed", "symbol"), SERVED)
+async def test_a_browser_sees_it(bus: RunningBus, feed: str, symbol: str) -> None:
+    async with connect(f"ws://127.0.0.1:{bus.port}/ws/market/{symbol}/price/") as client:
+        message = await next_of(client, "price")
+        assert message["data"]["price"] > 0
+        assert message["source"] == "sim"
+
+
+def test_the_bus_is_healthy_and_simulates_what_is_enabled(bus: RunningBus) -> None:
+    done = bus.cli("check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [row["name"] for row in bus.status()["processes"]]
+    assert {"feed.coinbase", "feed.kraken"} <= set(names)
+    topics = json.loads(bus.cli("topics", "--json").stdout)
+    labels = {
+        (row["topic"] if isinstance(row, dict) else row).split("/")[2]
+        for row in topics
+        if (row["topic"] if isinstance(row, dict) else row).startswith("md/")
+    }
+    assert labels == {"sim"}
