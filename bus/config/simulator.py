@@ -30,7 +30,7 @@ class SimulatorSettings:
     )
     source: str = setting(
         "market",
-        doc="What the Binance server plays: the seeded market, or recorded traffic.",
+        doc="What the venues say: the seeded market, or recorded traffic.",
         choices=("market", "playback"),
     )
     seed: int = setting(20240808, doc="Seed of the market; the same seed gives the same market.")
@@ -111,8 +111,8 @@ class SimulatorSettings:
     )
     playback_files: tuple[str, ...] = setting(
         (),
-        doc="Recorded traffic for source = playback: .gz files, `<receive ns> <raw json>` lines,"
-        " played in this order as one recording.",
+        doc="Recorded traffic for source = playback: captures (.mdcap) of any venue, or Binance"
+        " recordings (.gz, `<receive ns> <raw json>` lines), played in this order as one.",
     )
     playback_speed: str = setting(
         "1",
