@@ -6,13 +6,15 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bus.model import Instrument
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One instrument: ``BTC-USD`` here, the venue's own name there.
 
     ``trading``: whether its market is open by the venue's word; decimals of prices and sizes
-    where the venue tells them, else None.
+    where the venue tells them, else None; ``described``: all of it, as it is published.
     """
 
     symbol: str
@@ -20,6 +22,7 @@ class Listed:
     trading: bool = True
     price_decimals: int | None = None
     size_decimals: int | None = None
+    described: Instrument | None = None
 
 
 @dataclass(frozen=True, slots=True)

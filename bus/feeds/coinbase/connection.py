@@ -97,6 +97,7 @@ class Connection:
         for instrument in instruments:
             product = instrument.venue_symbol
             one = InstrumentFeed(feed, instrument, partial(self._on_book, product))
+            one.describe(instrument, now_ns())
             self.instruments[instrument.symbol] = one
             self._products[product] = _Product(one, feed.backoff)
             for kind, stream in one.streams.items():
@@ -189,7 +190,7 @@ class Connection:
 
     def list_as(self, instrument: Listed) -> None:
         """The list of products came late: take over what it says about one served already."""
-        self.instruments[instrument.symbol].facts.market_closed = not instrument.trading
+        self.instruments[instrument.symbol].describe(instrument, now_ns())
 
     def repair_wanted(self, symbol: str) -> asyncio.Event:
         """Set while trades of this symbol are missing."""

@@ -58,6 +58,12 @@ class InstrumentFeed:
         self._late = feed.publisher.writer(topic)
         self._ticker_sequence = -1
 
+    def describe(self, instrument: Listed, recv_ns: int) -> None:
+        """`instrument`: what the venue says about the product, where it has said so."""
+        self.facts.market_closed = not instrument.trading
+        if instrument.described is not None:
+            self.ticks.instrument(instrument.described, recv_ns)
+
     def restart(self) -> None:
         """A new connection. Trade ids are remembered: what was missed meanwhile is missing."""
         self.trades.reconnected()

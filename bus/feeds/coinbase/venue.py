@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Final
+from typing import Any, Final
 
 from bus.clock import monotonic_ns, now_ns
 from bus.feeds.coinbase import endpoints
@@ -18,6 +18,7 @@ from bus.feeds.errors import ParseError, RestError
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.listing import Choice, Listed, choose
 from bus.feeds.rest import RestClient
+from bus.feeds.rotation import rotate_all
 from bus.feeds.session import Session
 from bus.feeds.status import ConnectionFacts, Verdict, judge_feed
 from bus.runtime import get_logger
@@ -35,8 +36,10 @@ REPAIR_PAGES: Final = 10
 
 
 def create(feed: Feed) -> VenueFeed:
-    """The feed of this venue, not yet running."""
-    return CoinbaseFeed(feed)
+    """The feed of this venue, not yet running; it takes commands from then on."""
+    made = CoinbaseFeed(feed)
+    feed.commands.update({"rotate": made.rotate, "list_symbols": made.list_symbols})
+    return made
 
 
 class CoinbaseFeed:
@@ -104,6 +107,21 @@ class CoinbaseFeed:
             report["rest_calls"] = self._rest.calls
             report["rest_failures"] = self._rest.failures
         return report
+
+    async def rotate(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Replace every connection by a new one, opened before the old one is closed."""
+        return await rotate_all([session for session, _ in self._served], self._feed.counters)
+
+    async def list_symbols(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What is served, each with its state, and what the venue does not list."""
+        states, refused = {}, dict(self._rejected)
+        for _, connection in self._served:
+            for symbol, one in connection.instruments.items():
+                if one.facts.rejected:
+                    refused[symbol] = one.facts.rejected
+                else:
+                    states[symbol] = connection.verdict(symbol).state
+        return {"symbols": list(states), "states": states, "refused": refused}
 
     def broker_attached(self) -> None:
         """Books are deltas: the broker's cache needs a whole one to start from."""

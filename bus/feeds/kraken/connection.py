@@ -270,7 +270,7 @@ class Connection:
         for channel, stream in one.feed.streams.items():
             if stream not in self._watchdog.seen:
                 self._watchdog.watch(stream, self._stale_after_s[channel], now_mono_ns)
-        return one.feed.describe(described)
+        return one.feed.describe(described, now_ns())
 
     def _on_system(self, system: str) -> None:
         if system != self._system:

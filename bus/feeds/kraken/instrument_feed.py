@@ -63,8 +63,10 @@ class InstrumentFeed:
         self.facts.has_data = False
         self.facts.stale = ()
 
-    def describe(self, instrument: Listed) -> bool:
-        """What the venue says about the pair; whether its book must be had anew because of it."""
+    def describe(self, instrument: Listed, recv_ns: int) -> bool:
+        """`instrument`: what the venue says of it; whether its book must be had anew for it."""
+        if instrument.described is not None:
+            self.ticks.instrument(instrument.described, recv_ns)
         decimals = (instrument.price_decimals, instrument.size_decimals)
         same = decimals == (self.instrument.price_decimals, self.instrument.size_decimals)
         self.instrument = instrument

@@ -89,13 +89,19 @@ class TickerEvent(msgspec.Struct, frozen=True):
     data: list[TickerRow]
 
 
-class Pair(msgspec.Struct, frozen=True):
-    """One pair of ``instrument``."""
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """One pair of ``instrument``; ``qty_min`` is in ``base``, ``cost_min`` in ``quote``."""
 
     symbol: str
     status: str
     price_precision: Precision
     qty_precision: Precision
+    base: str | None = None
+    quote: str | None = None
+    price_increment: Number | None = None
+    qty_increment: Number | None = None
+    qty_min: Number | None = None
+    cost_min: Number | None = None
 
 
 class _Instruments(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Final
 
 from bus.feeds.kraken.parser import Pair
 from bus.feeds.listing import Listed
+from bus.model import Instrument
 
 ONLINE: Final = "online"
 
@@ -30,5 +31,20 @@ def listed(pairs: Iterable[Pair]) -> dict[str, Listed]:
             pair.status == ONLINE,
             pair.price_precision,
             pair.qty_precision,
+            _described(pair),
         )
     return found
+
+
+def _described(pair: Pair) -> Instrument:
+    return Instrument(
+        base=pair.base,
+        quote=pair.quote,
+        kind="spot",
+        status="trading" if pair.status == ONLINE else pair.status,
+        venue_symbol=pair.symbol,
+        tick_size=pair.price_increment,
+        lot_size=pair.qty_increment,
+        min_size=pair.qty_min,
+        min_notional=pair.cost_min,
+    )

@@ -7,12 +7,13 @@ to ask over REST: the pairs come on a channel, and so does every book.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from bus.clock import monotonic_ns, now_ns
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.kraken import endpoints
 from bus.feeds.kraken.connection import Connection
+from bus.feeds.rotation import rotate_all
 from bus.feeds.session import Session
 from bus.feeds.status import judge_feed
 from bus.runtime import get_logger
@@ -24,8 +25,10 @@ CHECK_EVERY_S: Final = 0.25
 
 
 def create(feed: Feed) -> VenueFeed:
-    """The feed of this venue, not yet running."""
-    return KrakenFeed(feed)
+    """The feed of this venue, not yet running; it takes commands from then on."""
+    made = KrakenFeed(feed)
+    feed.commands.update({"rotate": made.rotate, "list_symbols": made.list_symbols})
+    return made
 
 
 class KrakenFeed:
@@ -75,6 +78,21 @@ class KrakenFeed:
             "trade_gaps": sum(losses.gaps for losses in trades),
             "trades_lost": sum(losses.lost for losses in trades),
         }
+
+    async def rotate(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Replace every connection by a new one, opened before the old one is closed."""
+        return await rotate_all([session for session, _ in self._served], self._feed.counters)
+
+    async def list_symbols(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What is served, each with its state, and what the venue does not list."""
+        states, refused = {}, {}
+        for _, connection in self._served:
+            for symbol, one in connection.instruments.items():
+                if one.facts.rejected:
+                    refused[symbol] = one.facts.rejected
+                else:
+                    states[symbol] = connection.verdict(symbol).state
+        return {"symbols": list(states), "states": states, "refused": refused}
 
     def broker_attached(self) -> None:
         """Books are deltas: the broker's cache needs a whole one to start from."""

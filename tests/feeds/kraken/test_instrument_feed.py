@@ -25,7 +25,7 @@ def one(**settings: int) -> tuple[Tap, InstrumentFeed]:
     tap = Tap()
     feed = make_feed(tap, Statuses(), FeedSettings(**settings), name="kraken")  # type: ignore[arg-type]
     pair = InstrumentFeed(feed, guess("MATIC-USD"), lambda: None)
-    assert pair.describe(Listed("MATIC-USD", "MATIC/USD", True, 4, 8))
+    assert pair.describe(Listed("MATIC-USD", "MATIC/USD", True, 4, 8), 5)
     return tap, pair
 
 
@@ -78,9 +78,9 @@ def test_a_wrong_checksum_voids_the_book_until_the_next_snapshot() -> None:
 
 def test_other_decimals_need_another_book_and_a_new_state_does_not() -> None:
     _, pair = one()
-    assert not pair.describe(Listed("MATIC-USD", "MATIC/USD", False, 4, 8))
+    assert not pair.describe(Listed("MATIC-USD", "MATIC/USD", False, 4, 8), 5)
     assert pair.facts.market_closed
-    assert pair.describe(Listed("MATIC-USD", "MATIC/USD", True, 5, 8))
+    assert pair.describe(Listed("MATIC-USD", "MATIC/USD", True, 5, 8), 5)
     assert not pair.facts.market_closed
 
 

@@ -21,7 +21,7 @@ def pair() -> PairState:
 def test_a_pair_is_served_once_the_venue_has_described_it() -> None:
     one = pair()
     served = [one.served]
-    one.feed.describe(Listed("BTC-USD", "BTC/USD", True, 1, 8))
+    one.feed.describe(Listed("BTC-USD", "BTC/USD", True, 1, 8), 5)
     served.append(one.served)
     one.feed.facts.rejected = "no such pair"
     served.append(one.served)

@@ -16,7 +16,6 @@ from bus.feeds.kraken.parser import (
     HeartbeatEvent,
     InstrumentEvent,
     MethodReply,
-    Pair,
     StatusEvent,
     TickerEvent,
     TradeEvent,
@@ -88,7 +87,9 @@ def test_status_with_an_id_beyond_63_bits() -> None:
 def test_instrument() -> None:
     event = parse(INSTRUMENT)
     assert isinstance(event, InstrumentEvent)
-    assert event.data.pairs == [Pair("BTC/USD", "online", 1, 8)]
+    (pair,) = event.data.pairs
+    assert (pair.symbol, pair.status, pair.price_precision) == ("BTC/USD", "online", 1)
+    assert (pair.base, pair.price_increment, pair.qty_increment) == ("BTC", 0.1, 1e-08)
 
 
 def test_answers_and_heartbeats() -> None:

@@ -18,6 +18,9 @@ async def test_every_stream_is_published_and_the_book_is_checked(loop_kind: str)
         await eventually(lambda: all(run.bodies(stream) for stream in STREAMS))
         await eventually(lambda: len(run.bodies("depth")) > 30)
         assert run.bodies("depth")[0].is_snapshot
+        (described,) = run.bodies("instrument")
+        assert (described.base, described.quote, described.status) == ("BTC", "USD", "trading")
+        assert described.tick_size > 0
         top = run.bodies("orderbook")[-1]
         bids, asks = run.book_of_depth()
         assert (bids[:20], asks[:20]) == (top.bids, top.asks)
