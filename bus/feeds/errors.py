@@ -27,6 +27,18 @@ class RotationFailed(FeedError):
     """A connection opened to replace another is not fit to; the message says why."""
 
 
+class KeyInUse(FeedError):
+    """The venue allows one connection a key, and another process of this host has it."""
+
+    def __init__(self, owner_pid: int) -> None:
+        self.owner_pid = owner_pid
+        who = f"process {owner_pid}" if owner_pid else "another process"
+        super().__init__(
+            f"{who} is connected with this API key already; the venue allows one connection a key: "
+            "stop that process, or use another key"
+        )
+
+
 class CommandRefused(FeedError):
     """A command that cannot be done; the message tells the operator why, in one sentence."""
 

@@ -6,10 +6,14 @@ the 24-hour open. What it must not know: any venue, any wire format.
 
 from __future__ import annotations
 
+from typing import Final
+
 from bus.client import Publisher
 from bus.model import Instrument, Price, Quote, Ticker, Trade
 from bus.model.tick import Side
 from bus.model.topic import Topic
+
+CLOCK_SET_BACK_NS: Final = 300_000_000_000
 
 
 class SymbolTicks:
@@ -22,6 +26,7 @@ class SymbolTicks:
         "_described",
         "_instrument",
         "_last_price",
+        "_last_price_recv_ns",
         "_last_trade_ts_ns",
         "_open",
         "_price",
@@ -42,6 +47,7 @@ class SymbolTicks:
         self._volume: float | None = None
         self._last_price: float | None = None
         self._last_trade_ts_ns = 0
+        self._last_price_recv_ns = 0
 
     def instrument(self, described: Instrument, recv_ts_ns: int) -> bool:
         """What the venue says about the instrument: an `instrument` tick if it is news.
@@ -74,9 +80,16 @@ class SymbolTicks:
     def price(self, price: float, venue_ts_ns: int, recv_ts_ns: int) -> None:
         """A new last price: a `price` tick with its change since the reference open.
 
+        A price older than the one shown is not published: a venue may report trades late, or out
+        of order. (Unless nothing newer has come for 5 minutes: its clock may have been set back.)
+
         ``change`` is rounded to 8 decimals, ``change_percent`` to 6: what lies beyond is noise of
         binary subtraction, not information.
         """
+        is_older = venue_ts_ns < self._last_trade_ts_ns
+        if is_older and recv_ts_ns - self._last_price_recv_ns < CLOCK_SET_BACK_NS:
+            return
+        self._last_price_recv_ns = recv_ts_ns
         reference = self._open
         change = percent = None
         if reference:

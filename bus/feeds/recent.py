@@ -33,6 +33,16 @@ class RecentIds(Generic[K]):
             seen.discard(order.popleft())
         return True
 
+    def __contains__(self, key: K) -> bool:
+        """Whether the id is among those remembered; remembers nothing."""
+        return key in self._seen
+
+    def discard(self, key: K) -> None:
+        """Forget one id."""
+        if key in self._seen:
+            self._seen.discard(key)
+            self._order.remove(key)
+
     def clear(self) -> None:
         """Forget every id."""
         self._order.clear()

@@ -12,6 +12,8 @@ from typing import Final
 
 WINDOW_NS: Final = 600_000_000_000
 """The least delay is remembered for 10 to 20 minutes: clocks drift and are set."""
+LATE_FOR_NS: Final = 3_000_000_000
+"""Events that come late for so long are late; one hiccup is not."""
 
 
 class DelayMeter:
@@ -72,3 +74,39 @@ class SkewEstimate:
         """What a delay has above the estimate; below 0 if it is the least so far."""
         minimum_ns = self.minimum_ns
         return 0 if minimum_ns is None else delay_ns - minimum_ns
+
+
+class Lateness:
+    """Whether the events of one connection come late for a while: a slow, rotten socket.
+
+    Not a hiccup: even the least late event of each look must be late, for 3 s on end. ``limit_s``
+    0 = never. ``delays`` takes each event's delay; ``worst_ns`` is the worst lateness of the last
+    interval with events.
+    """
+
+    __slots__ = ("_limit_ns", "_since_ns", "_skew", "delays", "is_late", "worst_ns")
+
+    def __init__(self, skew: SkewEstimate, limit_s: float) -> None:
+        self._skew = skew
+        self._limit_ns = int(limit_s * 1e9)
+        self._since_ns: int | None = None
+        self.delays = DelayMeter()
+        self.is_late = False
+        self.worst_ns = 0
+
+    def look(self, now_mono_ns: int) -> bool:
+        """Call a few times a second; ``is_late`` as it is now."""
+        interval = self.delays.take()
+        if interval is None:
+            return self.is_late
+        least_ns, worst_ns = interval
+        self._skew.note(least_ns, now_mono_ns)
+        self.worst_ns = self._skew.lateness_ns(worst_ns)
+        if not self._limit_ns or self._skew.lateness_ns(least_ns) < self._limit_ns:
+            self._since_ns = None
+            self.is_late = False
+            return False
+        if self._since_ns is None:
+            self._since_ns = now_mono_ns
+        self.is_late = now_mono_ns - self._since_ns >= LATE_FOR_NS
+        return self.is_late

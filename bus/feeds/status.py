@@ -60,13 +60,15 @@ class ConnectionFacts:
 class SymbolFacts:
     """What is known of one symbol.
 
-    ``rejected``: the venue does not serve it (a sentence). ``has_data``: any of its streams has
+    ``rejected``: the venue does not serve it (a sentence), ``reject_reason`` why, in one word.
+    ``has_data``: any of its streams has
     brought data since the connection opened. ``book_lost``: why its book is not in step with the
     venue ("" = it is, or it has none). ``was_live``: has been live before, so that getting there
     is recovering. ``stale``: its silent streams. ``market_closed``: silence is expected.
     """
 
     rejected: str = ""
+    reject_reason: str = "unknown_symbol"
     has_data: bool = False
     book_lost: str = ""
     was_live: bool = False
@@ -77,7 +79,7 @@ class SymbolFacts:
 def judge_symbol(connection: ConnectionFacts, facts: SymbolFacts) -> Verdict:
     """The first that holds: refused, connection, silence, lateness, no data yet, book, live."""
     if facts.rejected:
-        return Verdict("down", "unknown_symbol", facts.rejected)
+        return Verdict("down", facts.reject_reason, facts.rejected)
     lost = connection.judge()
     if lost is not None:
         return lost

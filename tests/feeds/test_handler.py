@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bus.feeds.handler import SymbolTicks
-from bus.model import Price, Quote, Ticker, Trade
+from bus.model import Instrument, Price, Quote, Ticker, Trade
 from tests.feeds.tap import Tap
 
 PRICE = "md/price/sim/BTC-USDT/"
@@ -59,3 +59,32 @@ def test_a_quote() -> None:
     tap, symbol = ticks()
     symbol.quote(Quote(1.0, 2.0, 3.0, 4.0, 5), None, 9)
     assert tap.bodies("md/quote/sim/BTC-USDT/") == [Quote(1.0, 2.0, 3.0, 4.0, 5)]
+
+
+def test_a_trade_that_comes_late_is_published_and_does_not_set_the_price_back() -> None:
+    tap = Tap()
+    ticks = SymbolTicks(tap.as_publisher(), "sim", "AAPL")
+    for price, venue_ts_ns in ((1.0, 10), (2.0, 30), (3.0, 20), (4.0, 30), (5.0, 31)):
+        ticks.trade(price, 1.0, None, None, venue_ts_ns, 100)
+    trades = [m for m in tap.messages if m.topic == "md/trades/sim/AAPL/"]
+    assert [m.body.price for m in trades] == [1.0, 2.0, 3.0, 4.0, 5.0]  # type: ignore[union-attr]
+    assert [m.venue_ts_ns for m in trades] == [10, 30, 20, 30, 31]  # in received order, own times
+    assert [body.price for body in tap.bodies("md/price/sim/AAPL/")] == [1.0, 2.0, 4.0, 5.0]
+
+
+def test_a_venue_whose_clock_was_set_back_has_prices_again_after_a_while() -> None:
+    tap = Tap()
+    ticks = SymbolTicks(tap.as_publisher(), "sim", "AAPL")
+    ticks.trade(1.0, 1.0, None, None, 10**12, 0)
+    ticks.trade(2.0, 1.0, None, None, 5, 299 * 10**9)
+    ticks.trade(3.0, 1.0, None, None, 6, 300 * 10**9)
+    ticks.trade(4.0, 1.0, None, None, 7, 300 * 10**9)
+    assert [body.price for body in tap.bodies("md/price/sim/AAPL/")] == [1.0, 3.0, 4.0]
+
+
+def test_an_instrument_is_published_when_it_is_news() -> None:
+    tap = Tap()
+    ticks = SymbolTicks(tap.as_publisher(), "sim", "AAPL")
+    for status in ("trading", "trading", "halted"):
+        ticks.instrument(Instrument(status=status), 1)
+    assert [body.status for body in tap.bodies("md/instrument/sim/AAPL/")] == ["trading", "halted"]

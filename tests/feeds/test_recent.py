@@ -24,3 +24,13 @@ def test_repeats_are_counted_and_everything_can_be_forgotten() -> None:
     assert recent.repeats == 1
     recent.clear()
     assert recent.is_new("a")
+
+
+def test_an_id_can_be_looked_for_and_forgotten() -> None:
+    recent: RecentIds[int] = RecentIds(2)
+    recent.is_new(1)
+    assert 1 in recent
+    recent.discard(1)
+    recent.discard(5)
+    assert 1 not in recent
+    assert recent.is_new(1)

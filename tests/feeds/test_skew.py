@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.feeds.skew import WINDOW_NS, DelayMeter, SkewEstimate
+from bus.feeds.skew import LATE_FOR_NS, WINDOW_NS, DelayMeter, Lateness, SkewEstimate
 
 MS = 1_000_000
 
@@ -21,7 +21,6 @@ def test_a_meter_gives_the_least_and_the_worst_since_last_asked(delays: list[int
 
 def test_a_clock_that_is_behind_gives_a_negative_estimate() -> None:
     skew = SkewEstimate()
-    assert skew.minimum_ns is None
     skew.note(-1_273 * MS, 1)
     skew.note(-1_250 * MS, 2)
     assert skew.minimum_ns == -1_273 * MS
@@ -38,4 +37,32 @@ def test_an_old_minimum_is_forgotten_when_clocks_have_drifted() -> None:
 
 
 def test_before_the_first_event_nothing_is_late() -> None:
+    assert SkewEstimate().minimum_ns is None
     assert SkewEstimate().lateness_ns(10**12) == 0
+
+
+def test_events_late_for_three_seconds_on_end_are_late_and_one_hiccup_is_not() -> None:
+    watch = Lateness(SkewEstimate(), 5.0)
+    watch.delays.note(-1_000 * MS)
+    assert not watch.look(0)
+    watch.delays.note(9_000 * MS)
+    assert not watch.look(1)  # a hiccup
+    watch.delays.note(9_000 * MS)
+    watch.delays.note(-900 * MS)
+    assert not watch.look(LATE_FOR_NS)  # not all of them were late
+    assert watch.worst_ns == 10_000 * MS
+    for now_ns in (LATE_FOR_NS + 1, 2 * LATE_FOR_NS):
+        watch.delays.note(4_001 * MS)
+        assert not watch.look(now_ns)
+    watch.delays.note(4_001 * MS)
+    assert watch.look(2 * LATE_FOR_NS + 1)
+    assert watch.look(2 * LATE_FOR_NS + 2)  # nothing came: as it was
+    watch.delays.note(0)
+    assert not watch.look(2 * LATE_FOR_NS + 3)
+
+
+def test_a_limit_of_zero_never_calls_anything_late() -> None:
+    watch = Lateness(SkewEstimate(), 0.0)
+    for now_ns, delay in ((0, 0), (1, 10**15), (10**12, 10**15)):
+        watch.delays.note(delay)
+        assert not watch.look(now_ns)

@@ -8,6 +8,7 @@ import pytest
 
 from bus.feeds.status import (
     ConnectionFacts,
+    Patience,
     StatusBoard,
     SymbolFacts,
     Verdict,
@@ -96,3 +97,22 @@ def test_a_new_detail_is_published_but_is_no_change() -> None:
     assert not board.say("A", Verdict("live", "data", "3 live"), 2)
     assert said.last("A") == Status("live", "data", 1, "3 live")
     assert board.symbols() == ["A"]
+
+
+def test_late_events_make_a_symbol_stale() -> None:
+    connection = ConnectionFacts(open=True, late="events come more than 5 s late")
+    verdict = judge_symbol(connection, SymbolFacts(has_data=True))
+    assert (verdict.state, verdict.reason) == ("stale", "late")
+
+
+def test_patience_ends_after_so_long_without_anything_that_a_restart_may_cure() -> None:
+    down = Verdict("down", "unreachable")
+    patience = Patience(10.0, 0.0)
+    assert not patience.is_over(down, 10.0)
+    assert patience.is_over(down, 10.1)
+    assert not patience.is_over(Verdict("live", "data"), 11.0)
+    assert not patience.is_over(down, 21.0)
+    assert patience.is_over(down, 21.1)
+    for incurable in (Verdict("down", "unauthorized"), Verdict("down", "symbols")):
+        assert not patience.is_over(incurable, 99.0)
+    assert not Patience(0.0, 0.0).is_over(down, 10**9)

@@ -76,3 +76,83 @@ def test_silence_is_told_in_seconds() -> None:
     watchdog = Watchdog(60.0)
     watchdog.watch("a", 5.0, s(1))
     assert watchdog.silence_s("a", s(3.5)) == 2.5
+
+
+S = 1_000_000_000
+
+
+def spoken(dog: Watchdog, every_ns: int, times: int, start_ns: int = 0) -> int:
+    """Data every so often, looked at each time; the time of the last."""
+    now_ns = start_ns
+    for _ in range(times):
+        now_ns += every_ns
+        dog.seen["trade"] = now_ns
+        assert dog.check(now_ns, now_ns).went_stale == ()
+    return now_ns
+
+
+def test_a_busy_stream_is_silent_long_before_the_limit_set() -> None:
+    dog = Watchdog(1_000)
+    dog.watch("trade", 300, 0, floor_s=5)
+    last_ns = spoken(dog, 2 * S, 40)
+    assert dog.is_learned("trade")
+    assert dog.limit_s("trade") == 16.0  # eight times its longest pause
+    assert dog.check(last_ns + 16 * S - 1, last_ns).went_stale == ()
+    assert dog.check(last_ns + 16 * S, last_ns).went_stale == ("trade",)
+
+
+def test_a_learned_limit_is_never_below_its_floor() -> None:
+    dog = Watchdog(1_000)
+    dog.watch("trade", 300, 0, floor_s=20)
+    spoken(dog, S // 4, 400)
+    assert dog.limit_s("trade") == 20.0
+
+
+def test_a_quiet_stream_learns_to_be_left_alone_but_not_for_ever() -> None:
+    dog = Watchdog(10_000)
+    dog.watch("trade", 300, 0, floor_s=20)
+    spoken(dog, 200 * S, 40)
+    assert dog.limit_s("trade") == 1_600.0
+    dog.watch("trade", 5_000, 0, floor_s=20)
+    spoken(dog, 2_000 * S, 40)
+    assert dog.limit_s("trade") == 3_600.0
+
+
+def test_too_few_data_or_too_short_a_time_teach_nothing() -> None:
+    dog = Watchdog(1_000)
+    dog.watch("trade", 300, 0, floor_s=5)
+    last_ns = spoken(dog, S, 29)
+    assert not dog.is_learned("trade")
+    spoken(dog, S // 10, 100, last_ns)
+    assert (dog.is_learned("trade"), dog.limit_s("trade")) == (False, 300.0)
+
+
+def test_a_silence_is_not_learned_from() -> None:
+    dog = Watchdog(1_000)
+    dog.watch("trade", 300, 0, floor_s=5)
+    last_ns = spoken(dog, S, 70)
+    dog.check(last_ns + 50 * S, last_ns)
+    assert dog.is_stale("trade")
+    dog.seen["trade"] = last_ns + 100 * S
+    assert dog.check(last_ns + 100 * S, last_ns + 100 * S).recovered == ("trade",)
+    spoken(dog, S, 5, last_ns + 100 * S)
+    assert dog.limit_s("trade") == 8.0
+    dog.restart(last_ns + 500 * S)  # nor from a reconnection
+    spoken(dog, S, 5, last_ns + 500 * S)
+    assert dog.limit_s("trade") == 8.0
+
+
+def test_a_pause_is_forgotten_by_and_by() -> None:
+    dog = Watchdog(10_000)
+    dog.watch("trade", 300, 0, floor_s=5)
+    last_ns = spoken(dog, 20 * S, 40)
+    assert dog.limit_s("trade") == 160.0
+    spoken(dog, S, 1_200, last_ns)  # two half-lives
+    assert 38 <= dog.limit_s("trade") <= 42
+
+
+def test_without_a_floor_the_limit_set_stays() -> None:
+    dog = Watchdog(1_000)
+    dog.watch("trade", 300, 0)
+    spoken(dog, S, 100)
+    assert (dog.is_learned("trade"), dog.limit_s("trade")) == (False, 300.0)

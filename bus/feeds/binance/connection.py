@@ -21,7 +21,7 @@ from bus.feeds.handover import Handover, Held
 from bus.feeds.link import Link
 from bus.feeds.log_limit import LogLimit
 from bus.feeds.session import Lost, Session
-from bus.feeds.skew import DelayMeter
+from bus.feeds.skew import Lateness
 from bus.feeds.status import ConnectionFacts, Verdict, judge_symbol
 from bus.feeds.watchdog import Watchdog
 from bus.runtime import get_logger
@@ -34,8 +34,6 @@ REPLACE_EVERY_NS: Final = 600_000_000_000
 """A connection is replaced for a silent or a late stream at most this often."""
 MAX_REMOVED: Final = 4_096
 """Streams removed lately, whose last frames are no surprise."""
-LATE_FOR_NS: Final = 3_000_000_000
-"""Events that come late for so long make their symbols stale; one hiccup does not."""
 HANDOVER_LOOK_S: Final = 0.05
 FLOORS_S: Final = {
     endpoints.TRADE: 20.0,
@@ -66,15 +64,13 @@ class Connection:
         self._next_id = 1
         self._resubscribe_due_ns = 0
         self._replace_due_ns = 0
-        self._late_since_ns = 0
         self._opened_ns = 0
         self._handover: Handover | None = None
         self._successor: Link | None = None
         self._removed: dict[str, None] = {}
-        self.delays = DelayMeter()
+        self.lateness = Lateness(feed.skew, feed.settings.late_event_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Callable[..., None]] = {}
-        self.lateness_ns = 0
         self.facts = ConnectionFacts()
         self.instruments: dict[str, InstrumentFeed] = {}
         self.wanted: dict[str, asyncio.Event] = {}
@@ -236,7 +232,9 @@ class Connection:
     def add(self, instrument: Instrument) -> list[str]:
         """Serve one more; returns its streams, to be subscribed to (``ask``)."""
         symbol = instrument.symbol
-        one = InstrumentFeed(self._feed, instrument, lambda: self._on_book(symbol), self.delays)
+        one = InstrumentFeed(
+            self._feed, instrument, lambda: self._on_book(symbol), self.lateness.delays
+        )
         self.instruments[symbol] = one
         self.describe(instrument)
         self.wanted[symbol] = asyncio.Event()
@@ -350,21 +348,11 @@ class Connection:
 
     def _look_at_times(self, session: Session, now_mono_ns: int) -> None:
         """A socket may be alive and minutes behind: look at how late its events are."""
-        interval = self.delays.take()
-        if interval is None:
-            return
-        least_ns, worst_ns = interval
-        skew = self._feed.skew
-        skew.note(least_ns, now_mono_ns)
-        self.lateness_ns = skew.lateness_ns(worst_ns)
+        was_late = self.lateness.is_late
+        late = self.lateness.look(now_mono_ns)
         limit_s = self._feed.settings.late_event_s
-        if not limit_s or skew.lateness_ns(least_ns) < limit_s * 1e9:
-            self._late_since_ns = 0
-            self.facts.late = ""
-            return
-        self._late_since_ns = self._late_since_ns or now_mono_ns
-        if now_mono_ns - self._late_since_ns >= LATE_FOR_NS and not self.facts.late:
-            self.facts.late = f"events come more than {limit_s:g} s late"
+        self.facts.late = f"events come more than {limit_s:g} s late" if late else ""
+        if late and not was_late:
             _log.warning("late events", connection=session.name, limit_s=limit_s)
             if now_mono_ns >= self._replace_due_ns:
                 self._replace_due_ns = now_mono_ns + REPLACE_EVERY_NS

@@ -108,7 +108,7 @@ class BinanceFeed:
         begun = [book.refreshes_begun for book in books]
         weight = self._rest.stats()
         skew_ns = self._feed.skew.minimum_ns
-        late_ns = max((connection.lateness_ns for connection in connections), default=0)
+        late_ns = max((connection.lateness.worst_ns for connection in connections), default=0)
         return {
             "symbols": len(books),
             "connections": sum(session.connected for session in sessions),

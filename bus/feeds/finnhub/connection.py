@@ -21,6 +21,7 @@ from bus.feeds.link import Link
 from bus.feeds.log_limit import LogLimit
 from bus.feeds.recent import RecentIds
 from bus.feeds.session import Lost, Session
+from bus.feeds.skew import Lateness
 from bus.feeds.status import ConnectionFacts, Verdict, judge_symbol
 from bus.feeds.watchdog import Watchdog
 from bus.runtime import get_logger
@@ -28,6 +29,10 @@ from bus.runtime import get_logger
 _log = get_logger("feeds.finnhub")
 
 FRAMES_REMEMBERED: Final = 256
+LEARNED_FLOOR_S: Final = 30.0
+REPLACE_EVERY_NS: Final = 600_000_000_000
+"""A connection is given up for late events at most this often."""
+SUBSCRIPTION_LIMIT: Final = "subscription_limit"
 COMPLAINT_SHOWN_NS: Final = 60_000_000_000
 UNAUTHORIZED: Final = (
     "Finnhub refused the API key (HTTP 401): check FINNHUB_API_KEY or the feed's api_key_file"
@@ -43,17 +48,20 @@ class Connection:
         self._counters = feed.counters
         self._log_bad = LogLimit(_log.warning)
         self._watchdog = Watchdog(feed.settings.silent_connection_s)
+        self.lateness = Lateness(feed.skew, feed.settings.late_event_s)
+        self._sent: list[str] = []
+        self._replace_due_ns = 0
         self._frames_seen: RecentIds[bytes] = RecentIds(FRAMES_REMEMBERED)
+        self._removed: RecentIds[str] = RecentIds(1_024)
+        self._closed: bool | None = None
         self._opened_ns = 0
         self._complaint = ""
         self._complaint_ns = 0
         self.facts = ConnectionFacts()
-        self.instruments = {one.symbol: InstrumentFeed(feed, one) for one in instruments}
-        self._by_venue_symbol = {
-            one.instrument.venue_symbol: one for one in self.instruments.values()
-        }
-        for venue_symbol in self._by_venue_symbol:
-            self._watchdog.watch(venue_symbol, feed.settings.stale_trades_s, monotonic_ns())
+        self.instruments: dict[str, InstrumentFeed] = {}
+        self._by_venue_symbol: dict[str, InstrumentFeed] = {}
+        for instrument in instruments:
+            self.add(instrument)
 
     # what a session calls
 
@@ -65,18 +73,62 @@ class Connection:
         self._opened_ns = monotonic_ns()
         self._watchdog.restart(self._opened_ns)
         self._frames_seen.clear()
+        self._sent.clear()
         self.facts.open = True
         for one in self.instruments.values():
             one.facts.has_data = False
             one.facts.stale = ()
+            if one.facts.reject_reason == SUBSCRIPTION_LIMIT:
+                one.facts.rejected, one.facts.reject_reason = "", "unknown_symbol"
         self.judge_all()
-        for venue_symbol in self._by_venue_symbol:
+        await self.subscribe(session, link, list(self.instruments.values()))
+
+    async def subscribe(
+        self, session: Session, link: Link, instruments: Sequence[InstrumentFeed]
+    ) -> None:
+        """Prices first, then news; one symbol a message."""
+        wanted = [one for one in instruments if not one.facts.rejected]
+        for one in wanted:
+            venue_symbol = one.instrument.venue_symbol
+            self._sent.append(venue_symbol)
             await session.send(link, endpoints.subscribe(venue_symbol))
-        if self._feed.settings.news_stream:
-            for one in self.instruments.values():
-                if one.instrument.stock:
-                    venue_symbol = one.instrument.venue_symbol
-                    await session.send(link, endpoints.subscribe_news(venue_symbol))
+        for one in wanted:
+            if one.instrument.stock and self._feed.settings.news_stream:
+                await session.send(link, endpoints.subscribe_news(one.instrument.venue_symbol))
+
+    def add(self, instrument: Instrument) -> InstrumentFeed:
+        """Serve one more; it is not subscribed to yet."""
+        one = InstrumentFeed(self._feed, instrument, self.lateness.delays)
+        self.instruments[instrument.symbol] = one
+        self._by_venue_symbol[instrument.venue_symbol] = one
+        self._removed.discard(instrument.venue_symbol)
+        stale_after_s = self._feed.settings.stale_trades_s
+        floor_s = 0.0 if instrument.stock else LEARNED_FLOOR_S  # a stock's hours change its rhythm
+        self._watchdog.watch(
+            instrument.venue_symbol, stale_after_s, monotonic_ns(), floor_s=floor_s
+        )
+        return one
+
+    def remove(self, symbol: str) -> list[str]:
+        """Serve one no more; the messages that end its subscriptions."""
+        one = self.instruments.pop(symbol)
+        venue_symbol = one.instrument.venue_symbol
+        del self._by_venue_symbol[venue_symbol]
+        self._watchdog.unwatch(venue_symbol)
+        self._removed.is_new(venue_symbol)
+        if venue_symbol in self._sent:
+            self._sent.remove(venue_symbol)
+        messages = [endpoints.unsubscribe(venue_symbol)]
+        if one.instrument.stock and self._feed.settings.news_stream:
+            messages.append(endpoints.unsubscribe_news(venue_symbol))
+        return messages
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the venue has refused a subscription as one too many."""
+        return any(
+            one.facts.reject_reason == SUBSCRIPTION_LIMIT for one in self.instruments.values()
+        )
 
     def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
         """The hot path: parse, route, publish. A ping counts as data: the venue serves us."""
@@ -132,6 +184,7 @@ class Connection:
             findings = self._watchdog.check(now_mono_ns, link.last_frame_mono_ns)
             if findings.silent:
                 session.abort("silent")
+            self._look_at_times(session, now_mono_ns)
             self._counters.stale += len(findings.went_stale)
             for venue_symbol, one in self._by_venue_symbol.items():
                 one.facts.stale = ("trades",) if self._watchdog.is_stale(venue_symbol) else ()
@@ -148,11 +201,19 @@ class Connection:
         recent = monotonic_ns() - self._complaint_ns < COMPLAINT_SHOWN_NS
         return self._complaint if recent else ""
 
+    def market_changed(self) -> None:
+        """Say for an instrument just added what is known of its market."""
+        if self._closed is not None:
+            self.market_closed(self._closed)
+
     def market_closed(self, closed: bool) -> None:
         """What the calendar says for the stocks."""
+        self._closed = closed
         for one in self.instruments.values():
             if one.instrument.stock:
                 one.facts.market_closed = closed
+                one.market = "closed" if closed else "trading"
+                one.describe(None, now_ns())
 
     def judge_all(self) -> None:
         """Publish whatever state has changed."""
@@ -170,7 +231,7 @@ class Connection:
         for item in event.items:
             one = self._by_venue_symbol.get(item.venue_symbol)
             if one is None:
-                self._counters.unknown += 1
+                self._counters.unknown += item.venue_symbol not in self._removed
                 continue
             seen[item.venue_symbol] = mono_ns
             one.on_trade(item, recv_ns)
@@ -190,6 +251,27 @@ class Connection:
         self._complaint = event.message
         self._complaint_ns = monotonic_ns()
         _log.error("the venue complains", message=event.message)
+        if endpoints.TOO_MANY_SYMBOLS in event.message.lower():
+            self._one_too_many(event.message)
+
+    def _one_too_many(self, message: str) -> None:
+        """The venue names no symbol: it is the last one asked for that has brought nothing."""
+        for venue_symbol in reversed(self._sent):
+            one = self._by_venue_symbol.get(venue_symbol)
+            if one is not None and not one.facts.has_data and not one.facts.rejected:
+                one.facts.rejected = f"the venue takes no more symbols with this key: {message}"
+                one.facts.reject_reason = SUBSCRIPTION_LIMIT
+                self.judge_all()
+                return
+
+    def _look_at_times(self, session: Session, now_mono_ns: int) -> None:
+        """A socket may be alive and minutes behind."""
+        late = self.lateness.look(now_mono_ns)
+        limit_s = self._feed.settings.late_event_s
+        self.facts.late = f"events come more than {limit_s:g} s late" if late else ""
+        if late and now_mono_ns >= self._replace_due_ns:
+            self._replace_due_ns = now_mono_ns + REPLACE_EVERY_NS
+            session.abort("late")  # one connection a key: there cannot be a second beside it
 
     def _malformed(self, error: ParseError) -> None:
         self._counters.malformed += 1

@@ -20,7 +20,14 @@ QUOTE_PATH: Final = "/api/v1/quote"
 MARKET_STATUS_PATH: Final = "/api/v1/stock/market-status"
 KEY_HEADER: Final = "X-Finnhub-Token"
 CALLS_PER_MINUTE: Final = 60
-"""Of a free key."""
+"""Of a free key; a key is used by one process, so nearly all of them are ours."""
+CALLS_PER_S: Final = 30
+"""Of any plan."""
+STOCK_SYMBOLS_PATH: Final = "/api/v1/stock/symbol"
+CRYPTO_SYMBOLS_PATH: Final = "/api/v1/crypto/symbol"
+FOREX_SYMBOLS_PATH: Final = "/api/v1/forex/symbol"
+TOO_MANY_SYMBOLS: Final = "too many symbols"
+"""Part of the venue's complaint about a subscription beyond the plan's; it names no symbol."""
 
 COMPANY: Final = "company"
 """The news category of items about one company."""
@@ -44,6 +51,11 @@ def unsubscribe(symbol: str) -> str:
 def subscribe_news(symbol: str) -> str:
     """News about one company; a paid plan's feature."""
     return _message("subscribe-news", symbol)
+
+
+def unsubscribe_news(symbol: str) -> str:
+    """The opposite."""
+    return _message("unsubscribe-news", symbol)
 
 
 def _message(kind: str, symbol: str) -> str:

@@ -72,6 +72,17 @@ class MarketStatus(msgspec.Struct, frozen=True, rename="camel"):
     session: str | None = None
 
 
+class ListedSymbol(msgspec.Struct, frozen=True, rename="camel"):
+    """One of ``/stock/symbol``, ``/crypto/symbol``, ``/forex/symbol``; ``currency``: stocks only.
+
+    ``display_symbol`` of a pair is ``BTC/USDT``.
+    """
+
+    symbol: str
+    display_symbol: str = ""
+    currency: str = ""
+
+
 class TradeFrame(msgspec.Struct, frozen=True, gc=False):
     """Prices of any subscribed symbols, in the venue's order; ``unreadable`` items left out."""
 
@@ -124,6 +135,7 @@ _ITEMS: Final = msgspec.json.Decoder(_Items)
 _TRADE: Final = msgspec.json.Decoder(TradeItem)
 _NEWS_ITEM: Final = msgspec.json.Decoder(NewsItem)
 _RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_SYMBOLS: Final = msgspec.json.Decoder(list[ListedSymbol])
 _QUOTE: Final = msgspec.json.Decoder(Quote)
 _MARKET: Final = msgspec.json.Decoder(MarketStatus)
 
@@ -157,6 +169,14 @@ def parse_news(body: bytes) -> tuple[list[NewsItem], int]:
     """
     try:
         return _each(_RAW_LIST.decode(body), _NEWS_ITEM)
+    except _FAULTS as error:
+        raise _parse_error(error, body) from None
+
+
+def parse_symbols(body: bytes) -> list[ListedSymbol]:
+    """A list of symbols. Raises :class:`~bus.feeds.errors.ParseError`."""
+    try:
+        return _SYMBOLS.decode(body)
     except _FAULTS as error:
         raise _parse_error(error, body) from None
 

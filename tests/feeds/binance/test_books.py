@@ -15,8 +15,8 @@ from bus.feeds.binance.instrument_feed import InstrumentFeed
 from bus.feeds.binance.symbols import Instrument
 from bus.feeds.budget import Priority
 from bus.testing import eventually
-from tests.feeds.binance.binance_server import Binance, Running, exchange_info, ok, running_feed
-from tests.feeds.fake_venue import RestAnswer
+from tests.feeds.binance.binance_server import Binance, Running, exchange_info, running_feed
+from tests.feeds.fake_venue import RestAnswer, ok
 from tests.feeds.tap import Statuses, Tap, make_feed
 
 HUNDRED = tuple(f"C{number:03}-USDT" for number in range(100))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +17,11 @@ import pytest
 
 from bus.config import FeedSettings
 from bus.errors import ConfigError
+from bus.feeds.errors import CommandRefused, KeyInUse
+from bus.feeds.finnhub import venue as venue_module
 from bus.feeds.finnhub.venue import FinnhubFeed, api_key, create
+from bus.feeds.shared_file import OnlyOne, file_name
+from bus.model import Instrument
 from bus.testing import eventually
 from tests.feeds.fake_venue import FakeVenue, RestAnswer, fake_venue, ok
 from tests.feeds.tap import Statuses, Tap, make_feed
@@ -31,6 +38,7 @@ class Finnhub:
     company: list[dict[str, Any]] = field(default_factory=list)
     market: dict[str, Any] = field(default_factory=lambda: {"isOpen": True, "session": "regular"})
     failing: RestAnswer | None = None
+    stocks: tuple[str, ...] = ()
 
     def __call__(self, path: str, query: dict[str, str]) -> RestAnswer:
         if self.failing is not None:
@@ -44,6 +52,10 @@ class Finnhub:
             return ok({"c": 110.0, "pc": 100.0, "o": 101.0, "t": 5})
         if path == "/api/v1/stock/market-status":
             return ok(self.market)
+        if path == "/api/v1/stock/symbol" and self.stocks:
+            return ok([{"symbol": name, "currency": "USD"} for name in self.stocks])
+        if path == "/api/v1/crypto/symbol" and query["exchange"] == "BINANCE":
+            return ok([{"symbol": "BINANCE:BTCUSDT", "displaySymbol": "BTC/USDT"}])
         return 404, {}, b"{}"
 
 
@@ -58,7 +70,9 @@ class Running:
 
 @asynccontextmanager
 async def running_feed(
-    prepare: Callable[[FakeVenue, Finnhub], None] | None = None, **settings: Any
+    prepare: Callable[[FakeVenue, Finnhub], None] | None = None,
+    shared_dir: Path | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     async with fake_venue() as venue:
         rest = Finnhub()
@@ -82,7 +96,7 @@ async def running_feed(
             ws_base=venue.ws_base,
             rest_base=venue.rest_base,
         )
-        finnhub = FinnhubFeed(feed, KEY)
+        finnhub = FinnhubFeed(dataclasses.replace(feed, shared_dir=shared_dir), KEY)
         task = asyncio.ensure_future(finnhub.run())
         try:
             yield Running(venue, rest, tap, statuses, finnhub)
@@ -249,3 +263,106 @@ def test_a_key_with_odd_characters_is_refused_and_not_shown(
 def test_the_simulator_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINNHUB_API_KEY", "a-real-key")
     assert api_key(feed_with(simulated=True)) == "simulated"
+
+
+async def test_a_second_process_with_the_same_key_ends_with_the_firsts_pid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(venue_module, "KEY_WAIT_S", 0.0)
+    code = (
+        "import sys; from pathlib import Path; from bus.feeds.shared_file import OnlyOne;"
+        "lock = OnlyOne(Path(sys.argv[1])); lock.take(); print('held', flush=True);"
+        "sys.stdin.read()"
+    )
+    path = tmp_path / file_name("finnhub-key", KEY)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        str(path),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"held\n"
+    options = FeedSettings(symbols=("AAPL",))
+    statuses = Statuses()
+    feed = make_feed(Tap(), statuses, options, name="finnhub")
+    second = FinnhubFeed(dataclasses.replace(feed, shared_dir=tmp_path), KEY)
+    with pytest.raises(KeyInUse, match=rf"process {process.pid} is connected with this API key"):
+        await second.run()
+    assert statuses.last().reason == "key_in_use"
+    process.kill()
+    await process.communicate()
+    async with running_feed(shared_dir=tmp_path) as run:  # the kernel has freed the lock
+        await eventually(lambda: run.venue.open)
+        assert OnlyOne(path).take() == os.getpid()
+
+
+async def test_a_subscription_too_many_is_told_of_the_symbol_it_concerns() -> None:
+    async with running_feed(symbols=("AAPL", "MSFT", "GOOGL"), news_stream=False) as run:
+        await eventually(lambda: len(run.venue.messages) == 3)
+        run.venue.say(trade("AAPL", 105.0))
+        run.venue.say('{"msg":"Subscribing to too many symbols","type":"error"}')
+        await eventually(lambda: run.statuses.state("GOOGL") == "down")
+        status = run.statuses.last("GOOGL")
+        assert status.reason == "subscription_limit"
+        assert "Subscribing to too many symbols" in (status.detail or "")
+        assert run.statuses.state("MSFT") == "connecting"
+        await eventually(lambda: run.statuses.state("AAPL") == "live")
+        answer = await run.finnhub.add_symbols({"symbols": ["NVDA"]})
+        assert answer["refused"][0]["reason"] == "the venue takes no more symbols with this key"
+        await run.finnhub.remove_symbols({"symbols": ["GOOGL"]})
+        answer = await run.finnhub.add_symbols({"symbols": ["NVDA"]})
+        assert answer == {"symbols": ["AAPL", "MSFT", "NVDA"], "refused": []}
+
+
+async def test_symbols_come_and_go_on_the_one_connection(loop_kind: str) -> None:
+    def prepare(venue: FakeVenue, rest: Finnhub) -> None:
+        rest.stocks = ("AAPL", "MSFT", "GOOGL")
+
+    async with running_feed(prepare, symbols=("AAPL",), news_stream=False) as run:
+        await eventually(lambda: run.tap.bodies("md/instrument/sim/AAPL/"))
+        await eventually(lambda: len(run.venue.messages) == 1)
+        answer = await run.finnhub.add_symbols({"symbols": ["MSFT", "GOGLE", "IC MARKETS:1"]})
+        assert answer["symbols"] == ["AAPL", "MSFT"]
+        assert [one["symbol"] for one in answer["refused"]] == ["GOGLE", "IC MARKETS:1"]
+        assert answer["refused"][0]["nearest"] == ["GOOGL"]
+        await eventually(lambda: run.venue.messages[1:] == ['{"type":"subscribe","symbol":"MSFT"}'])
+        run.venue.say(trade("MSFT", 300.0))
+        await eventually(lambda: run.statuses.state("MSFT") == "live")
+        await run.finnhub.remove_symbols({"symbols": ["AAPL"]})
+        await eventually(lambda: run.venue.messages[-1] == '{"type":"unsubscribe","symbol":"AAPL"}')
+        run.venue.say(trade("AAPL", 105.0), trade("MSFT", 301.0))
+        await eventually(lambda: len(run.tap.bodies("md/trades/sim/MSFT/")) == 2)
+        assert run.tap.bodies("md/trades/sim/AAPL/") == []
+        assert run.statuses.last("AAPL").reason == "removed"
+        assert (await run.finnhub.list_symbols({}))["states"] == {"MSFT": "live"}
+        with pytest.raises(CommandRefused, match="one connection a key"):
+            await run.finnhub.rotate({})
+        assert run.venue.opened == 1
+
+
+async def test_a_symbol_no_list_has_is_down_and_the_others_are_described() -> None:
+    def prepare(venue: FakeVenue, rest: Finnhub) -> None:
+        rest.stocks = ("AAPL", "GOOGL")
+
+    async with running_feed(prepare, symbols=("AAPL", "GOGLE", "BINANCE:BTCUSDT")) as run:
+        await eventually(lambda: run.statuses.state("GOGLE") == "down")
+        assert run.statuses.last("GOGLE").detail == "the venue lists no GOGLE; nearest: GOOGL"
+        aapl = Instrument("AAPL", "USD", "stock", "trading", "AAPL")
+        await eventually(lambda: run.tap.bodies("md/instrument/sim/AAPL/")[-1:] == [aapl])
+        pair = Instrument("BTC", "USDT", "spot", None, "BINANCE:BTCUSDT")
+        await eventually(lambda: run.tap.bodies("md/instrument/sim/BINANCE:BTCUSDT/") == [pair])
+
+
+async def test_a_whole_repeated_frame_is_dropped_and_true_repeats_are_kept() -> None:
+    two = {"s": "AAPL", "p": 105.0, "t": 9_000_000_000, "v": 4}
+    frame = json.dumps({"type": "trade", "data": [two, two]})
+    async with running_feed(symbols=("AAPL",)) as run:
+        await eventually(lambda: run.venue.messages)
+        run.venue.say(frame, frame, frame, trade("AAPL", 106.0))
+        await eventually(lambda: run.tap.bodies("md/trades/sim/AAPL/")[-1:][0:1])
+        await eventually(lambda: len(run.tap.bodies("md/trades/sim/AAPL/")) == 3)
+        prices = [body.price for body in run.tap.bodies("md/trades/sim/AAPL/")]
+        assert prices == [105.0, 105.0, 106.0]
