@@ -36,6 +36,7 @@ imports: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev  ## Measure broker, feeds and WebSocket latency on this machine
 	$(BIN)/python -m bench.broker
 	$(BIN)/python -m bench.feeds
+	$(BIN)/python -m bench.book
 	$(BIN)/python -m bench.latency
 
 clean:  ## Remove the virtual environment and every cache
