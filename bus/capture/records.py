@@ -70,13 +70,14 @@ class Opened(Record, frozen=True):
     """A connection begins. ``url`` without query; ``successor``: it is to replace another one.
 
     ``carried``: it was open already when this file began; told again so that the file can be read
-    alone (its subscriptions follow as Sent).
+    alone; the next ``carried_sent`` Sent records of it are what it had said before.
     """
 
     name: str
     url: str
     successor: bool = False
     carried: bool = False
+    carried_sent: int = 0
 
 
 class Frame(Record, frozen=True):

@@ -98,7 +98,8 @@ class CaptureFiles:
         self.files += 1
         first: list[Record] = [msgspec.structs.replace(self._head, time_ns=now_ns, part=self.files)]
         for carried in self._carried.values():
-            first.append(msgspec.structs.replace(carried.opened, carried=True))
+            again = len(carried.sent)
+            first.append(msgspec.structs.replace(carried.opened, carried=True, carried_sent=again))
             first += carried.sent
         self._append(MAGIC + self._encoder.block(b"".join(map(encode, first))))
         _log.info("capture file", path=self._folder / self._path, part=self.files)

@@ -8,6 +8,7 @@ answers in exactly the captured order, across all its connections:
   back-pressure; none is dropped;
 * a REST answer waits until the call is made, and the capture waits with it. Before it everything
   sent must have been read (a WebSocket ping tells), after it the caller must have hung up;
+* a control message is waited for, as what comes after it may be the answer;
 * a connection that the venue or the network ended is ended in the same way, after all that was
   sent on it has been read; its client comes back by itself, and the capture waits for it;
 * a connection that the feed itself ended has a successor, or was the last: nothing is done.
@@ -19,7 +20,7 @@ for once, ``patience_s``; then the record is passed over and counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -62,6 +63,7 @@ class Progress:
     answered: int = 0
     not_asked: int = 0
     not_taken: int = 0
+    not_said: int = 0
     holes: int = 0
     complete_runs: int = 0
     time_ns: int = 0
@@ -90,7 +92,7 @@ class Conductor:
         self._calls: list[Call] = []
         self._lines: dict[int, Line] = {}
         self._met_anybody = False
-        self._not_asked: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+        self._not_asked: set[Hashable] = set()
         self._run = self._part = 0
         self._start_s = 0.0
         self._first_ns = 0
@@ -107,7 +109,9 @@ class Conductor:
 
     def heard(self, seat: Seat, message: str | bytes) -> None:
         """A client has sent a control message. Its answer, if any, is in the capture."""
-        seat.wants |= atoms(message)
+        said = atoms(message)
+        seat.wants |= said
+        seat.heard.update(said)
         self._notice()
 
     def leave(self, seat: Seat) -> None:
@@ -133,7 +137,8 @@ class Conductor:
         """Counters for the heartbeat.
 
         ``playback_sent`` frames, ``playback_answered`` REST calls; ``playback_not_asked`` answers
-        nobody asked for and ``playback_not_taken`` frames nobody was there for, both passed over;
+        nobody asked for, ``playback_not_taken`` frames nobody was there for, ``playback_not_said``
+        control messages that did not come: all passed over;
         ``playback_complete``: times the end was reached.
         """
         progress = self.progress
@@ -144,6 +149,7 @@ class Conductor:
             "playback_answered": progress.answered,
             "playback_not_asked": progress.not_asked,
             "playback_not_taken": progress.not_taken,
+            "playback_not_said": progress.not_said,
             "playback_complete": progress.complete_runs,
         }
 
@@ -193,8 +199,8 @@ class Conductor:
         elif isinstance(record, Sent):
             await self._sent(record)
         elif isinstance(record, Opened):
-            if record.connection not in self._lines:
-                self._lines[record.connection] = Line(record.successor)
+            line = self._lines.setdefault(record.connection, Line(record.successor))
+            line.carried = record.carried_sent
         elif isinstance(record, Closed):
             await self._due(record.time_ns)
             await self._closed(record)
@@ -247,13 +253,27 @@ class Conductor:
         self.progress.not_taken += 1
 
     async def _sent(self, sent: Sent) -> None:
+        """What the feed said may have been an answer, and what follows may be one to it."""
         line = self._lines.setdefault(sent.connection, Line())
         first = not line.wants
-        line.wants |= atoms(sent.message)
-        if first and await self._seat_of(sent.connection, line) is not None:
+        said = atoms(sent.message)
+        line.wants |= said
+        seat = await self._seat_of(sent.connection, line) if first else line.seat
+        if seat is None:
+            return
+        if first:
             early, line.early = line.early, []
             for frame in early:
                 await self._deliver(frame, line)
+        if line.carried or len(seat.lines) > 1 or any("ping" in one for one in said):
+            line.carried = max(0, line.carried - 1)
+            return  # said long ago, said on a connection that there is not, or said by the clock
+        seat.played.update(said)
+        patience_s = 0.0 if said in self._not_asked else self.patience_s
+        if await self._wait(lambda: seat.gone or seat.has_said(said) or None, patience_s) is None:
+            self._not_asked.add(said)
+            seat.played.subtract(said)
+            self.progress.not_said += 1
 
     async def _closed(self, closed: Closed) -> None:
         line = self._lines.pop(closed.connection, None)

@@ -6,6 +6,7 @@ Bookkeeping without I/O: the conductor asks, and does what follows.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,20 +18,33 @@ from bus.simulator.replay_match import likeness
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """One connected client: what it asked for, and the captured connections it stands for."""
+    """One connected client: what it asked for, and the captured connections it stands for.
+
+    ``heard`` counts what it said, ``played`` what it had to have said by this place.
+    """
 
     client: Client
     wants: set[str] = field(default_factory=set)
+    heard: Counter[str] = field(default_factory=Counter)
+    played: Counter[str] = field(default_factory=Counter)
     lines: set[int] = field(default_factory=set)
     unread: bool = False
     gone: bool = False
 
+    def has_said(self, what: frozenset[str]) -> bool:
+        """Whether any of it was said as often as it had to be by now."""
+        return any(self.heard[one] >= self.played[one] for one in what)
+
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """One captured connection that is open at this place of the capture."""
+    """One captured connection that is open at this place of the capture.
+
+    ``carried`` control messages to come were sent before the file began.
+    """
 
     successor: bool = False
+    carried: int = 0
     wants: set[str] = field(default_factory=set)
     seat: Seat | None = None
     early: list[Frame] = field(default_factory=list)

@@ -85,7 +85,7 @@ def test_a_new_file_repeats_the_open_connections(folder: Path) -> None:
     files.write(noise(11), AT_NS + HOUR_NS)
     files.end()
     _, opened, *sent, frame = read_file(capture_files(folder)[1])
-    assert opened == Opened(AT_NS, 2, "binance.1", "ws://x", carried=True)
+    assert opened == Opened(AT_NS, 2, "binance.1", "ws://x", carried=True, carried_sent=MAX_CARRIED)
     assert sent == [subscribe] * MAX_CARRIED
     assert isinstance(frame, Frame)
 

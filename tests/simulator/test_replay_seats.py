@@ -11,7 +11,7 @@ from tests.simulator.captures import exchange
 
 
 def seat(*wants: str, lines: set[int] | None = None, gone: bool = False) -> Seat:
-    return Seat(cast(Client, object()), set(wants), lines or set(), gone=gone)
+    return Seat(cast(Client, object()), set(wants), lines=lines or set(), gone=gone)
 
 
 def test_the_client_that_asked_for_most_of_it_is_taken() -> None:

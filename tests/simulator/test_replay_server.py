@@ -96,8 +96,8 @@ def play(tmp_path: Path) -> Play:
     return playing
 
 
-def opened(number: int, *, successor: bool = False, carried: bool = False) -> Opened:
-    return Opened(START_NS, number, "binance.1", "ws://x", successor, carried)
+def opened(number: int, *, successor: bool = False, carried: int = 0) -> Opened:
+    return Opened(START_NS, number, "binance.1", "ws://x", successor, carried > 0, carried)
 
 
 def frame(text: str, number: int = 1, after_s: float = 0.0) -> Frame:
@@ -283,6 +283,27 @@ async def test_a_client_with_other_wishes_gets_what_it_can_and_the_rest_is_passe
         assert playing.figures["binance_playback_not_taken"] == 20
 
 
+async def test_a_control_message_is_waited_for_before_its_answer_is_played(play: Play) -> None:
+    records = [
+        opened(1),
+        Sent(START_NS, 1, SUBSCRIBE),
+        frame("crossed"),
+        Sent(START_NS, 1, OTHER),
+        frame("snapshot"),
+        Sent(START_NS, 1, b'{"method":"ping"}'),  # by the clock: not waited for
+        frame("pong"),
+    ]
+    async with play(*records) as playing:
+        socket = await playing.listen("a", SUBSCRIBE)
+        await eventually(lambda: playing.got == ["a:crossed"])
+        await socket.send(OTHER.decode())
+        await eventually(lambda: playing.got == ["a:crossed", "a:snapshot", "a:pong"])
+    async with play(*records, patience_s=0.2) as playing:
+        await playing.listen("a", SUBSCRIBE)
+        await eventually(lambda: playing.got == ["a:crossed", "a:snapshot", "a:pong"])
+        assert playing.figures["binance_playback_not_said"] == 1
+
+
 async def test_a_client_that_left_is_waited_for(play: Play) -> None:
     records = [
         opened(1),
@@ -343,7 +364,7 @@ async def test_files_of_one_run_are_one_and_those_of_another_begin_anew(
     tmp_path: Path,
 ) -> None:
     subscribed = [opened(1), Sent(START_NS, 1, SUBSCRIBE)]
-    carried = [opened(1, carried=True), Sent(START_NS, 1, SUBSCRIBE)]
+    carried = [opened(1, carried=1), Sent(START_NS, 1, SUBSCRIBE)]
     files = [
         write(tmp_path / "a.mdcap", head(1), *subscribed, frame("1")),
         write(tmp_path / "b.mdcap", head(2), *carried, frame("2"), Hole(START_NS, 0, 3, 9, "x")),
