@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -137,6 +138,68 @@ def test_the_audit_finds_the_two_real_misses_by_itself(recorded_dir: Path) -> No
     stats = one.book.stats()
     assert stats.audit_mismatch == 2
     assert stats.audit_ok == 5_735  # diffs that a bookTicker had come for since the one before
+
+
+def started(limit: int = 0) -> tuple[InstrumentFeed, Callable[[int, bytes], None]]:
+    """An instrument, and a function that plays it one recorded line."""
+    settings = FeedSettings(symbols=("BTC-USDT",))
+    one = InstrumentFeed(make_feed(Tap(), Statuses(), settings), BTC, lambda: None)
+    parser = Parser()
+    one.book.start("connected")
+
+    def play(received: int, raw: bytes) -> None:
+        if is_snapshot(raw):
+            found = parse_snapshot(raw)
+            bids, asks = found.bids, found.asks
+            one.book.on_snapshot(found.last_update_id, bids, asks, received, 0, limit)
+        else:
+            stream, event = parser.parse(raw)
+            one.routes[stream](event, received)
+
+    return one, play
+
+
+def test_each_wrong_top_begins_a_refresh_at_its_very_diff_and_the_book_stays(
+    recorded_dir: Path,
+) -> None:
+    ids, tops = venue_tops(recorded_dir)
+    one, play = started()
+    wrong: list[int] = []
+    noticed: list[int] = []
+    was_synced = False
+    for received, raw in lines(recorded_dir):
+        play(received, raw)
+        book = one.book
+        assert book.synced or not was_synced  # once there, never without a book
+        was_synced = book.synced
+        if b"@depth" not in raw[:40] or not book.synced:
+            continue
+        at = bisect_right(ids, book.last_id)
+        bid, ask = book.book.best_bid, book.book.best_ask
+        assert bid is not None
+        assert ask is not None
+        if at and tops[at - 1] != (*bid, *ask):
+            wrong.append(book.last_id)
+        if book.refreshing:
+            noticed.append(book.last_id)
+            # the venue's answer: as far as is known here, so that the next wrong top is wrong too
+            bids, asks = book.book.levels()
+            assert book.on_snapshot(book.last_id, bids, asks, received, 0)
+    assert len(wrong) == 2
+    assert noticed == wrong
+    stats = one.book.stats()
+    assert stats.refreshes_begun == {"audit": 2}
+    assert (stats.refreshes, stats.syncs, stats.audit_mismatch) == (2, 1, 2)
+
+
+def test_a_refresh_at_the_edge_comes_before_the_first_wrong_top(recorded_dir: Path) -> None:
+    one, play = started(limit=1_000)
+    for received, raw in lines(recorded_dir):
+        play(received, raw)
+        if one.book.refreshing:
+            break
+    assert one.book.refresh_reason == "edge"
+    assert one.book.stats().audit_mismatch == 0
 
 
 def test_every_trade_arrives_with_the_values_of_its_text(recorded_dir: Path) -> None:
