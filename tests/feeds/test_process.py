@@ -16,7 +16,16 @@ import zmq
 
 from bus.config import Settings, load
 from bus.errors import ConfigError
-from bus.feeds.process import LoopLag, bases, feed_name, find_venue, status_publisher, venues
+from bus.feeds.process import (
+    LoopLag,
+    bases,
+    feed_name,
+    find_venue,
+    shared_path,
+    status_publisher,
+    venues,
+)
+from bus.feeds.shared_file import default_directory
 from bus.model import Status
 from bus.testing import eventually, wait_until
 from bus.wire.codec import decode_frame
@@ -199,3 +208,14 @@ def test_a_feed_without_its_venue_serves_says_so_and_leaves_on_sigterm(
     finally:
         broker.close()
         context.term()
+
+
+def test_feeds_share_what_their_address_may_ask_for_and_simulated_ones_keep_to_their_bus(
+    tmp_path: Path,
+) -> None:
+    simulated = Settings(run_dir=str(tmp_path))
+    assert shared_path(simulated, "binance") == tmp_path / "shared"
+    live = load(None, ["mode=live"])
+    assert shared_path(live, "binance") == shared_path(live, "finnhub") == default_directory()
+    chosen = load(None, ["mode=live", f"feeds.binance.shared_dir={tmp_path}"])
+    assert shared_path(chosen, "binance") == tmp_path

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import pytest
+
 from bus.clock import monotonic_ns
 from bus.config import FeedSettings
+from bus.feeds import skew
 from bus.feeds.binance.connection import Connection
 from bus.feeds.binance.symbols import Instrument
 from bus.feeds.link import Link
@@ -27,6 +30,10 @@ class QuietLink:
 class QuietSession:
     name: str = "test"
     link: Link | None = None
+    rotations: int = 0
+
+    def rotate(self) -> None:
+        self.rotations += 1
 
 
 def connection() -> tuple[Tap, Statuses, Connection]:
@@ -69,3 +76,26 @@ def test_a_symbol_the_venue_renamed_is_refused_late() -> None:
     assert one.verdict("BTC-USDT").state == "down"
     one.list_as(Instrument("ETH-USDT", "ETHUSDT", "BREAK"))
     assert one.instruments["ETH-USDT"].facts.market_closed
+
+
+def test_events_that_come_late_are_stale_and_bring_a_new_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(skew, "LATE_FOR_NS", 0)
+    _, statuses, one = connection()
+    quiet = QuietSession(link=link())
+    session = cast(Session, quiet)
+    one.facts.open = True
+    for number, delay_ns in enumerate((0, 6_000_000_000, 6_500_000_000)):
+        trade = TRADE.replace(b'"t":1', b'"t":%d' % (number + 1))
+        one.frames(link(), [trade], 1_000_000 + delay_ns)
+        one.check(session)
+        late = delay_ns > 0
+        assert (statuses.last("BTC-USDT").reason == "late") == late
+    status = statuses.last("BTC-USDT")
+    assert (status.state, status.detail) == ("stale", "events come more than 5 s late")
+    assert quiet.rotations == 1
+    assert one.lateness.worst_ns == 6_500_000_000  # as it is, never clamped
+    one.frames(link(), [TRADE.replace(b'"t":1', b'"t":9')], 1_000_000)
+    one.check(session)
+    assert statuses.last("BTC-USDT").reason != "late"
