@@ -37,6 +37,7 @@ Message = tuple[int | None, bytes]
 """The venue's time, and the body."""
 
 BUSY_TICKS = 4_000
+VENUES = ("binance", "finnhub", "coinbase", "kraken")
 
 
 class Consumer:
@@ -93,15 +94,15 @@ class Bus:
         self.feed = feed
         self.run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
         stack.callback(shutil.rmtree, self.run_dir, ignore_errors=True)
-        binance, finnhub = free_ports(2)
-        self.port = binance if feed == "binance" else finnhub
-        other = "finnhub" if feed == "binance" else "binance"
+        ports = dict(zip(VENUES, free_ports(len(VENUES)), strict=True))
+        self.port = ports[feed]
+        off = [name for name in ("binance", "finnhub") if name != feed]  # the default profile
         self.config = self.run_dir / "mdbus.toml"
         self.config.write_text(
             f'run_dir = "{self.run_dir}"\n'
-            f"[feeds.{other}]\nenabled = false\n"
-            f"{extra}\n"
-            f"[simulator.ports]\nbinance = {binance}\nfinnhub = {finnhub}\n"
+            + "".join(f"[feeds.{name}]\nenabled = false\n" for name in off)
+            + f"{extra}\n[simulator.ports]\n"
+            + "".join(f"{venue} = {port}\n" for venue, port in ports.items())
         )
         self._start("broker", "-m", "bus.broker")
         self._start("simulator", "-m", "bus.simulator")
@@ -222,7 +223,8 @@ def test_a_bad_day_at_binance_played_again_gives_every_tick_again(
     seconds = time.monotonic() - started_s
     assert_the_same(live, replay)
     state = replay.replayed()
-    assert state["playback_not_taken"] == state["playback_not_asked"] == 0, replay.logs()
+    passed_over = [state[f"playback_not_{what}"] for what in ("taken", "asked", "said")]
+    assert passed_over == [0, 0, 0], replay.logs()
     with capsys.disabled():
         print(
             f"\n  {seen.count} ticks of {len(seen.topics)} topics again, from "
@@ -269,6 +271,34 @@ def test_finnhub_with_its_polls_played_again_gives_every_tick_again(
     secret = b"simulated"  # the key the feed gives to the simulator
     kept = [r for r in read_captured(tmp_path) if isinstance(r, Sent | Exchange)]
     assert not any(secret in (r.message if isinstance(r, Sent) else r.body) for r in kept)
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "venue_symbol"),
+    [("coinbase", "BTC-USD", "BTC-USD"), ("kraken", "ETH-USD", "ETH/USD")],
+)
+def test_a_venue_whose_books_come_on_the_socket_gives_every_tick_again(
+    make_bus: Callable[[str, str], Bus], tmp_path: Path, venue: str, symbol: str, venue_symbol: str
+) -> None:
+    settings = f'[feeds.{venue}]\nvenue = "{venue}"\nsymbols = ["{symbol}"]\n'
+    live = make_bus(
+        venue,
+        f'{settings}capture = true\ncapture_dir = "{tmp_path}"\n[simulator]\nactivity = 20.0\n',
+    )
+    seen = live.consumer
+    wait_until(lambda: seen.books(symbol), 30, "the book")
+    live.fault(f"kind=drop_diff&symbol={venue_symbol}")
+    busy = seen.count + 500
+    wait_until(lambda: seen.count >= busy, 30, "traffic after the lost diff")
+    before = seen.books(symbol)
+    live.fault("kind=abort")
+    wait_until(lambda: seen.books(symbol) > before, 30, "the book after the reconnection")
+    busy = seen.count + 500
+    wait_until(lambda: seen.count >= busy, 30, "traffic after it")
+    end(live.process)
+
+    replay = play_again(make_bus, live, settings, tmp_path / venue)
+    assert_the_same(live, replay)
 
 
 def test_a_killed_feed_has_lost_at_most_its_last_second(
