@@ -36,10 +36,16 @@ def process_name(feed: str) -> str:
     return feed if feed.startswith("feed.") else f"feed.{feed}"
 
 
+def _words(near: Any) -> str:
+    """Names a process offers instead, one or several, as an operator reads them."""
+    names = [str(name) for name in near] if isinstance(near, list) else [str(near)]
+    return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+
+
 def refusal_line(refused: dict[str, Any]) -> str:
     """Why a symbol was refused, and what may have been meant."""
     near = refused.get("nearest")
-    hint = f"; did you mean {near}?" if near else ""
+    hint = f"; did you mean {_words(near)}?" if near else ""
     return f"{refused.get('symbol')}: {refused.get('reason') or 'refused'}{hint}"
 
 

@@ -60,3 +60,12 @@ def test_a_feed_may_be_named_either_way() -> None:
 
 def test_a_refusal_without_a_reason_is_still_a_line() -> None:
     assert refusal_line({"symbol": "X"}) == "X: refused"
+
+
+@pytest.mark.parametrize(
+    ("nearest", "offered"),
+    [("YES", "YES"), (["A"], "A"), (["A", "B", "C"], "A, B or C")],
+)
+def test_one_or_several_names_are_offered_in_words(nearest: object, offered: str) -> None:
+    line = refusal_line({"symbol": "X", "reason": "not listed", "nearest": nearest})
+    assert line == f"X: not listed; did you mean {offered}?"
