@@ -27,7 +27,10 @@ BURST: Final = 20_000
 high-water mark is less: an answer must not run over it by itself."""
 
 _SLICE: Final = 1_000
-"""Frames of one answer before the next one has its turn."""
+"""Frames of one answer before the next one has its turn; fewer when many wait, so that each of
+them gets on in every round of a few thousand frames."""
+
+_LEAST_SLICE: Final = 16
 
 MAX_REQUESTS: Final = 10_000
 """Requests waiting at once; further ones are dropped and counted: their consumers ask again."""
@@ -126,13 +129,14 @@ class Answers:
         """
         budget = limit
         served = True
+        turn = max(_LEAST_SLICE, min(_SLICE, limit // max(1, len(self._waiting))))
         while served and budget > 0:
             served = False
             for key, answer in list(self._waiting.items()):
                 if answer.ticket > ticket or budget <= 0:
                     continue
                 allowed = self._burst + self._rate * (now_ns - answer.began_ns) // NS_PER_SECOND
-                room = min(allowed - answer.sent, budget, _SLICE)
+                room = min(allowed - answer.sent, budget, turn)
                 if room <= 0:
                     continue
                 served = True
@@ -143,6 +147,8 @@ class Answers:
                     self._frames += 1
                     yield self._marker(answer)
                     continue
+                # Behind the others, also in the next call: whoever came first must not go on first.
+                self._waiting[key] = self._waiting.pop(key)
                 root = answer.request.root
                 answer.sent += len(part)
                 budget -= len(part)

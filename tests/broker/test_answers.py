@@ -128,6 +128,18 @@ def test_a_large_snapshot_does_not_delay_a_small_one() -> None:
     assert roots.count(b"small") == 2
 
 
+def test_many_large_snapshots_delay_a_small_one_by_a_few_rounds_only() -> None:
+    answers = make([price(1), *(trade(n) for n in range(1, 20_001))])
+    for number in range(200):
+        ask(answers, b"snapshot/big%d/md/" % number)
+    key = b"snapshot/small/" + PRICE.key
+    ask(answers, key)
+    sent: list[bytes] = []
+    while not any(frame.startswith(key) for frame in sent[-2_000:]):
+        sent += answer(answers, limit=2_000)
+        assert len(sent) <= 20_000
+
+
 def test_a_turn_is_limited() -> None:
     topics = [Topic.md("price", "sim", f"S{number}") for number in range(100)]
     answers = make([price(1, topic=topic) for topic in topics])
