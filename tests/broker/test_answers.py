@@ -132,6 +132,7 @@ def test_many_large_snapshots_delay_a_small_one_by_a_few_rounds_only() -> None:
     answers = make([price(1), *(trade(n) for n in range(1, 20_001))])
     for number in range(200):
         ask(answers, b"snapshot/big%d/md/" % number)
+    answer(answers, limit=2_000)  # they are under way
     key = b"snapshot/small/" + PRICE.key
     ask(answers, key)
     sent: list[bytes] = []
