@@ -14,6 +14,7 @@ from bus.client.deliveries import Delivery, Subscribe
 from bus.client.inbox import Inbox
 from bus.client.limits import InboxLimits
 from bus.clock import monotonic_ns
+from bus.errors import BusError
 from bus.transport.monitor import Connection, SocketMonitor
 from bus.transport.sockets import (
     DONTWAIT,
@@ -53,16 +54,22 @@ class BusConnection:
         self.connections = 0
 
     def subscribe(self, prefix: str | bytes, snapshot: bool) -> bool:
-        """As :meth:`Inbox.subscribe`, executed."""
+        """As :meth:`Inbox.subscribe`, executed. Raises :class:`~bus.errors.BusError` if closed."""
+        self._check_open()
         changed = self.inbox.subscribe(prefix, monotonic_ns(), snapshot=snapshot)
         self.execute()
         return changed
 
     def unsubscribe(self, prefix: str | bytes) -> bool:
-        """As :meth:`Inbox.unsubscribe`, executed."""
+        """As :meth:`Inbox.unsubscribe`, executed. Raises BusError if closed."""
+        self._check_open()
         changed = self.inbox.unsubscribe(prefix, monotonic_ns())
         self.execute()
         return changed
+
+    def _check_open(self) -> None:
+        if self.socket.closed:
+            raise BusError("the subscriber is closed")
 
     def execute(self) -> None:
         """Do what the inbox asks for, in its order."""

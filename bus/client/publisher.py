@@ -18,6 +18,7 @@ from typing import Final, Self
 import zmq
 
 from bus.clock import NS_PER_MS, now_ns
+from bus.errors import BusError
 from bus.model.streams import STREAMS, StreamKind
 from bus.model.tick import Body
 from bus.model.topic import Topic
@@ -242,7 +243,8 @@ class TopicWriter:
 
         ``venue_ts_ns`` is the venue's time (``None`` where it gives none), ``recv_ts_ns`` when the
         bytes arrived here; both ns since 1970. Raises TypeError when ``body`` is not the struct of
-        this topic's stream; its numbers are trusted (finite, no NaN).
+        this topic's stream; its numbers are trusted (finite, no NaN). Raises
+        :class:`~bus.errors.BusError` after :meth:`Publisher.close`.
         """
         if body.__class__ is not self._body_type:
             raise TypeError(f"{self.topic.name} carries {self._body_type.__name__}, not {body!r}")
@@ -257,6 +259,8 @@ class TopicWriter:
             self._send(frame, DONTWAIT)
         except zmq.Again:
             self.dropped += 1
+        except zmq.ZMQError:
+            raise BusError("the publisher is closed") from None
         if not seq & _SERVICE_EVERY:
             self._publisher.service()
         return seq

@@ -8,7 +8,7 @@ import pytest
 
 from bus.client.connection import BATCH, BusConnection
 from bus.client.deliveries import Message
-from bus.errors import ConfigError
+from bus.errors import BusError, ConfigError
 from bus.testing import wait_until
 from bus.transport.sockets import bind, proxy_egress
 from tests.broker.frames import trade
@@ -45,3 +45,13 @@ def test_it_reads_a_batch_and_says_whether_there_is_more(run_dir: Path) -> None:
     connection.close()
     connection.close()
     context.end()
+
+
+def test_a_closed_one_says_so(run_dir: Path) -> None:
+    connection = BusConnection(f"ipc://{run_dir}/s", 0, None, None)
+    connection.close()
+    with pytest.raises(BusError, match="the subscriber is closed"):
+        connection.subscribe("md/", snapshot=True)
+    with pytest.raises(BusError, match="the subscriber is closed"):
+        connection.unsubscribe("md/")
+    connection.close()

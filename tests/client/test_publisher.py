@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bus.client import Publisher, Subscriber, Update
-from bus.errors import ConfigError, TopicError
+from bus.errors import BusError, ConfigError, TopicError
 from bus.model import Price, Topic, Trade
 from bus.testing import eventually, wait_until
 from bus.wire.codec import decode_frame
@@ -56,6 +56,13 @@ def test_what_cannot_be_encoded_leaves_no_hole_and_no_trace(publisher: Publisher
     assert writer.publish(Price(2.0), venue_ts_ns=1, recv_ts_ns=2) == 1
     assert writer.last_frame is not None
     assert decode_frame(writer.last_frame).body == Price(2.0)
+
+
+def test_publishing_after_close_says_so(publisher: Publisher) -> None:
+    writer = publisher.writer(PRICE)
+    publisher.close()
+    with pytest.raises(BusError, match="the publisher is closed"):
+        writer.publish(Price(1.0), venue_ts_ns=None, recv_ts_ns=1)
 
 
 def test_a_frame_carries_what_was_given(publisher: Publisher) -> None:
