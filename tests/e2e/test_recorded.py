@@ -180,7 +180,7 @@ def play(recorded_dir: Path, run_dir: Path, truth: Truth) -> Iterator[Callable[[
             ):
                 if time.monotonic() - start_s > DEADLINE_S:
                     break
-                event = subscriber.recv(5)
+                event = subscriber.recv(10 if seen.tops else 30)  # the simulator reads it all first
                 if event is None:
                     break
                 if isinstance(event, Gap):
