@@ -87,6 +87,8 @@ def _serve(
             except asyncio.CancelledError:
                 life.exit_code = life.exit_code or EXIT_FAILED
             finally:
+                if life.supervised:  # while signals are still heard: between the loop's handlers
+                    end_descendants()  # and ignoring them, one more would end this process first
                 life.detach()
 
         try:
