@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -11,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bus.supervision.cli import main
 from bus.supervision.control_client import RefusedError, ask
 from bus.testing import wait_until
 
@@ -177,7 +180,15 @@ class WholeBus:
         self.run_dir = run_dir
         self.settings = [word for setting in QUICK[:3] for word in ("--set", setting)]
 
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in this very process: what it prints and its exit code."""
+        out, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(errors):
+            code = main([*words, "--run-dir", str(self.run_dir)])
+        return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
+
     def run(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command as a program of its own."""
         return subprocess.run(
             [sys.executable, str(ROOT / "supervisor.py"), *words],
             cwd=self.run_dir,
@@ -193,7 +204,7 @@ class WholeBus:
         return {**os.environ, MARK: str(self.run_dir), "MDBUS_RUN_DIR": str(self.run_dir)}
 
     def json(self, *words: str) -> Any:
-        done = self.run(*words, "--json")
+        done = self.ask(*words, "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 

@@ -26,7 +26,9 @@ CHILD = Path(__file__).with_name("child.py")
 
 
 def spec_of(name: str, behaviour: str, layer: int, slot: int | None, feed: str) -> ProcessSpec:
-    command = (sys.executable, str(CHILD), behaviour, "--name", name)
+    command: tuple[str, ...] = (sys.executable, str(CHILD), behaviour, "--name", name)
+    if behaviour == "false":  # the cheapest crash
+        command = ("false",)
     return ProcessSpec(name, "trivial", "", layer, slot=slot, feed=feed, command=command)
 
 

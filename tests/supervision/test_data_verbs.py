@@ -16,14 +16,14 @@ from tests.supervision.conftest import ROOT, WholeBus
 
 
 def test_tail_prints_lines_and_stops_after_its_count(whole_bus: WholeBus) -> None:
-    done = whole_bus.run("tail", "md/trades/sim/BTC-USDT", "--count", "3", "--timeout", "20")
+    done = whole_bus.ask("tail", "md/trades/sim/BTC-USDT", "--count", "3", "--timeout", "20")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[1:4] for line in lines] == [["sim", "BTC-USDT", "trades"]] * 3
 
 
 def test_tail_as_json_is_one_object_a_line_in_order(whole_bus: WholeBus) -> None:
-    done = whole_bus.run("tail", "md/depth/sim/BTC-USDT/", "--json", "-c", "5", "--timeout", "20")
+    done = whole_bus.ask("tail", "md/depth/sim/BTC-USDT/", "--json", "-c", "5", "--timeout", "20")
     ticks = [json.loads(line) for line in done.stdout.splitlines()]
     seqs = [tick["seq"] for tick in ticks]
     assert seqs == list(range(seqs[0], seqs[0] + 5))
@@ -31,14 +31,14 @@ def test_tail_as_json_is_one_object_a_line_in_order(whole_bus: WholeBus) -> None
 
 
 def test_a_state_comes_at_once_and_history_on_request(whole_bus: WholeBus) -> None:
-    first = whole_bus.run("tail", "md/price/", "--json", "-c", "1", "--timeout", "20")
+    first = whole_bus.ask("tail", "md/price/", "--json", "-c", "1", "--timeout", "20")
     assert json.loads(first.stdout)["kind"] == "snapshot"
-    kept = whole_bus.run("tail", "md/news/", "--history", "--json", "-c", "1", "--timeout", "20")
+    kept = whole_bus.ask("tail", "md/news/", "--history", "--json", "-c", "1", "--timeout", "20")
     assert json.loads(kept.stdout)["topic"].startswith("md/news/sim/")
 
 
 def test_too_few_in_time_is_5(whole_bus: WholeBus) -> None:
-    done = whole_bus.run("tail", "md/price/sim/NONE/", "--count", "1", "--timeout", "0.3")
+    done = whole_bus.ask("tail", "md/price/sim/NONE/", "--count", "1", "--timeout", "0.3")
     assert done.returncode == 5
     assert "0 of 1" in done.stderr
 
@@ -76,7 +76,7 @@ def test_get_gives_the_last_value(whole_bus: WholeBus) -> None:
 
 
 def test_get_of_what_is_not_there_is_1(whole_bus: WholeBus) -> None:
-    done = whole_bus.run("get", "md/price/sim/NONE/")
+    done = whole_bus.ask("get", "md/price/sim/NONE/")
     assert done.returncode == 1
     assert "mdbus topics" in done.stderr
 
@@ -87,7 +87,7 @@ def test_topics_lists_the_cache(whole_bus: WholeBus) -> None:
     assert rows["md/price/sim/BTC-USDT/"]["cached"] == 1
     assert rows["md/trades/sim/BTC-USDT/"]["kind"] == "event"
     assert "sys/status/binance/" in rows
-    only = whole_bus.run("topics", "md/quote/").stdout.splitlines()
+    only = whole_bus.ask("topics", "md/quote/").stdout.splitlines()
     assert only[0].split()[0] == "TOPIC"
     assert len(only) == 4
     assert all(line.startswith("md/quote/sim/") for line in only[1:])

@@ -11,7 +11,7 @@ from tests.supervision.conftest import Driven, WholeBus
 
 
 def test_status_is_a_table(whole_bus: WholeBus) -> None:
-    done = whole_bus.run("status")
+    done = whole_bus.ask("status")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()[3:]] == [
         "simulator",
@@ -23,18 +23,18 @@ def test_status_is_a_table(whole_bus: WholeBus) -> None:
 
 
 def test_a_healthy_bus_checks_0(whole_bus: WholeBus) -> None:
-    done = whole_bus.run("check")
+    done = whole_bus.ask("check")
     assert (done.returncode, done.stdout) == (0, "healthy\n")
     assert whole_bus.json("check", "broker") == {"healthy": True, "problems": []}
 
 
 def test_a_stop_holds_and_a_start_ends_it(whole_bus: WholeBus) -> None:
-    assert whole_bus.run("stop", "feed.finnhub").stdout == "feed.finnhub: stopped\n"
+    assert whole_bus.ask("stop", "feed.finnhub").stdout == "feed.finnhub: stopped\n"
     try:
-        assert whole_bus.run("check", "feed.finnhub").returncode == 1
-        assert whole_bus.run("check").returncode == 0
+        assert whole_bus.ask("check", "feed.finnhub").returncode == 1
+        assert whole_bus.ask("check").returncode == 0
     finally:
-        assert whole_bus.run("start", "feed.finnhub").stdout == "feed.finnhub: ready\n"
+        assert whole_bus.ask("start", "feed.finnhub").stdout == "feed.finnhub: ready\n"
 
 
 def test_a_restart_replaces_each_named_process_once(whole_bus: WholeBus) -> None:
@@ -53,7 +53,7 @@ def test_a_restart_replaces_each_named_process_once(whole_bus: WholeBus) -> None
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart", "check"])
 def test_an_unknown_process_is_3_with_the_nearest_name(whole_bus: WholeBus, verb: str) -> None:
-    done = whole_bus.run(verb, "feed.binanc")
+    done = whole_bus.ask(verb, "feed.binanc")
     assert done.returncode == 3
     assert "did you mean feed.binance?" in done.stderr
 

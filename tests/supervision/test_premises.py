@@ -40,16 +40,59 @@ def test_children_get_the_ports_in_force(run_dir: Path) -> None:
         premises.close()
 
 
-def test_a_busy_port_frees_everything_again(run_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "setting", ["bridge.port={}", "simulator.ports.binance={}", "broker.publish=tcp://127.0.0.1:{}"]
+)
+def test_a_busy_port_frees_everything_again(run_dir: Path, setting: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen(1)
-        wanted = settings(run_dir, f"bridge.port={other.getsockname()[1]}")
+        wanted = settings(run_dir, setting.format(other.getsockname()[1]))
         before = psutil.Process().num_fds()
-        with pytest.raises(PortBusyError):
+        with pytest.raises(PortBusyError, match=f"--set {setting.partition('=')[0]}="):
             Premises(wanted).prepare(plan(wanted))
         assert psutil.Process().num_fds() == before
     assert running_pid(run_dir) is None
+
+
+@pytest.mark.parametrize(
+    "setting", ["bridge.port={}", "simulator.ports.binance={}", "broker.publish=tcp://127.0.0.1:{}"]
+)
+def test_a_change_that_needs_a_busy_port_changes_nothing(run_dir: Path, setting: str) -> None:
+    wanted = settings(run_dir)
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    try:
+        before = premises.settings
+        fds = psutil.Process().num_fds()
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen(1)
+            changed = settings(run_dir, setting.format(other.getsockname()[1]))
+            with pytest.raises(PortBusyError):
+                premises.change(changed, 5)
+        assert premises.settings is before
+        assert load(premises.directory.effective_config) == before
+        assert psutil.Process().num_fds() == fds
+    finally:
+        premises.close()
+
+
+def test_a_change_keeps_the_ports_and_makes_room_for_more_bridges(run_dir: Path) -> None:
+    wanted = settings(run_dir)
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    try:
+        port = premises.settings.bridge.port
+        fds = psutil.Process().num_fds()
+        premises.change(settings(run_dir, "bridge.workers=9"), 9)
+        more = psutil.Process().num_fds()
+        assert premises.settings.bridge.port == port
+        assert load(premises.directory.effective_config).bridge.workers == 9
+        premises.change(settings(run_dir, "bridge.workers=1"), 1)
+        assert psutil.Process().num_fds() == more - 8 < fds
+    finally:
+        premises.close()
 
 
 def test_a_relative_run_directory_means_the_same_to_children(

@@ -6,14 +6,18 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bus.config import load
+from bus.errors import ConfigError
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.origin import Origin
+from bus.supervision.reload import reload as reload_settings
+from bus.supervision.supervisor import Supervisor
 from tests.supervision.conftest import Driven
 
 
@@ -132,13 +136,21 @@ def test_a_busy_port_changes_nothing(bus: Driven) -> None:
     write(bus, BASE)
 
 
-def test_another_run_directory_is_another_bus(run_dir: Path, drive: Callable[..., Driven]) -> None:
-    bus = drive()
-    bus.settings = tuple(word for word in bus.settings if not word.startswith("run_dir="))
-    bus.settings = (f"run_dir={run_dir}", *bus.settings)
-    bus.up()
-    write(bus, 'run_dir = "/elsewhere"\n')
-    assert not reload(bus)["changes"], "the command line stays above the file"
+async def test_another_run_directory_is_another_bus(run_dir: Path) -> None:
+    file = run_dir / "mdbus.toml"
+    file.write_text(f'run_dir = "{run_dir}"\n')
+    origin = Origin(file)
+    supervisor = Supervisor(origin.read(), origin=origin)
+    assert not (await reload_settings(supervisor, dry_run=True, timeout_s=1))["changes"]
+    file.write_text('run_dir = "/elsewhere"\n')
+    with pytest.raises(ConfigError, match="cannot change while the bus runs"):
+        await reload_settings(supervisor, dry_run=True, timeout_s=1)
+
+
+async def test_settings_that_came_from_nowhere_cannot_be_read_again(run_dir: Path) -> None:
+    supervisor = Supervisor(load(None, [f"run_dir={run_dir}"]))
+    with pytest.raises(ConfigError, match="not started from settings"):
+        await reload_settings(supervisor, dry_run=True, timeout_s=1)
 
 
 def test_what_the_operator_stopped_stays_stopped(bus: Driven) -> None:

@@ -231,7 +231,7 @@ def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_and_holds_up_n
 def test_the_overall_deadline_ends_a_slow_stop(drive: Drive) -> None:
     bus = drive(
         *((name, "deaf", layer) for layer, name in enumerate("ab")),
-        settings=("supervisor.stop_grace_s=60.0", "supervisor.stop_deadline_s=1.0"),
+        settings=("supervisor.stop_grace_s=60.0", "supervisor.stop_deadline_s=0.5"),
     ).up()
     begun = time.monotonic()
     bus.signal(signal.SIGTERM)
@@ -286,19 +286,6 @@ def test_a_stopped_left_over_is_removed_by_the_next_supervisor(drive: Drive) -> 
     assert second.row("a")["state"] == "ready"
 
 
-def test_a_busy_port_is_one_line_before_anything_starts(drive: Drive, run_dir: Path) -> None:
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        taken.bind(("127.0.0.1", 0))
-        taken.listen(1)
-        port = taken.getsockname()[1]
-        bus = drive(("a", "echo", 0, 0), settings=(f"bridge.port={port}",)).start()
-        assert bus.wait_end() == 1
-    assert len(bus.output().splitlines()) == 1
-    assert f"port {port}" in bus.output()
-    assert not list((run_dir / "log").glob("a.log")), "nothing was started"
-
-
 def test_a_restart_refuses_no_connection(drive: Drive) -> None:
     """The listener outlives each generation: connections wait in its backlog."""
     bus = drive(("bridge.1", "echo", 0, 0)).up()
@@ -316,7 +303,7 @@ def test_a_restart_refuses_no_connection(drive: Drive) -> None:
 
 def test_restarts_leak_no_descriptor(drive: Drive) -> None:
     bus = drive(
-        ("a", "crash", 0),
+        ("a", "false", 0),
         settings=(
             "supervisor.backoff_first_s=0.01",
             "supervisor.backoff_cap_s=0.1",
@@ -331,17 +318,3 @@ def test_restarts_leak_no_descriptor(drive: Drive) -> None:
     seen = len(bus.events("exited", "a"))
     wait_until(lambda: len(bus.events("exited", "a")) > seen + 4, 30)
     wait_until(lambda: supervisor.num_fds() <= before + 4, 5, "no descriptor left open")
-
-
-def test_a_busy_endpoint_is_one_line_before_anything_starts(drive: Drive, run_dir: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen(1)
-        port = taken.getsockname()[1]
-        settings = (f"broker.subscribe=tcp://127.0.0.1:{port}",)
-        bus = drive(("a", "well", 0), settings=settings).start()
-        assert bus.wait_end() == 1
-    (line,) = bus.output().splitlines()
-    assert f"port {port}" in line
-    assert "--set broker.subscribe=tcp://127.0.0.1:PORT" in line
-    assert not list((run_dir / "log").glob("a.log")), "nothing was started"

@@ -89,7 +89,7 @@ def test_what_is_not_ready_is_named_the_rest_runs_and_all_of_it_dies_with_the_su
     states = {row["name"]: row["state"] for row in bus.json("status")["processes"]}
     assert states.pop("feed.other") != "ready"
     assert set(states.values()) == {"ready"}
-    check = bus.run("check")
+    check = bus.ask("check")
     assert check.returncode == 1
     assert check.stdout.startswith("feed.other:")
     pid = running_pid(bus.run_dir)
