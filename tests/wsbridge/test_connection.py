@@ -270,7 +270,7 @@ async def test_a_flood_of_tiny_frames_delays_nobody_for_long(
             asked = monotonic_ns()
             await other.send('{"action":"ping"}')
             await until(other, "pong")
-            assert monotonic_ns() - asked < 500_000_000
+            assert monotonic_ns() - asked < 1_500_000_000  # it was several seconds
     for connection in running.server._clients:
         assert len(connection._intake._waiting) <= 300_000
         assert len(connection._message) <= 65_536
