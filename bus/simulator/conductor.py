@@ -5,7 +5,8 @@ its turn only when the client has taken the one before, so that the feed's code 
 answers in exactly the captured order, across all its connections:
 
 * a frame is sent to the client that stands for its connection (see ``replay_match``), with TCP
-  back-pressure; none is dropped;
+  back-pressure; none is dropped. While two connections bring the same, as one replaces the other,
+  a frame of one is sent when the last of the other has been read;
 * a REST answer waits until the call is made, and the capture waits with it. Before it everything
   sent must have been read (a WebSocket ping tells), after it the caller must have hung up;
 * a control message is waited for, as what comes after it may be the answer;
@@ -33,7 +34,15 @@ from bus.simulator.captured import Captures
 from bus.simulator.clients import Client
 from bus.simulator.http_reply import HttpReply
 from bus.simulator.replay_match import atoms
-from bus.simulator.replay_seats import Call, Line, Seat, call_for, free_seat, shared_seat
+from bus.simulator.replay_seats import (
+    Call,
+    Line,
+    Seat,
+    call_for,
+    find_twins,
+    free_seat,
+    shared_seat,
+)
 
 _log = get_logger("simulator.replay")
 
@@ -91,6 +100,7 @@ class Conductor:
         self._seats: list[Seat] = []
         self._calls: list[Call] = []
         self._lines: dict[int, Line] = {}
+        self._twins: dict[int, list[Line]] = {}
         self._met_anybody = False
         self._not_asked: set[Hashable] = set()
         self._run = self._part = 0
@@ -240,8 +250,10 @@ class Conductor:
         await self._deliver(frame, line)
 
     async def _deliver(self, frame: Frame, line: Line) -> None:
-        seat = await self._seat_of(frame.connection, line)
-        if seat is not None:
+        while (seat := await self._seat_of(frame.connection, line)) is not None:
+            for twin in self._twins.get(frame.connection, ()):
+                if twin.seat is not None and twin.seat is not seat and twin.seat.unread:
+                    await self._read(twin.seat)  # two sockets have no order between them
             try:
                 seat.unread = True
                 await seat.client.send(frame.payload)
@@ -258,6 +270,7 @@ class Conductor:
         first = not line.wants
         said = atoms(sent.message)
         line.wants |= said
+        self._twins = find_twins(self._lines)
         seat = await self._seat_of(sent.connection, line) if first else line.seat
         if seat is None:
             return
@@ -277,6 +290,7 @@ class Conductor:
 
     async def _closed(self, closed: Closed) -> None:
         line = self._lines.pop(closed.connection, None)
+        self._twins = find_twins(self._lines)
         if line is None or line.seat is None:
             return
         seat = line.seat

@@ -90,6 +90,18 @@ def shared_seat(lines: Mapping[int, Line], number: int) -> Seat | None:
     return best.seat if best is not None else None
 
 
+def find_twins(lines: Mapping[int, Line]) -> dict[int, list[Line]]:
+    """For each connection the others that bring the same things: one replaces the other."""
+    found: dict[int, list[Line]] = {}
+    for number, line in lines.items():
+        twins = [
+            other for other in lines.values() if other is not line and other.wants & line.wants
+        ]
+        if twins:
+            found[number] = twins
+    return found
+
+
 def call_for(calls: list[Call], exchange: Exchange) -> Call | None:
     """The waiting call that is most like the captured one; of equal ones the first."""
     best, most = None, 0

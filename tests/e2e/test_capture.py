@@ -19,7 +19,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,19 +170,30 @@ def play_again(make_bus: Callable[[str, str], Bus], live: Bus, settings: str, fo
     )
     wait_until(lambda: replay.replayed().get("complete_runs"), 60, "the end of the capture")
     wanted = live.consumer.count
-    wait_until(lambda: replay.consumer.count >= wanted, 10, "every tick")
+    with suppress(AssertionError):  # if not, the comparison says which tick is not the same
+        wait_until(lambda: replay.consumer.count >= wanted, 10, "every tick")
     return replay
 
 
 def assert_the_same(live: Bus, replay: Bus) -> None:
     assert set(replay.consumer.topics) == set(live.consumer.topics)
     for topic, captured in sorted(live.consumer.topics.items()):
-        again = replay.consumer.topics[topic]
-        differing = [n for n, (a, b) in enumerate(zip(captured, again, strict=False)) if a != b]
-        assert not differing, f"{topic}: message {differing[0]} of {len(captured)} differs"
-        assert len(again) == len(captured), topic
         for bus in (live, replay):  # the consumer missed nothing, so the comparison is whole
-            assert bus.consumer.seqs[topic] == list(range(1, len(captured) + 1)), topic
+            seqs = bus.consumer.seqs[topic]
+            assert seqs == list(range(1, len(seqs) + 1)), topic
+        again = replay.consumer.topics[topic]
+        assert difference(captured, again) == "", f"{topic}\n{replay.replayed()}\n{replay.logs()}"
+
+
+def difference(captured: list[Message], again: list[Message]) -> str:
+    """Where two sequences part, in words; "" when they are the same."""
+    for number, (one, other) in enumerate(zip(captured, again, strict=False)):
+        if one != other:
+            shown = [f"{at} {msgpack.unpackb(body)!s:.300}" for at, body in (one, other)]
+            return f"message {number} of {len(captured)}: {shown[0]} became {shown[1]}"
+    if len(captured) != len(again):
+        return f"{len(captured)} messages became {len(again)}"
+    return ""
 
 
 def test_a_bad_day_at_binance_played_again_gives_every_tick_again(

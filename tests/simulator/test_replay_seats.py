@@ -6,7 +6,15 @@ import asyncio
 from typing import cast
 
 from bus.simulator.clients import Client
-from bus.simulator.replay_seats import Call, Line, Seat, call_for, free_seat, shared_seat
+from bus.simulator.replay_seats import (
+    Call,
+    Line,
+    Seat,
+    call_for,
+    find_twins,
+    free_seat,
+    shared_seat,
+)
 from tests.simulator.captures import exchange
 
 
@@ -42,6 +50,11 @@ def test_a_successor_shares_the_client_of_the_one_most_like_it() -> None:
     assert shared_seat(lines, 4) is None
     second.gone = True
     assert shared_seat(lines, 3) is None
+
+
+def test_connections_that_bring_the_same_are_twins() -> None:
+    old, new, other = Line(wants={"a", "b"}), Line(wants={"b"}), Line(wants={"c"})
+    assert find_twins({1: old, 2: other, 3: new, 4: Line()}) == {1: [new], 3: [old]}
 
 
 async def test_a_captured_answer_goes_to_the_call_most_like_it_and_of_equal_ones_the_first() -> (

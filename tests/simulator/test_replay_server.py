@@ -266,6 +266,19 @@ async def test_a_successor_is_waited_for_and_gets_the_rest_when_its_predecessor_
         assert playing.figures["binance_playback_not_taken"] == 0
 
 
+async def test_two_connections_that_bring_the_same_keep_their_order(play: Play) -> None:
+    records = [opened(1), Sent(START_NS, 1, SUBSCRIBE), opened(2, successor=True)]
+    records += [Sent(START_NS, 2, SUBSCRIBE)]
+    records += [frame(str(number), 1 + number // 3 % 2) for number in range(60)]
+    async with play(*records) as playing:
+        await playing.listen("a", SUBSCRIBE)
+        await playing.listen("b", SUBSCRIBE)
+        await playing.complete()
+        await eventually(lambda: len(playing.got) == 60)
+        assert [line.partition(":")[2] for line in playing.got] == [str(n) for n in range(60)]
+        assert {line.partition(":")[0] for line in playing.got} == {"a", "b"}
+
+
 async def test_a_client_with_other_wishes_gets_what_it_can_and_the_rest_is_passed_over(
     play: Play,
 ) -> None:
