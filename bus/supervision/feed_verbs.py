@@ -104,5 +104,5 @@ def _changed(answer: dict[str, Any]) -> str:
         ]
     if answer["uninformed"]:
         bridges = " ".join(answer["uninformed"])
-        lines.append(f"WebSocket clients get new symbols after: mdbus restart {bridges}")
+        lines.append(f"WebSocket clients see the new list after: mdbus restart {bridges}")
     return "\n".join(lines) + "\n"
