@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from importlib.resources import files
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -93,9 +94,11 @@ def plain(status: HTTPStatus, line: str, *, retry_after_s: int | None = None) ->
 def is_allowed_origin(headers: Headers, allowed: tuple[str, ...]) -> bool:
     """Whether a page of this ``Origin`` may connect.
 
-    Allowed: no Origin (a program), the very host and port the request was sent to (a page of ours),
-    and the origins in ``allowed`` (``*``: every one). ``null``, several Origin headers, and hosts
-    that only begin or end like an allowed one are not.
+    Allowed: no Origin (a program), the very host and port the request was sent to (a page of ours)
+    when that is an address or ``localhost``, and the origins in ``allowed`` (``*``: every one).
+    ``null``, several Origin headers, and hosts that only begin or end like an allowed one are not.
+    Nor is any other name that is not listed, even the request's own: whoever owns a name can point
+    it at this machine after his page was loaded from it (DNS rebinding).
     """
     try:
         origin = headers.get("Origin")
@@ -106,7 +109,20 @@ def is_allowed_origin(headers: Headers, allowed: tuple[str, ...]) -> bool:
         return True
     if "*" in allowed or origin.lower() in (entry.lower().rstrip("/") for entry in allowed):
         return True
-    return host is not None and _authority(origin) == _authority(f"{_scheme(origin)}://{host}")
+    if host is None:
+        return False
+    ours = _authority(f"{_scheme(origin)}://{host}")
+    return isinstance(ours, tuple) and _authority(origin) == ours and _cannot_be_rebound(ours[0])
+
+
+def _cannot_be_rebound(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        ip_address(hostname)
+    except ValueError:
+        return False
+    return True
 
 
 def _scheme(origin: str) -> str:
