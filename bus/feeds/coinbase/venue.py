@@ -56,10 +56,12 @@ class CoinbaseFeed:
         """Serve until ``feed.stopping``."""
         feed = self._feed
         self._judge_feed()
+        base = feed.rest_base or endpoints.REST_BASE
         async with RestClient(
-            feed.rest_base or endpoints.REST_BASE,
+            base,
             budget_per_minute=feed.settings.rest_weight_per_minute or endpoints.CALLS_PER_MINUTE,
             timeout_s=feed.settings.rest_timeout_s,
+            shared=feed.weight_ledger(base),
             capture=feed.capture,
         ) as rest:
             self._rest = rest
