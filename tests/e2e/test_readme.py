@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.config import load
 from tests.e2e.running_bus import ROOT, RunningBus
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,6 +99,13 @@ def test_the_browser_client(bus: RunningBus, node: list[str], tmp_path: Path) ->
     script.write_text(adapted(code, bus))
     lines = first_lines([*node, str(script)], tmp_path)
     assert all(re.match(r"(BTC|ETH|SOL) [\d.]+ sim", line) for line in lines)
+
+
+def test_the_configuration_it_shows_is_accepted(tmp_path: Path) -> None:
+    for block in blocks("toml"):
+        path = tmp_path / "mdbus.toml"
+        path.write_text(block)
+        load(path)
 
 
 def test_every_page_it_names_exists() -> None:
