@@ -1,0 +1,1 @@
+"""The feed test matrix: real sockets, one bad thing a venue does a test, seen by a consumer."""
