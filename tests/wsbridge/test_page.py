@@ -29,6 +29,17 @@ FLAGS = [
     "--remote-debugging-port=0", "--window-size=1440,900",
 ]  # fmt: skip
 
+OVERLAPS = """(() => {
+  const panels = [...document.querySelectorAll('main > *')].filter((e) => e.offsetParent !== null);
+  const found = [];
+  panels.forEach((one, index) => panels.slice(index + 1).forEach((other) => {
+    const a = one.getBoundingClientRect(), b = other.getBoundingClientRect();
+    if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+      found.push(one.className + ' / ' + other.className);
+  }));
+  return found.join(', ');
+})()"""
+
 
 class Browser:
     """One tab of a headless browser."""
@@ -142,6 +153,15 @@ async def test_the_page_shows_the_market_says_it_is_simulated_and_comes_back(
     await browser.shows("document.querySelectorAll('#tape li').length > 3")
     await browser.shows(f"{text.format('news')}.includes('<b>Bold</b> headline')")
     assert await browser.evaluate("document.querySelectorAll('#news a, #news b').length") == 0
+    for width in (390, 800, 1400):
+        await browser.do(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        assert await browser.evaluate(OVERLAPS) == "", f"panels overlap at {width} px"
     first = await browser.evaluate(text.format("detail-last"))
     await browser.shows(f"{text.format('detail-last')} !== '{first}'")
     await browser.evaluate("document.querySelectorAll('#prices button')[1].click()")
