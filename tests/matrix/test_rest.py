@@ -45,6 +45,10 @@ async def test_refused_from_the_start_the_streams_run_and_the_books_come_later(
         said = await watch.hears(
             "connecting", symbol=BTC, since_s=watch.said[0].at_s, reason="snapshot_banned"
         )
+        assert any(
+            "3 books wait for their snapshot; REST banned (418) until" in words.detail
+            for words in watch.after(watch.said[0].at_s)
+        )
         await eventually(lambda: all(watch.of[symbol].quotes for symbol in ALL), 10)
         assert watch.of[BTC].snapshots == []
         await watch.hears("live", symbol=BTC, since_s=said.at_s, within_s=8.0)

@@ -167,6 +167,7 @@ class Watch:
         since_s: float,
         within_s: float = 1.0,
         reason: str = "",
+        detail: str = "",
     ) -> Said:
         """The first such status after ``since_s``; fails unless it came within ``within_s``.
 
@@ -175,11 +176,12 @@ class Watch:
 
         def found() -> Said | None:
             for said in self.after(since_s, symbol):
-                if said.state in state.split("|") and reason in ("", said.reason):
+                fits = said.state in state.split("|") and reason in ("", said.reason)
+                if fits and detail in said.detail:
                     return said
             return None
 
-        what = f"{symbol or 'the feed'} {state} {reason}"
+        what = f"{symbol or 'the feed'} {state} {reason} {detail}"
         try:
             said = await self.until(found, within_s + 5, what)
             assert said is not None

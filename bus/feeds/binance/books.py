@@ -57,6 +57,9 @@ class BookKeeper:
                 attempt += 1
             else:
                 attempt = 0
+            budget = self._rest.stats()
+            if budget.blocked_s > 0:  # the call waits it out; meanwhile the symbol says for what
+                connection.snapshot_failed(symbol, "banned" if budget.banned else "limited")
             limit = self._limit(one)
             try:
                 reply, snapshot = await self._fetch(one, limit)
