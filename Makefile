@@ -34,10 +34,11 @@ types: $(VENV)/installed-dev  ## Types
 imports: $(VENV)/installed-dev  ## Import contracts
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/installed-dev  ## Measure broker, feeds and WebSocket latency on this machine
+bench: $(VENV)/installed-dev  ## Measure broker, feeds, books, capture and WebSocket latency here
 	$(BIN)/python -m bench.broker
 	$(BIN)/python -m bench.feeds
 	$(BIN)/python -m bench.book
+	$(BIN)/python -m bench.capture
 	$(BIN)/python -m bench.latency
 
 clean:  ## Remove the virtual environment and every cache

@@ -102,10 +102,10 @@ class _Loader:
                 self.unknown(dotted, key, fields)
                 continue
             declared = meaning(field)
-            if declared is not None:
+            if declared is not None and isinstance(value, dict) and _is_table(hints[key]):
+                found = self.table(dotted, value, hints[key], declared, getattr(base, key))
+            elif declared is not None:
                 found = self.value(dotted, value, hints[key], declared)
-                if isinstance(found, dict):  # a table adds to the default one
-                    found = {**getattr(base, key), **found}
             elif not isinstance(value, dict):
                 self.problem(dotted, f"is a table of settings, not {_kind(value)}")
                 continue
@@ -129,6 +129,17 @@ class _Loader:
             base = DEFAULT_FEEDS.get(name, FeedSettings())
             feeds[name] = self.section(FeedSettings, value, f"feeds.{name}.", base)
         return feeds
+
+    def table(
+        self, dotted: str, table: Mapping[str, Any], hint: Any, declared: Meaning, base: Any
+    ) -> dict[str, Any]:
+        """A table whose keys are free; it adds to the default one."""
+        inner = typing.get_args(hint)[1]
+        found = {
+            key: self.value(f"{dotted}.{key}", value, inner, declared)
+            for key, value in table.items()
+        }
+        return {**base, **{key: value for key, value in found.items() if value is not None}}
 
     def value(self, dotted: str, value: Any, hint: Any, declared: Meaning) -> Any:
         found = _typed(value, hint)
@@ -203,16 +214,21 @@ class _Loader:
                     )
 
     def unknown(self, dotted: str, key: str, known: Iterable[str], otherwise: str = "") -> None:
-        self.problem(dotted, "unknown setting", _nearest(key, known) or otherwise)
+        near = _nearest(key, known, dotted.removesuffix(key))
+        self.problem(dotted, "unknown setting", near or otherwise)
 
     def problem(self, dotted: str, message: str, hint: str = "") -> None:
         where = self.origin.get(dotted, self.where)
         self.problems.append(Problem(where, dotted, message, hint))
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f"did you mean {match[0]}?" if match else ""
+    return f"did you mean {prefix}{match[0]}?" if match else ""
+
+
+def _is_table(hint: Any) -> bool:
+    return typing.get_origin(hint) is dict
 
 
 def _typed(value: Any, hint: Any) -> Any:
@@ -232,10 +248,6 @@ def _typed(value: Any, hint: Any) -> Any:
         inner = typing.get_args(hint)[0]
         items = tuple(_typed(item, inner) for item in value)
         return None if any(item is None for item in items) else items
-    if origin is dict and isinstance(value, dict):
-        inner = typing.get_args(hint)[1]
-        table = {key: _typed(item, inner) for key, item in value.items()}
-        return None if any(item is None for item in table.values()) else table
     return None
 
 

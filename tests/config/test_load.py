@@ -67,12 +67,12 @@ def test_every_problem_is_reported_at_once_with_file_and_key(toml: Path) -> None
     text = problems(toml, "bridge.hots=x")
     assert f"{toml}: mod: unknown setting (did you mean mode?)" in text
     assert f"{toml}: log_level: must be a string, not an integer: 3" in text
-    assert f"{toml}: bridge.prot: unknown setting (did you mean port?)" in text
+    assert f"{toml}: bridge.prot: unknown setting (did you mean bridge.port?)" in text
     assert f"{toml}: bridge.port: must be an integer, not a string: 'a'" in text
     assert "bridge.workers: 0 is below the least, 1 processes" in text
-    assert "feeds.binanec: unknown setting (did you mean binance?)" in text
+    assert "feeds.binanec: unknown setting (did you mean feeds.binance?)" in text
     assert "feeds.finnhub.symbols: must be a list, each item a string" in text
-    assert "--set bridge.hots=x: bridge.hots: unknown setting (did you mean host?)" in text
+    assert "--set bridge.hots=x: bridge.hots: unknown setting (did you mean bridge.host?)" in text
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_problem_is_reported_at_once_with_file_and_key(toml: Path) -> None
         ("[aliases]\nxrp = 'XRP-USDT@binance'", "aliases are upper case"),
         ("[simulator]\nports.binance = 8000", "port 8000 is taken by bridge.port"),
         ("[simulator]\nports.binance = 80000", "simulator.ports.binance: 80000 is no port"),
-        ("[simulator]\nports.binance = '8011'", "each value an integer"),
+        ("[simulator]\nports.binance = '8011'", "ports.binance: must be an integer"),
     ],
 )
 def test_a_wrong_value_says_what_is_expected(toml: Path, content: str, said: str) -> None:
@@ -137,6 +137,13 @@ def test_two_feeds_of_one_venue_must_not_share_symbols_or_news(toml: Path) -> No
     assert "finnhub/AAPL is published by the feed 'finnhub' already" in said
     assert "news/finnhub/crypto is published by the feed 'finnhub' already" in said
     assert "or use mode" not in said
+
+
+def test_a_wrong_entry_of_a_table_is_named_with_whoever_wrote_it(toml: Path) -> None:
+    toml.write_text("[simulator.ports]\nfinnhub = 'y'\n")
+    text = problems(toml, "simulator.ports.binance=x")
+    assert "--set simulator.ports.binance=x: simulator.ports.binance: must be an integer" in text
+    assert f"{toml}: simulator.ports.finnhub: must be an integer" in text
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_wrong_typed_key_is_named_with_its_file(
     done = other.cli("up", "--detach", "--config", str(other.config))
     assert done.returncode == 2
     assert f"{other.config}: supervisor.hang_timeout_s: must be a number" in done.stderr
-    assert "did you mean stop_grace_s?" in done.stderr
+    assert "did you mean supervisor.stop_grace_s?" in done.stderr
     assert "Traceback" not in done.stderr
     assert not other.processes()
 

@@ -54,7 +54,7 @@ def test_a_second_interrupt_cancels_a_body_that_does_not_drain() -> None:
 def test_bad_settings_are_reported_all_at_once_with_78() -> None:
     exit_code, errors = ended(start("well", "--set", "bridge.prt=1", "--set", "mode=lively"))
     assert exit_code == 78
-    assert "did you mean port?" in errors
+    assert "did you mean bridge.port?" in errors
     assert "mode" in errors
     assert len(errors.splitlines()) == 2
 

@@ -52,4 +52,4 @@ def test_every_problem_is_reported_at_once(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(str(path) in line for line in lines)
-    assert "did you mean port?" in lines[0]
+    assert "did you mean bridge.port?" in lines[0]
