@@ -139,6 +139,7 @@ class Supervisor:
         else:
             self._say("stopping", "asked again: killing what is left")
             for unit in self.units.values():
+                unit.stop()  # else a killed process that was still wanted is started again
                 unit.kill()
 
     def not_ready(self) -> list[Unit]:
@@ -201,6 +202,8 @@ class Supervisor:
     async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
         timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
         for layer in layers(self.specs):
+            if self.state == "stopping":
+                return  # asked for while this task was due to go on, and before it was cancelled
             units = [self.units[spec.name] for spec in layer]
             names = ", ".join(unit.name for unit in units)
             self._say("waiting", f"waiting for {names} …")
@@ -210,6 +213,8 @@ class Supervisor:
             for unit in units:
                 if unit.phase is not Phase.READY:
                     self._say("failing", "not ready; going on without it", unit.name)
+        if self.state == "stopping":
+            return
         self.state = "running"
         if on_up is not None:
             on_up()

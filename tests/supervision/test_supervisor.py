@@ -249,6 +249,22 @@ def test_a_second_interrupt_kills_at_once(drive: Drive) -> None:
     assert not bus.living()
 
 
+def test_a_second_interrupt_starts_nothing_again(drive: Drive) -> None:
+    """The last layer is slow to stop, so that those before it still run and are still wanted."""
+    bus = drive(
+        *(("a", "well", 0), ("b", "well", 1), ("c", "deaf", 2)),
+        settings=("supervisor.stop_grace_s=60.0",),
+    ).up()
+    wait_until(lambda: all(row["uptime_s"] > 0.5 for row in bus.status()["processes"]))
+    bus.signal(signal.SIGINT)
+    wait_until(lambda: bus.events("stopping"))
+    bus.signal(signal.SIGINT)
+    assert bus.wait_end(5.0) == 0
+    assert not bus.events("restarting")
+    assert sorted(event["process"] for event in bus.events("stopped")) == ["a", "b", "c"]
+    assert not bus.living()
+
+
 def test_nothing_survives_kill_9_of_the_supervisor(drive: Drive) -> None:
     behaviours = ("well", "deaf", "stuck", "family")
     bus = drive(*((behaviour, behaviour, 0) for behaviour in behaviours)).up()
