@@ -99,6 +99,8 @@ class LogKeeper:
         try:
             if os.path.samestat(path.stat(), os.fstat(2)) and rotate_log(path, max_bytes, files):
                 reopen(str(path))
+        except FileNotFoundError:  # the supervisor runs in a terminal, or the file was just moved
+            return
         except OSError as error:
             self._fail(path.stem, error)
 

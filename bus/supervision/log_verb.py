@@ -20,6 +20,7 @@ from typing import Final, TextIO
 
 from bus.supervision import exit_codes
 from bus.supervision.locate import run_path_for
+from bus.supervision.lock import running_pid
 from bus.supervision.log_files import kept
 from bus.supervision.plan import nearest
 
@@ -34,6 +35,9 @@ def run_logs(arguments: argparse.Namespace) -> int:
     """Print logs; 3 when there is no log of that name."""
     directory = run_path_for(arguments) / "log"
     known = _names(directory)
+    if arguments.name == "supervisor" and arguments.name not in known:
+        sys.stderr.write(f"mdbus: {_without_own_log(directory)}\n")
+        return exit_codes.NO_SUCH_PROCESS
     if arguments.name and arguments.name not in known:
         near = nearest(arguments.name, known)
         hint = f"; did you mean {near}?" if near else ""
@@ -51,6 +55,16 @@ def run_logs(arguments: argparse.Namespace) -> int:
     if arguments.follow:
         _follow(followed)
     return exit_codes.OK
+
+
+def _without_own_log(directory: Path) -> str:
+    """Why the supervisor, of all processes, has no log here."""
+    if running_pid(directory.parent) is not None:
+        return (
+            "the supervisor runs in a terminal and says there what happens; "
+            "with --detach it writes supervisor.log"
+        )
+    return f"no log of the supervisor in {directory}: it writes one with --detach only"
 
 
 def _names(directory: Path) -> list[str]:

@@ -108,6 +108,13 @@ def test_a_programs_own_log_is_rotated_only_when_it_writes_there(run_dir: Path) 
     assert path.read_text() == "fresh\n"
 
 
+def test_a_program_without_a_log_of_its_own_has_nothing_to_rotate(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeper(run_dir).check_own(run_dir / "supervisor.log")
+    assert capsys.readouterr().err == ""
+
+
 def numbers(text: str) -> list[int]:
     return [int(found) for found in re.findall(r" line number=(\d+) ", text)]
 

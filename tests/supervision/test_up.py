@@ -42,9 +42,16 @@ def test_in_the_foreground_it_shows_what_happens_until_an_interrupt(bus: WholeBu
     for part in ("waiting for broker", "ready in", "5 of 5 processes", "simulated", "Ctrl-C"):
         assert part in text
     assert "\x1b[" not in text, "no colour in a file"
+    asked = bus.ask("logs", "supervisor")
+    assert asked.returncode == 3
+    assert "runs in a terminal" in asked.stderr
+    assert "--detach" in asked.stderr
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
-    assert "stopping: SIGINT" in out.read_text()
+    text = out.read_text()
+    assert "stopping: SIGINT" in text
+    assert "ERROR" not in text
+    assert "WARNING" not in text
     assert not bus.living()
 
 
