@@ -41,14 +41,17 @@ class Premises:
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
         self._check_endpoints()
-        self.directory.lock()
+        slots = sum(spec.slot is not None for spec in specs)
+        unused = self.directory.check()
         try:
+            if unused:  # nobody runs in it: it is only made when the bus can start
+                self._claim_ports(slots)
+            self.directory.lock()
             stale = self.directory.remove_stale()
             if stale:
                 _log.warning("removed processes of a dead supervisor", pids=stale)
-            for key, endpoint in _endpoints(self.settings):
-                claim_endpoint(endpoint, key)
-            self._claim_ports(sum(spec.slot is not None for spec in specs))
+            if not unused:  # who runs there comes before the ports it has, as does what it left
+                self._claim_ports(slots)
             self.directory.write_effective(to_toml(self.settings))
             self._lifeline = os.pipe2(os.O_CLOEXEC)
         except BaseException:
@@ -147,6 +150,9 @@ class Premises:
         check_endpoint(endpoints.subscribe, "broker.subscribe")
 
     def _claim_ports(self, slots: int) -> None:
+        """Take every port there is, with ``slots`` listening sockets for the bridges."""
+        for key, endpoint in _endpoints(self.settings):
+            claim_endpoint(endpoint, key)
         settings = self.settings
         if settings.simulated:
             simulator = settings.simulator

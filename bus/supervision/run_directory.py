@@ -22,6 +22,11 @@ from bus.runtime import get_logger
 from bus.supervision.lock import running_pid
 
 _SOCKETS = ("control.sock", "link.sock", "publish.sock", "subscribe.sock")
+_SIGNS = ("supervisor.pid", "effective.toml")
+"""One of these shows that a supervisor was here before."""
+_KNOWN = frozenset((*_SIGNS, *_SOCKETS, "log", "pids", "mdbus.toml"))
+"""A directory that holds nothing else may be used; the settings file may lie in it."""
+_SHOWN = 3
 _STALE_WAIT_S = 2.0
 
 _log = get_logger("supervision.run_directory")
@@ -39,7 +44,7 @@ class AlreadyRunningError(MdbusError):
         self.pid = pid
         who = f"with pid {pid}" if pid else "of unknown pid"
         super().__init__(
-            f"mdbus is already running in {path}: supervisor {who} "
+            f"already running in {path}: supervisor {who} "
             "(see it with `mdbus status`, stop it with `mdbus down`)"
         )
 
@@ -66,11 +71,44 @@ class RunDirectory:
         """The settings in force, as handed to every process."""
         return self.path / "effective.toml"
 
+    def check(self) -> bool:
+        """Whether nothing was here before; raises `RunDirectoryError` when it is not for us.
+
+        Changes nothing. For us is what does not exist yet, what is empty, and what is private and
+        was a run directory before or holds nothing but what a run directory does.
+        """
+        try:
+            if self.path.is_symlink() and self.path.parent.stat().st_mode & stat.S_ISVTX:
+                raise RunDirectoryError(
+                    f"{self.path} is a symbolic link in a directory anybody may write to; "
+                    "refusing to follow it"
+                )
+            try:
+                facts = self.path.stat()
+            except FileNotFoundError:
+                return True
+            if not stat.S_ISDIR(facts.st_mode):
+                raise RunDirectoryError(f"{self.path} is not a directory")
+            if facts.st_uid != os.getuid():
+                raise RunDirectoryError(f"{self.path} belongs to another user (uid {facts.st_uid})")
+            held = sorted(entry.name for entry in self.path.iterdir())
+        except OSError as error:
+            raise RunDirectoryError(f"cannot use {self.path}: {error.strerror}") from error
+        mode = stat.S_IMODE(facts.st_mode)
+        ours = not mode & 0o077 and (_KNOWN.issuperset(held) or not set(held).isdisjoint(_SIGNS))
+        if held and not ours:
+            names = ", ".join(held[:_SHOWN]) + (", …" if len(held) > _SHOWN else "")
+            raise RunDirectoryError(
+                f"{self.path} is not a run directory of mdbus (mode {mode:04o}, holds {names}): "
+                "name an empty or new one"
+            )
+        return not held
+
     def lock(self) -> None:
         """Create the directory and take it for this process.
 
-        Raises `AlreadyRunningError` when a supervisor lives there, `RunDirectoryError` when the
-        path is not a directory of ours.
+        Raises `AlreadyRunningError` when a supervisor lives there, `RunDirectoryError` as `check`
+        does, before anything in it is touched.
         """
         self._create()
         try:
@@ -131,15 +169,8 @@ class RunDirectory:
         """Make the directory; nothing is made inside one that is not certainly ours."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.path.is_symlink() and self.path.parent.stat().st_mode & stat.S_ISVTX:
-                raise RunDirectoryError(
-                    f"{self.path} is a symbolic link in a directory anybody may write to; "
-                    "refusing to follow it"
-                )
-            facts = self.path.stat()
-            if facts.st_uid != os.getuid():
-                raise RunDirectoryError(f"{self.path} belongs to another user (uid {facts.st_uid})")
-            if stat.S_IMODE(facts.st_mode) & 0o077:
+            self.check()
+            if stat.S_IMODE(self.path.stat().st_mode) & 0o077:  # empty, as `check` has found
                 self.path.chmod(0o700)
             for directory in (self.log_dir, self.path / "pids"):
                 directory.mkdir(mode=0o700, exist_ok=True)

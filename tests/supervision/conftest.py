@@ -40,6 +40,7 @@ class Driven:
 
     def __init__(self, run_dir: Path, plan: list[tuple[Any, ...]], *settings: str) -> None:
         self.run_dir = run_dir
+        (run_dir / "supervisor.pid").touch()  # as after a former run: tests keep files there too
         self.plan = [(*row, *(None, "")[len(row) - 3 :]) for row in plan]
         self.settings = (f"run_dir={run_dir}", *QUICK, *settings)
         self._out = run_dir / f"events-{time.monotonic_ns()}"
@@ -178,6 +179,7 @@ class WholeBus:
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
+        (run_dir / "supervisor.pid").touch()  # as after a former run: tests keep files there too
         self.settings = [word for setting in QUICK[:3] for word in ("--set", setting)]
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -71,6 +71,54 @@ def test_a_file_in_the_way_is_one_clear_line(run_dir: Path) -> None:
     (run_dir / "file").write_text("")
     with pytest.raises(RunDirectoryError, match="Not a directory"):
         RunDirectory(run_dir / "file" / "run").lock()
+    with pytest.raises(RunDirectoryError, match="file is not a directory"):
+        RunDirectory(run_dir / "file").check()
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (0o755, ["mine.txt"]),
+        (0o700, ["mine.txt"]),
+        (0o755, ["supervisor.pid", "effective.toml"]),
+        (0o755, ["mdbus.toml"]),
+        (0o700, ["a", "b", "log", "mdbus.toml"]),
+    ],
+)
+def test_a_directory_of_somebody_elses_is_refused_and_left_as_it_is(
+    run_dir: Path, mode: int, names: list[str]
+) -> None:
+    for name in names:
+        (run_dir / name).touch()
+    run_dir.chmod(mode)
+    with pytest.raises(RunDirectoryError) as refused:
+        RunDirectory(run_dir).lock()
+    held = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
+    assert str(refused.value) == (
+        f"{run_dir} is not a run directory of mdbus (mode {mode:04o}, holds {held}): "
+        "name an empty or new one"
+    )
+    assert stat.S_IMODE(run_dir.stat().st_mode) == mode
+    assert sorted(entry.name for entry in run_dir.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "unused"),
+    [
+        ([], True),
+        (["mdbus.toml"], False),
+        (["publish.sock", "subscribe.sock"], False),
+        (["supervisor.pid", "a note of the operator's"], False),
+    ],
+)
+def test_a_private_directory_may_hold_what_a_former_run_left(
+    run_dir: Path, names: list[str], unused: bool
+) -> None:
+    for name in names:
+        (run_dir / name).touch()
+    assert RunDirectory(run_dir).check() is unused
+    assert RunDirectory(run_dir / "new").check()
+    assert not (run_dir / "new").exists()
 
 
 def test_another_users_directory_is_refused(run_dir: Path) -> None:

@@ -63,7 +63,7 @@ def test_in_the_background_it_returns_when_all_is_ready(whole_bus: WholeBus) -> 
     assert f"pid {running_pid(whole_bus.run_dir)}" in again.stderr
     here = whole_bus.run("up", *whole_bus.settings)
     assert here.returncode == 1
-    assert "already running" in here.stderr
+    assert here.stderr.startswith("mdbus: already running in ")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,18 @@ def test_a_busy_port_is_one_line(bus: WholeBus, setting: str, detach: list[str])
         f"one with --set {setting}=PORT"
     ]
     assert not bus.living()
+
+
+def test_a_busy_port_leaves_no_directory_behind(bus: WholeBus) -> None:
+    target = bus.run_dir / "new"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        setting = f"bridge.port={other.getsockname()[1]}"
+        done = bus.run("up", *bus.settings, "--set", setting, "--run-dir", str(target))
+    assert done.returncode == 1
+    assert "is in use" in done.stderr
+    assert not target.exists()
 
 
 def test_what_is_not_ready_is_named_the_rest_runs_and_all_of_it_dies_with_the_supervisor(
