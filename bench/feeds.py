@@ -4,6 +4,10 @@ Every frame of one kind goes through the real connection handler (parse, route, 
 real PUB socket; a second thread takes the messages off, as the broker would, and its CPU time is
 not counted. The WebSocket library's own cost is measured apart, on frames of the same bytes.
 
+Then the same frames go through cryptofeed and ccxt, pinned and installed by this program into an
+environment of their own; ``--no-peers`` leaves them out, and where they cannot be installed it says
+so.
+
 Read the figures with care: one machine, one core at a time, warm caches, no other load wanted.
 """
 
@@ -15,6 +19,7 @@ import gzip
 import json
 import platform
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +32,7 @@ import zmq
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side
 
+from bench.peers.rivals import PROGRAMS, NotHere, Rival, cache_dir, install, measure
 from bus.client import Publisher
 from bus.config import FeedSettings
 from bus.feeds.binance.connection import Connection
@@ -43,6 +49,27 @@ BATCH = 50
 """Frames handed over together, as one read of a busy socket brings them."""
 
 
+EVENTS = {
+    "trade": "trade",
+    "bookTicker": "bookTicker",
+    "depth@100ms": "depthUpdate",
+    "ticker": "24hrTicker",
+}
+"""Stream kinds of the frames, and what the venue calls their events."""
+INCLUDED = """
+x: their CPU over ours without sending, the nearest to a callback that does nothing.
+ours, sent   decode, check, drop repeats, apply to the book; two ticks a trade, diff or 24hrTicker
+             (trades + price, depth + orderbook with the best 20 levels, ticker + price), one a
+             quote; encode each and send it on a ZeroMQ socket, which another thread empties
+not sent     the same up to the sending: ticks are made, then dropped
+cryptofeed   its message_handler with coroutines that do nothing: decode, Decimal prices, one object
+             a message, book applied, whole book handed over. Its ticker drops both sizes. It takes
+             aggTrade: the recorded trades are renamed. It has no 24hrTicker
+ccxt         pro's WebSocket client and handle_message: decode, float prices, one dictionary a
+             message, last 1,000 trades kept, book applied, one waiting future resolved a message
+nobody's figure holds the WebSocket library, the network or the waiting of a consumer"""
+
+
 class _Link:
     """What the handler reads of a link."""
 
@@ -55,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--recorded", type=Path, default=Path("../shared/recorded"), metavar="DIR")
+    parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
     configure("bench", "error")
-    folder: Path = parser.parse_args(argv).recorded
+    given = parser.parse_args(argv)
+    folder: Path = given.recorded
     if not (folder / FILES[0]).exists():
         print(f"skipped: no recorded traffic in {folder} (choose another with --recorded DIR)")
         return 0
@@ -68,9 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames, snapshot = _load(folder)
     columns = ("frames", "bytes", "µs CPU/frame", "frames/s", "ticks out", "websocket µs")
     print(f"\n{'event':<12}" + "".join(f"{column:>14}" for column in columns))
+    ours_us: dict[str, tuple[float, float]] = {}
     for kind, of_kind in frames.items():
         best_s, published = min(_measure(of_kind, snapshot, kind) for _ in range(ROUNDS))
         each_us = best_s / len(of_kind) * 1e6
+        silent_s = min(_measure_silent(of_kind, snapshot, kind) for _ in range(ROUNDS))
+        ours_us[EVENTS[kind]] = (each_us, silent_s / len(of_kind) * 1e6)
         size = sum(map(len, of_kind)) / len(of_kind)
         library_us = min(_library(of_kind) for _ in range(ROUNDS)) / len(of_kind) * 1e6
         print(
@@ -78,7 +110,50 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{published:>14}{library_us:>14.2f}"
         )
     print("\nµs CPU/frame: the feed's own work, process time of its thread, best of 3 rounds")
+    if not given.no_peers:
+        _compare(frames, snapshot, ours_us)
     return 0
+
+
+def _compare(
+    frames: dict[str, list[bytes]], snapshot: bytes, ours_us: dict[str, tuple[float, float]]
+) -> None:
+    """Run the rivals on the same frames and print all beside each other."""
+    found: list[Rival] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for kind, of_kind in frames.items():
+            (folder / f"{EVENTS[kind]}.lines").write_bytes(b"\n".join(of_kind) + b"\n")
+        (folder / "snapshot.json").write_bytes(snapshot)
+        try:
+            print(
+                f"\ninstalling other libraries in {cache_dir()}, unless they are there", flush=True
+            )
+            python = install()
+        except NotHere as reason:
+            print(f"other libraries cannot be installed here: {reason}")
+            return
+        for library in PROGRAMS:
+            try:
+                found.append(measure(python, library, folder, ROUNDS))
+            except NotHere as reason:
+                print(f"{library} cannot be measured here: {reason}")
+    if not found:
+        return
+    names = "".join(f"{f'{rival.name} {rival.version}':>20}{'':>8}" for rival in found)
+    print(f"\n{'µs CPU/frame':<14}{'ours, sent':>12}{'not sent':>10}{names}")
+    for event, (sent_us, silent_us) in ours_us.items():
+        cells = ""
+        for rival in found:
+            us = rival.cpu_us.get(event)
+            cells += f"{'-':>20}{'':>8}" if us is None else f"{us:>20.2f}{us / silent_us:>7.1f}x"
+        print(f"{event:<14}{sent_us:>12.2f}{silent_us:>10.2f}{cells}")
+    print(f"\n{'frames/s':<14}{'ours, sent':>12}{'not sent':>10}{names}")
+    for event, (sent_us, silent_us) in ours_us.items():
+        rates = (rival.cpu_us.get(event) for rival in found)
+        cells = "".join(f"{'-' if us is None else f'{1e6 / us:,.0f}':>20}{'':>8}" for us in rates)
+        print(f"{event:<14}{1e6 / sent_us:>12,.0f}{1e6 / silent_us:>10,.0f}{cells}")
+    print(INCLUDED)
 
 
 def _load(folder: Path) -> tuple[dict[str, list[bytes]], bytes]:
@@ -169,6 +244,29 @@ def _measure(frames: list[bytes], snapshot: bytes, kind: str) -> tuple[float, in
         publisher.close()
         sink.close()
         context.term()
+
+
+class _Nobody:
+    """Stands where a publisher and its writers are, and sends nothing."""
+
+    def writer(self, topic: object) -> _Nobody:
+        return self
+
+    def publish(self, body: object, *, venue_ts_ns: int | None, recv_ts_ns: int) -> int:
+        return 0
+
+
+def _measure_silent(frames: list[bytes], snapshot: bytes, kind: str) -> float:
+    """CPU seconds of handling all frames once, ticks made but not sent."""
+    connection = _connection(cast(Publisher, _Nobody()))
+    if kind.startswith("depth"):
+        _sync(connection, frames, snapshot)
+    link = cast(Link, _Link())
+    batches = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
+    started_s = time.thread_time()
+    for batch in batches:
+        connection.frames(link, batch, 1)
+    return time.thread_time() - started_s
 
 
 def _connection(publisher: Publisher) -> Connection:
