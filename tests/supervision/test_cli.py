@@ -138,5 +138,21 @@ def test_a_query_is_quick(run_dir: Path) -> None:
     assert min(costs) < 0.1
 
 
+@pytest.mark.parametrize("words", [["up"], ["status"], ["--help"]])
+def test_a_python_without_the_packages_is_told_what_to_run(words: list[str], run_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "supervisor.py"), *words],
+        cwd=run_dir,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"mdbus is not installed for {sys.executable}: run `make up`, or "
+        ".venv/bin/python supervisor.py\n"
+    )
+
+
 def test_the_version_is_that_of_the_package() -> None:
     assert re.fullmatch(r"mdbus \d+\.\d+\.\d+\n", command("--version").stdout)
