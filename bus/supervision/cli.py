@@ -26,7 +26,7 @@ examples:
   {prog} tail md/trades/             print every trade as it comes
   {prog} get md/price/sim/BTC-USDT/  the last price
   {prog} restart feed.binance        replace one process
-  {prog} feed add binance DOGE-USDT  one more symbol, while it runs
+  {prog} feed add binance XRP-USDT   one more symbol, while it runs
   {prog} reload --dry-run            what the edited settings file would change
   {prog} down                        stop everything
 
@@ -201,8 +201,8 @@ def _add_feed(verbs: Any) -> None:
         description="Show or change the symbols of a running feed, without a restart.",
         epilog=_examples(
             "feed list",
-            "feed add binance DOGE-USDT XRP-USDT",
-            "feed remove binance DOGE-USDT",
+            "feed add binance XRP-USDT ADA-USDT",
+            "feed remove binance XRP-USDT",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -218,7 +218,7 @@ def _add_feed(verbs: Any) -> None:
         optional = {"nargs": "?"} if name == "list" else {}
         action.add_argument("feed", metavar="FEED", help="e.g. binance", **optional)
         if name != "list":
-            action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. DOGE-USDT")
+            action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. XRP-USDT")
         action.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds")
         _json(action)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bus.clock import now_ns
@@ -29,9 +30,10 @@ async def change_symbols(
 
     ``arguments`` is ``{"symbols": [text, …]}``. The result has ``process``, ``result`` (the feed's
     ``symbols`` and ``refused``), ``recorded`` (whether the next start of the feed has them too),
-    ``file`` and ``lines`` (what the operator's own file must say to have them after the next
-    `up`), and ``uninformed``, the bridges that go on with their old list of symbols. Raises
-    `CommandError` when the feed did nothing.
+    ``changed`` (whether any came or went), ``file`` (the operator's own, None when there is none)
+    and ``lines`` (what it must say to have them after the next `up`), and ``uninformed``, the
+    bridges that go on with their old list of symbols. Raises `CommandError` when the feed did
+    nothing.
     """
     symbols = arguments.get("symbols")
     if not isinstance(symbols, list) or not all(isinstance(each, str) for each in symbols):
@@ -42,17 +44,21 @@ async def change_symbols(
         barred = {each["symbol"] for each in taken}
         wanted = [symbol for symbol in symbols if symbol not in barred]
         if not wanted and taken:
+            _tell(supervisor, unit, (), (), barred)
             raise CommandError(unit.name, "; ".join(_in_words(each) for each in taken))
+        before = (
+            supervisor.settings.feeds[feed].symbols if feed in supervisor.settings.feeds else ()
+        )
         result = await supervisor.commands.ask(unit, verb, {"symbols": wanted}, timeout_s)
         result["refused"] = [*(result.get("refused") or []), *taken]
         now = reported_symbols(result)
         recorded = now is not None and feed in supervisor.settings.feeds
+        changed = now is not None and set(now) != set(before)
         uninformed: list[str] = []
-        if now is not None and recorded:
+        refused = [str(each.get("symbol")) for each in result["refused"]]
+        _tell(supervisor, unit, before, before if now is None else now, refused)
+        if now is not None and recorded and changed:
             supervisor.change(with_symbols(supervisor.settings, feed, now))
-            supervisor.tell(
-                Happening(now_ns(), "note", unit.name, f"has {len(now)} symbols: {verb}")
-            )
             bridges = [u.name for u in supervisor.units.values() if u.spec.kind == "bridge"]
             for name in bridges:
                 if not await inform(supervisor, name, timeout_s):
@@ -61,10 +67,32 @@ async def change_symbols(
         "process": unit.name,
         "result": result,
         "recorded": recorded,
-        "file": str(supervisor.origin.file) if supervisor.origin else None,
+        "changed": changed,
+        "file": _settings_file(supervisor),
         "lines": lines_to_keep(feed, now) if now is not None else None,
         "uninformed": uninformed,
     }
+
+
+def _tell(
+    supervisor: Supervisor,
+    unit: Unit,
+    before: Collection[str],
+    now: Collection[str],
+    refused: Iterable[str],
+) -> None:
+    """One event that says which symbols came, went and were refused; none when nothing did."""
+    words = [f"+ {symbol}" for symbol in now if symbol not in before]
+    words += [f"- {symbol}" for symbol in before if symbol not in now]
+    words += [f"refused {symbol}" for symbol in refused]
+    if words:
+        supervisor.tell(Happening(now_ns(), "note", unit.name, ", ".join(words)))
+
+
+def _settings_file(supervisor: Supervisor) -> str | None:
+    """The operator's own file, when there is one."""
+    origin = supervisor.origin
+    return str(origin.file) if origin is not None and origin.file.exists() else None
 
 
 def _in_words(refused: dict[str, str]) -> str:

@@ -25,7 +25,8 @@ def run_feed(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
-        sys.stdout.write(_changed(answer))
+        if answer.get("changed", True) or not refused:
+            sys.stdout.write(_changed(answer))
         for each in refused:
             sys.stderr.write(f"mdbus: refused: {refusal_line(each)}\n")
     return exit_codes.FAILED if refused else exit_codes.OK
@@ -95,11 +96,13 @@ def _changed(answer: dict[str, Any]) -> str:
     lines = [f"{answer['process']} ({len(symbols)}): {' '.join(map(str, symbols)) or '-'}"]
     if not answer["recorded"]:
         lines.append("not recorded: a restart of the feed goes back to its settings")
-    elif answer["lines"]:
-        file = answer["file"] or "the settings file"
+    elif answer["lines"] and answer.get("changed", True):
+        keep = "to keep this beyond `mdbus down` and `mdbus reload`, put"
+        file = answer["file"]
         lines += [
-            f"{file} was not changed; to keep this beyond `mdbus down` and `mdbus reload`, put "
-            "there:",
+            f"{file} was not changed; {keep} there:"
+            if file
+            else f"(no settings file) {keep} in one:",
             *(f"  {line}" for line in answer["lines"].splitlines()),
         ]
     if answer["uninformed"]:

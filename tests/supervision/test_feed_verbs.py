@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,12 +26,23 @@ def test_feeds_are_listed(played_bus: Driven, capsys: pytest.CaptureFixture[str]
     }
 
 
-def test_a_symbol_comes_and_goes(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def settings_file(played_bus: Driven) -> Iterator[Path]:
+    """The operator's own file, for the time of a test."""
+    path = played_bus.run_dir / "mdbus.toml"
+    path.touch()
+    yield path
+    path.unlink()
+
+
+def test_a_symbol_comes_and_goes(
+    played_bus: Driven, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     where = ["--run-dir", str(played_bus.run_dir)]
     assert main(["feed", "add", "binance", "DOGE-USDT", *where]) == 0
     out = capsys.readouterr().out
     assert "feed.binance (4): BTC-USDT ETH-USDT SOL-USDT DOGE-USDT\n" in out
-    assert "mdbus.toml was not changed" in out
+    assert f"{settings_file} was not changed" in out
     assert '  symbols = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT"]\n' in out
     assert "after: mdbus restart bridge.2" in out
     assert main(["feed", "remove", "feed.binance", "DOGE-USDT", "--json", *where]) == 0
@@ -45,7 +58,23 @@ def test_a_refused_symbol_is_1_and_says_why(
     assert main(["feed", "add", "binance", "NO-USDT", *where]) == 1
     captured = capsys.readouterr()
     assert captured.err == "mdbus: refused: NO-USDT: not listed; did you mean YES?\n"
-    assert captured.out.startswith("feed.binance (3)")
+    assert captured.out == "", "nothing has changed, nothing is to be kept"
+    assert played_bus.events("note", "feed.binance")[-1]["text"] == "refused NO-USDT"
+
+
+def test_without_a_settings_file_none_is_named(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--run-dir", str(played_bus.run_dir)]
+    (played_bus.run_dir / "mdbus.toml").unlink(missing_ok=True)
+    assert main(["feed", "add", "binance", "XRP-USDT", "NO-USDT", *where]) == 1
+    out = capsys.readouterr().out
+    assert "(no settings file) to keep this" in out
+    assert "mdbus.toml" not in out
+    events = played_bus.events("note", "feed.binance")
+    assert events[-1]["text"] == "+ XRP-USDT, refused NO-USDT"
+    assert main(["feed", "remove", "binance", "XRP-USDT", *where]) == 0
+    assert played_bus.events("note", "feed.binance")[-1]["text"] == "- XRP-USDT"
 
 
 def test_an_unknown_feed_is_3(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
