@@ -151,6 +151,8 @@ def _run(argv: Sequence[str] | None, serve: Callable[[str, Settings, Spawned | N
     try:
         settings = load(config, overrides)
         configure(name, settings.log_level)
+        if spawned is None:
+            _make_run_directory(settings.run_path)
     except ConfigError as error:
         _report_problems(name, error)
         return EXIT_CONFIG
@@ -158,6 +160,19 @@ def _run(argv: Sequence[str] | None, serve: Callable[[str, Settings, Spawned | N
         return serve(name, settings, spawned)
     except KeyboardInterrupt:
         return EXIT_FAILED
+
+
+def _make_run_directory(path: Path) -> None:
+    """Make the run directory, private, for a process run by hand; one that exists is left alone.
+
+    Raises `ConfigError` when it cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError.of("run_dir", f"{path} is not a directory") from error
+    except OSError as error:
+        raise ConfigError.of("run_dir", f"cannot make {path}: {error.strerror}") from error
 
 
 def _arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:

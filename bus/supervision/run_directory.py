@@ -24,7 +24,7 @@ from bus.supervision.lock import running_pid
 _SOCKETS = ("control.sock", "link.sock", "publish.sock", "subscribe.sock")
 _SIGNS = ("supervisor.pid", "effective.toml")
 """One of these shows that a supervisor was here before."""
-_KNOWN = frozenset((*_SIGNS, *_SOCKETS, "log", "pids", "mdbus.toml"))
+_KNOWN = frozenset((*_SIGNS, *_SOCKETS, "log", "pids", "shared", "mdbus.toml"))
 """A directory that holds nothing else may be used; the settings file may lie in it."""
 _SHOWN = 3
 _STALE_WAIT_S = 2.0

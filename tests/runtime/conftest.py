@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ PROGRAM = Path(__file__).with_name("program.py")
 def start(behaviour: str, *words: str, **options: object) -> subprocess.Popen[str]:
     """The program, run alone, its error output readable once it has ended."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment["MDBUS_RUN_DIR"] = tempfile.gettempdir()  # there is one: none is made
     environment.update(options.pop("environment", {}))  # type: ignore[call-overload]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         [sys.executable, str(PROGRAM), behaviour, "--name", "p", *words],

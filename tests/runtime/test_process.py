@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import stat
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,29 @@ def test_a_signal_drains(behaviour: str, number: signal.Signals) -> None:
     exit_code, errors = ended(process)
     assert exit_code == 0
     assert f"stopping reason={number.name}" in errors
+
+
+@pytest.mark.parametrize("behaviour", ["returns", "blocking"])
+def test_a_process_run_by_hand_makes_its_run_directory(behaviour: str, run_dir: Path) -> None:
+    made = run_dir / "new" / "run"
+    process = start(behaviour, environment={"MDBUS_RUN_DIR": str(made)})
+    if behaviour == "blocking":
+        assert process.stderr is not None
+        assert "ready" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 0
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+def test_a_run_directory_that_cannot_be_made_is_one_line(run_dir: Path) -> None:
+    (run_dir / "file").touch()
+    for path, why in (("file", "file is not a directory"), ("file/run", "cannot make")):
+        exit_code, errors = ended(
+            start("returns", environment={"MDBUS_RUN_DIR": str(run_dir / path)})
+        )
+        assert exit_code == 78
+        assert why in errors
+        assert len(errors.splitlines()) == 1
 
 
 def test_a_second_interrupt_cancels_a_body_that_does_not_drain() -> None:
