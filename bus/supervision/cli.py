@@ -57,7 +57,10 @@ _VERBS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Never raises, and shows no traceback to a user."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and not words[0].startswith("-") and words[0] not in _VERBS:
+        parser.error(_no_such_verb(words[0]))
+    arguments = parser.parse_args(words)
     if arguments.verb is None:
         parser.print_help()
         return exit_codes.USAGE
@@ -76,6 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         return explained
+
+
+def _no_such_verb(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, _VERBS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(_VERBS)}"
+    return f"there is no verb {word!r}; {hint}"
 
 
 def _explained(error: Exception) -> int | None:

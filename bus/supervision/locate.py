@@ -34,8 +34,18 @@ def settings_for(arguments: argparse.Namespace) -> Settings:
 def _overrides(arguments: argparse.Namespace) -> list[str]:
     overrides = list(getattr(arguments, "overrides", []))
     if arguments.run_dir:
-        overrides.append(f"run_dir={Path(arguments.run_dir).absolute()}")
+        overrides.append(f"run_dir={_given_run_path(arguments).absolute()}")
     return overrides
+
+
+def _given_run_path(arguments: argparse.Namespace) -> Path:
+    """The directory of ``--run-dir``, which need not exist; raises `ConfigError` for a file."""
+    path = Path(arguments.run_dir)
+    if path.exists() and not path.is_dir():
+        from bus.errors import ConfigError, Problem
+
+        raise ConfigError([Problem("--run-dir", "", f"{path} is not a directory")])
+    return path
 
 
 def origin_of(arguments: argparse.Namespace, feeds: Sequence[str] = ()) -> Origin:
@@ -54,7 +64,7 @@ def run_path_for(arguments: argparse.Namespace) -> Path:
     whatever else is wrong in the file. Raises `ConfigError` for one that cannot be read at all.
     """
     if arguments.run_dir:
-        return Path(arguments.run_dir)
+        return _given_run_path(arguments)
     file = config_file(arguments)
     if file is None:
         return default_run_path()

@@ -7,9 +7,11 @@ A capture says which feed it is of, with which symbols: those feeds run, unless 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 import sys
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,8 @@ from bus.errors import ConfigError, Problem
 from bus.supervision.up import run_up
 
 FLAT_OUT: Final = "max"
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+"""A first line longer than this is none: a book of 5000 levels takes some 300 kB."""
 
 
 def run_replay(arguments: argparse.Namespace) -> int:
@@ -55,11 +59,16 @@ def run_replay(arguments: argparse.Namespace) -> int:
 
 
 def _heads(files: list[Path]) -> tuple[list[Head], list[Problem]]:
-    """What the captures among the files say of themselves, and which of them are none."""
+    """What the captures among the files say of themselves, and which files cannot be played.
+
+    Only the beginning of each file is read; the simulator checks the rest.
+    """
     heads: list[Head] = []
     problems: list[Problem] = []
     for path in files:
         if path.suffix != SUFFIX:
+            if wrong := _wrong_beginning(path):
+                problems.append(Problem(str(path), "", f"cannot be played: {wrong}"))
             continue
         try:
             with path.open("rb") as file:
@@ -67,6 +76,22 @@ def _heads(files: list[Path]) -> tuple[list[Head], list[Problem]]:
         except CaptureError as error:
             problems.append(Problem(str(path), "", f"cannot be played: {error}"))
     return heads, problems
+
+
+def _wrong_beginning(path: Path) -> str:
+    """Why a file is no gzip of lines ``<receive time ns> <JSON object>``, or an empty text."""
+    try:
+        with gzip.open(path, "rb") as file:
+            line = file.readline(MAX_LINE_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return f"it is neither a gzip file nor a capture ({SUFFIX})"
+    stamp, _, text = line.partition(b" ")
+    try:
+        if stamp.isdigit() and isinstance(json.loads(text), dict):
+            return ""
+    except (ValueError, RecursionError):
+        pass  # said below
+    return "line 1 is not <receive time ns> <JSON>"
 
 
 def checked_speed(text: str) -> str | None:

@@ -57,6 +57,31 @@ def test_wrong_words_are_usage(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "hint"),
+    [("stauts", "did you mean status?"), ("rstart", "did you mean restart?"), ("x", "up, down,")],
+)
+def test_a_mistyped_verb_is_named_with_the_nearest(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([word, "--json"])
+    assert ended.value.code == exit_codes.USAGE
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"there is no verb {word!r}; " in said
+    assert hint in said
+
+
+@pytest.mark.parametrize("verb", ["status", "up", "down", "logs"])
+def test_a_file_as_run_directory_is_one_line(
+    verb: str, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run_dir / "file"
+    file.touch()
+    assert main([verb, "--run-dir", str(file)]) == exit_codes.USAGE
+    assert capsys.readouterr().err == f"mdbus: --run-dir: {file} is not a directory\n"
+
+
+@pytest.mark.parametrize(
     ("words", "code"),
     [
         (["status"], 4),

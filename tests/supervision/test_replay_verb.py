@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,41 @@ from bus.supervision import replay_verb
 from bus.supervision.cli import main
 from bus.supervision.locate import settings_for
 from bus.supervision.replay_verb import checked_speed
+
+LINE = b'1723075200000000000 {"stream":"btcusdt@trade","data":{}}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"garbage", "it is neither a gzip file nor a capture (.mdcap)"),
+        (gzip.compress(LINE)[:12], "it is neither a gzip file nor a capture (.mdcap)"),
+        (
+            gzip.compress(LINE)[:10] + b"\xff" * 40,
+            "it is neither a gzip file nor a capture (.mdcap)",
+        ),
+        (gzip.compress(b""), "line 1 is not <receive time ns> <JSON>"),
+        (gzip.compress(b"some text\n"), "line 1 is not <receive time ns> <JSON>"),
+        (gzip.compress(b"12 {broken\n"), "line 1 is not <receive time ns> <JSON>"),
+        (gzip.compress(b"12 " + b"[" * 100_000), "line 1 is not <receive time ns> <JSON>"),
+    ],
+)
+def test_what_is_no_recording_is_one_line_and_nothing_starts(
+    run_dir: Path, content: bytes, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_dir / "a.gz"
+    path.write_bytes(content)
+    assert main(["replay", str(path), "--run-dir", str(run_dir / "run")]) == 2
+    assert capsys.readouterr().err == f"mdbus: {path}: cannot be played: {why}\n"
+    assert not (run_dir / "run").exists()
+
+
+def test_the_recordings_at_hand_pass(
+    recorded_dir: Path, monkeypatch: pytest.MonkeyPatch, run_dir: Path
+) -> None:
+    monkeypatch.setattr(replay_verb, "run_up", lambda _: 0)
+    files = [str(path) for path in recorded_dir.glob("*.gz")]
+    assert main(["replay", *files, "--run-dir", str(run_dir)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -36,7 +72,7 @@ def test_it_is_up_with_other_settings(
     monkeypatch.setattr(replay_verb, "run_up", pretended_up)
     monkeypatch.chdir(run_dir)
     for name in ("a.gz", 'b "x".gz'):
-        (run_dir / name).write_bytes(b"x")
+        (run_dir / name).write_bytes(gzip.compress(LINE))
     words = [
         "replay",
         "a.gz",
