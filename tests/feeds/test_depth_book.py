@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bus.feeds.depth_book import BookLimits, DepthBook
-from bus.model import Depth, OrderBook
+from bus.model import Depth, Level, OrderBook
 from tests.feeds.tap import Tap
 
 DEPTH, BOOK = "md/depth/sim/BTC-USDT/", "md/orderbook/sim/BTC-USDT/"
@@ -307,3 +310,77 @@ def test_a_silent_book_is_served_and_goes_on_when_nothing_was_missed() -> None:
     bench.book.silent()
     bench.book.on_diff(Diff(20, 21))
     assert (bench.book.synced, bench.book.lost_reason) == (False, "gap")
+
+
+class Market:
+    """A true book on a grid of ticks: every price below the best bid and above the best ask rests.
+
+    A step moves the price one tick and changes the two levels at the touch only, so that a level
+    farther out is never mentioned by a diff until the price has reached it.
+    """
+
+    def __init__(self) -> None:
+        self.best_bid = 10_000
+        self.update_id = 10
+
+    @staticmethod
+    def size(price: int) -> float:
+        return 1.0 + price % 7
+
+    def step(self, up: bool) -> Diff:
+        self.update_id += 1
+        self.best_bid += 1 if up else -1
+        bid, ask = self.best_bid, self.best_bid + 1
+        if up:  # the lowest ask was lifted and bid for
+            bids, asks = [(float(bid), self.size(bid))], [(float(bid), 0.0)]
+        else:  # the highest bid was hit and offered
+            bids, asks = [(float(ask), 0.0)], [(float(ask), self.size(ask))]
+        return Diff(self.update_id, self.update_id, bids, asks)
+
+    def snapshot(self, limit: int) -> tuple[int, list[Level], list[Level]]:
+        bids = [(float(p), self.size(p)) for p in range(self.best_bid, self.best_bid - limit, -1)]
+        asks = [
+            (float(p), self.size(p)) for p in range(self.best_bid + 1, self.best_bid + 1 + limit)
+        ]
+        return self.update_id, bids, asks
+
+    @property
+    def top(self) -> tuple[Level, Level]:
+        bid, ask = self.best_bid, self.best_bid + 1
+        return (float(bid), self.size(bid)), (float(ask), self.size(ask))
+
+
+@given(delay=st.integers(0, 8), wobbles=st.lists(st.booleans(), min_size=1, max_size=40))
+@settings(max_examples=10, deadline=None)
+def test_a_price_that_leaves_the_snapshots_range_and_comes_back_never_shows_a_wrong_top(
+    delay: int, wobbles: list[bool]
+) -> None:
+    """The snapshot holds 50 levels a side; the price goes 400 ticks down and comes back."""
+    market, bench = Market(), Bench()
+    bench.book.start("connected")
+    assert bench.book.on_snapshot(*market.snapshot(50), 7, 0, 50)
+    true_tops = {market.update_id: market.top}
+    reply: tuple[int, tuple[int, list[Level], list[Level]]] | None = None
+    path = [False] * 400 + wobbles + [not up for up in wobbles] + [True] * 400
+    for number, up in enumerate(path):
+        diff = market.step(up)
+        true_tops[market.update_id] = market.top
+        (bid, bid_size), (ask, ask_size) = market.top
+        bench.book.on_quote(Top(market.update_id, bid, bid_size, ask, ask_size))
+        bench.book.on_diff(diff)
+        assert bench.book.synced, "there is no moment without a book"
+        if reply is None and bench.book.wants_snapshot:
+            reply = (number + delay, market.snapshot(50))
+        if reply is not None and number >= reply[0]:
+            bench.book.on_snapshot(*reply[1], 7, 0, 50)
+            reply = None
+    shown = [m.body for m in bench.tap.messages if m.topic == BOOK]
+    assert len(shown) >= len(path)
+    for book in shown:
+        assert isinstance(book, OrderBook)
+        assert book.venue_seq is not None
+        assert (book.bids[0], book.asks[0]) == true_tops[book.venue_seq]
+    stats = bench.book.stats()
+    assert stats.audit_mismatch == 0
+    assert set(stats.refreshes_begun) == {"edge"}
+    assert stats.refreshes >= 8
