@@ -13,11 +13,13 @@ import ipaddress
 import logging
 import random
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 from bus import __version__
 from bus.client.deliveries import Delivery
 from bus.clock import monotonic_ns, now_ns
-from bus.config import Settings
+from bus.config import Settings, load
 from bus.config.bridge import BridgeSettings
 from bus.errors import ConfigError
 from bus.runtime import Life, get_logger
@@ -67,6 +69,21 @@ class Server:
         self._worst_lag_s = 0.0
         self._all_left = asyncio.Event()
         self._all_left.set()
+
+    async def take_settings(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The command ``settings``: read the file ``config`` again for feeds, symbols and aliases.
+
+        Clients stay connected and may use the new names at once; everything else in the file
+        takes a restart. Raises :class:`~bus.errors.ConfigError`, and then nothing has changed.
+        """
+        path = arguments.get("config")
+        if not isinstance(path, str) or not path:
+            raise ConfigError.of("config", "the command needs the path of a settings file")
+        settings = await asyncio.to_thread(load, path)
+        directory = self.bridge.directory
+        directory.take(settings)
+        _log.info("settings taken", symbols=len(directory.symbols), feeds=len(directory.feeds))
+        return {"symbols": len(directory.symbols)}
 
     # ------------------------------------------------------------------ life
 
@@ -267,6 +284,7 @@ async def body(life: Life, settings: Settings) -> None:
     try:
         url = await server.start(life.listen_socket())
         life.report = server.report
+        life.handle("settings", server.take_settings)
         life.ready({"http": url})
         await life.stopping.wait()
         await server.drain()

@@ -88,6 +88,10 @@ class Directory:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.take(settings)
+
+    def take(self, settings: Settings) -> None:
+        """Know the names of ``settings`` from here on; topics held by clients stay as they are."""
         self.feeds = tuple(name for name, feed in settings.feeds.items() if feed.enabled)
         instruments: dict[tuple[str, str], _Instrument] = {}
         displays = _display_names(settings.aliases)

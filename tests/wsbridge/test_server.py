@@ -229,3 +229,36 @@ def test_settings_of_the_bridge_are_checked(bus_settings: Settings) -> None:
     with pytest.raises(ConfigError, match=r"bridge\.prot"):
         load(None, ["bridge.prot=1"])
     assert bus_settings.bridge.max_message_bytes == 65_536
+
+
+async def test_new_symbols_are_served_without_a_restart(
+    start_server: StartServer, publisher: Publisher, tmp_path: Path, loop_kind: str
+) -> None:
+    running = await start_server()
+    path = tmp_path / "mdbus.toml"
+    path.write_text(
+        '[feeds.binance]\nsymbols = ["XRP-USDT"]\n[aliases]\nXRP = "XRP-USDT@binance"\n'
+    )
+    publisher.writer(Topic.md("price", "sim", "XRP-USDT")).publish(
+        Price(0.5), venue_ts_ns=None, recv_ts_ns=now_ns()
+    )
+    async with connect(running.ws_url + "/ws/market-multi/") as ws:
+        await ws.recv()
+        subscribe = json.dumps({"action": "subscribe", "symbols": ["XRP"]})
+        await ws.send(subscribe)
+        assert json.loads(await ws.recv())["rejected"][0]["code"] == "symbol_unknown"
+        assert await running.server.take_settings({"config": str(path)}) == {"symbols": 4}
+        await ws.send(subscribe)
+        assert json.loads(await ws.recv())["symbols"] == ["XRP"]
+        assert json.loads(await ws.recv())["data"]["price"] == 0.5
+
+
+@pytest.mark.parametrize("config", [None, "", 7, "/nowhere/mdbus.toml"])
+async def test_settings_that_cannot_be_read_change_nothing(
+    start_server: StartServer, config: object
+) -> None:
+    running = await start_server()
+    before = running.server.bridge.directory.symbols
+    with pytest.raises(ConfigError):
+        await running.server.take_settings({"config": config})
+    assert running.server.bridge.directory.symbols == before
