@@ -64,7 +64,7 @@ async def test_a_lost_diff_costs_one_symbol_its_book_and_the_others_nothing(
         await watch.hears("live", symbol=BTC, since_s=said.at_s)
         await watch.right(BTC)
         assert (life["gaps"], life["resyncs"], life["duplicates"]) == (1, 1, 0)
-        assert watch.of[BTC].rebuilt == 2
+        assert watch.of[BTC].lost == 1
         await watch.untouched((ETH, SOL))
         assert watch.state() == "live"
 

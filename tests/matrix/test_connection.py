@@ -43,7 +43,7 @@ async def test_a_venue_that_keeps_the_sockets_and_says_nothing(stage: Stage, wat
         "feeds.binance.silent_connection_s=30",
     ) as life:
         await watch.live(ALL)
-        asked_s = await stage.fault("silence", seconds=2)
+        asked_s = await stage.fault("silence", seconds=1.5)
         for symbol in ALL:
             said = await watch.hears(
                 "stale", symbol=symbol, since_s=asked_s, within_s=1.5, reason="silent"
@@ -106,7 +106,7 @@ async def test_an_announced_shutdown_costs_nothing(stage: Stage, watch: Watch) -
     async with feed(stage) as life:
         await watch.live(ALL)
         total = await stage.connections_total()
-        await stage.fault("server_shutdown", close_after_s=2)
+        await stage.fault("server_shutdown", close_after_s=1.5)
         await eventually(lambda: life["reconnects"] == 1, 5)
         assert await stage.connections_total() == total + 1
         await eventually(lambda: _alone(stage), 5, "the old connection is closed")

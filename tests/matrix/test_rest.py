@@ -39,7 +39,7 @@ async def test_a_resync_waits_out_retry_after_and_the_rest_of_the_symbol_goes_on
 async def test_refused_from_the_start_the_streams_run_and_the_books_come_later(
     stage: Stage, watch: Watch
 ) -> None:
-    await stage.fault("rest_418", seconds=3)
+    await stage.fault("rest_418", seconds=2)
     async with feed(stage) as life:
         await eventually(lambda: watch.said, 10)
         said = await watch.hears(
