@@ -39,6 +39,7 @@ bench: $(VENV)/installed-dev  ## Measure broker, feeds, books, capture and WebSo
 	$(BIN)/python -m bench.feeds
 	$(BIN)/python -m bench.book
 	$(BIN)/python -m bench.capture
+	$(BIN)/python -m bench.symbols
 	$(BIN)/python -m bench.latency
 
 clean:  ## Remove the virtual environment and every cache

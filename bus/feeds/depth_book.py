@@ -118,6 +118,7 @@ class DepthBook(Generic[D]):
         self.refresh_reason = ""
         self._pause_mismatches = 0
         self._useless_snapshots = 0
+        self._parked: tuple[int, Sequence[Level], Sequence[Level], int, int, int] | None = None
         self._low_edge, self._high_edge = -NEVER, NEVER
         self._refresh_due_ns: int | None = None
         self._begun: Counter[str] = Counter()
@@ -135,7 +136,10 @@ class DepthBook(Generic[D]):
     @property
     def wants_snapshot(self) -> bool:
         """Whether ``on_snapshot`` should be called as soon as possible."""
-        return self._sync.state in (SyncState.BUFFERING, SyncState.REFRESHING)
+        state = self._sync.state
+        return state is SyncState.BUFFERING or (
+            state is SyncState.REFRESHING and self._parked is None
+        )
 
     @property
     def refreshing(self) -> bool:
@@ -180,6 +184,11 @@ class DepthBook(Generic[D]):
             self._on_change()
         elif action is SyncAction.HOLD and self._sync.buffered == 1:
             self._on_change()
+        parked = self._parked
+        if parked is not None and (not self.refreshing or self._sync.last_id >= parked[0]):
+            self._parked = None
+            if self.refreshing:
+                self.on_snapshot(*parked)
         return action is not SyncAction.IGNORE
 
     def silent(self) -> None:
@@ -199,11 +208,16 @@ class DepthBook(Generic[D]):
 
         ``recv_ns`` is wall-clock ns, ``now_mono_ns`` monotonic. ``limit``: how many levels a side
         were asked for; a side with fewer has no edge (0: nothing is known of its edges).
+        A refresh's snapshot that is ahead of the stream waits until the stream has reached it:
+        were it taken at once, the deltas in between would be missing on ``depth``.
         """
         refreshing = self.refreshing
         if refreshing and _is_crossed(bids, asks):
             self._refresh_failed()
             return False
+        if refreshing and last_update_id > self._sync.last_id:
+            self._parked = (last_update_id, bids, asks, recv_ns, now_mono_ns, limit)
+            return True
         action, waiting = self._sync.on_snapshot(last_update_id)
         if action is not SyncAction.LOAD:
             if refreshing:
@@ -314,6 +328,7 @@ class DepthBook(Generic[D]):
         if self._sync.refresh() is not SyncAction.FETCH:
             return False
         self.refresh_reason = reason
+        self._parked = None
         self._begun[reason] += 1
         self._useless_snapshots = 0
         self._refresh_due_ns = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -249,6 +250,46 @@ def test_the_second_book_takes_the_live_ones_place_at_the_same_id() -> None:
     assert bench.book.book is not before
     assert bench.book.last_id == 115  # the held diff was applied to the second one too
     assert bench.book.book.top(2)[0] == [(1.7, 5.0), (1.2, 2.0)]
+
+
+def test_a_newer_snapshot_waits_until_the_stream_has_reached_it() -> None:
+    """So that no delta is missing on ``depth``: every one is published, then the swap."""
+    bench = mismatched()
+    before = bench.book.book
+    assert bench.book.on_snapshot(114, [(1.7, 5.0)], [(2.0, 1.0)], 7, 0)
+    assert (bench.book.refreshing, bench.book.wants_snapshot) == (True, False)
+    published = len(bench.tap.bodies(DEPTH))
+    bench.book.on_diff(Diff(112, 113, bids=[(1.2, 2.0)]))
+    assert bench.book.book is before
+    bench.book.on_diff(Diff(114, 115, bids=[(1.3, 2.0)]))
+    assert bench.book.book is not before
+    assert (bench.book.last_id, bench.book.refreshing) == (115, False)
+    assert bench.book.book.top(3)[0] == [(1.7, 5.0), (1.3, 2.0), (1.2, 2.0)]
+    deltas = bench.tap.bodies(DEPTH)[published:]
+    assert [(d.first_venue_seq, d.last_venue_seq, d.is_snapshot) for d in deltas[:2]] == [
+        (112, 113, False),
+        (114, 115, False),
+    ]
+    assert deltas[2].is_snapshot
+    assert deltas[2].last_venue_seq == 115
+
+
+@pytest.mark.parametrize("ending", ["gap", "stop", "silent", "start"])
+def test_a_waiting_snapshot_goes_with_the_refresh_it_was_for(ending: str) -> None:
+    bench = mismatched()
+    assert bench.book.on_snapshot(200, [(1.7, 5.0)], [(2.0, 1.0)], 7, 0)
+    if ending == "gap":
+        bench.book.on_diff(Diff(150, 151))
+    elif ending == "stop":
+        bench.book.stop("closed")
+    elif ending == "silent":
+        bench.book.silent()
+    else:
+        bench.book.start("connected")
+    assert not bench.book.refreshing
+    assert bench.book.wants_snapshot is (ending in ("gap", "start"))
+    bench.book.on_diff(Diff(112, 250))
+    assert bench.book.stats().refreshes == 0
 
 
 def test_each_mismatch_begins_a_refresh_at_the_very_diff() -> None:
