@@ -79,7 +79,7 @@ class ClientConnection(asyncio.Protocol):
         self._settings = server.settings
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._protocol = _Protocol(
-            max_size=server.settings.max_message_bytes, logger=server.library_logger
+            max_size=server.settings.max_message_bytes, logger=server.protocol_logger
         )
         self.pending: list[bytes] = []
         self.is_client = False

@@ -43,8 +43,8 @@ class Server:
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings: BridgeSettings = settings.bridge
         check_bind(self.settings)
-        self.library_logger = logging.getLogger("bus.wsbridge.websockets")
-        self.library_logger.setLevel(logging.ERROR)
+        self.protocol_logger = logging.getLogger("bus.wsbridge.websockets")
+        self.protocol_logger.setLevel(logging.ERROR)
         self.pages = Pages()
         self.upstream = Upstream(
             settings.endpoints.subscribe,
