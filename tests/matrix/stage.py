@@ -140,6 +140,7 @@ def staged(run_dir: Path) -> Iterator[Stage]:
     config.write_text(
         f'run_dir = "{run_dir}"\n'
         "[feeds.finnhub]\nenabled = false\n"
+        "[feeds.binance]\nrest_weight_per_minute = 100000\n"
         f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
         "weight_per_min = 100000  # one minute's limit is not to be met by the tests together\n"
     )
