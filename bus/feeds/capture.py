@@ -229,6 +229,7 @@ class Capture:
                 return
 
     def _write(self, raw: bytes, records: int, size: int) -> None:
+        failed = 0
         if monotonic_ns() >= self._retry_at_ns:
             try:
                 self._files.write(raw, self._clock())
@@ -238,9 +239,9 @@ class Capture:
                 self._retry_at_ns = monotonic_ns() + RETRY_NS
                 why = error.strerror or str(error)
                 self._complain(monotonic_ns(), why, "capture cannot be written", error=why)
-                with self._changed:
-                    self._errors += 1
-        with self._changed:
+                failed = 1
+        with self._changed:  # in one step: whoever sees the error finds the hole noted
+            self._errors += failed
             self._leave_out(records, size, "the disk refused")
 
 
