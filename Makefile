@@ -6,6 +6,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Much of the suite waits for real processes, so a few test modules run side by side, whatever the
+# machine; a module's own tests stay in order and in one process. One after another: TEST_PROCESSES=0
+TEST_PROCESSES ?= 3
+
 .DEFAULT_GOAL := help
 .PHONY: help up down test check lint types imports bench clean
 
@@ -20,7 +24,7 @@ down:  ## Stop a bus started with `make up ARGS=--detach`
 	  else echo "mdbus is not installed here (no $(BIN)/mdbus): nothing of this checkout runs"; fi
 
 test: $(VENV)/installed-dev  ## Run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: lint types imports test  ## Lint, types, import contracts, then the whole test suite
 

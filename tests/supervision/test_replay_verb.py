@@ -32,6 +32,7 @@ LINE = b'1723075200000000000 {"stream":"btcusdt@trade","data":{}}\n'
         (gzip.compress(b"12 {broken\n"), "line 1 is not <receive time ns> <JSON>"),
         (gzip.compress(b"12 " + b"[" * 100_000), "line 1 is not <receive time ns> <JSON>"),
     ],
+    ids=["no-gzip", "cut-head", "damaged", "empty", "no-time", "broken-json", "deep-json"],
 )
 def test_what_is_no_recording_is_one_line_and_nothing_starts(
     run_dir: Path, content: bytes, why: str, capsys: pytest.CaptureFixture[str]
