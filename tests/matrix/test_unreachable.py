@@ -15,6 +15,12 @@ from tests.matrix.relay import relay_to
 from tests.matrix.stage import Stage, feed
 from tests.matrix.watch import Said, Watch
 
+# Stopping a feed cancels a REST call in the middle of its TLS handshake; the HTTP library then
+# leaves the socket to the garbage collector, about which uvloop complains.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. 'uvloop.loop.UVHandle:pytest.PytestUnraisableExceptionWarning"
+)
+
 BTC = "BTC-USDT"
 QUICK = (
     "feeds.binance.symbols=['BTC-USDT']",
