@@ -76,7 +76,7 @@ async def test_a_certificate_nobody_vouches_for(stage: Stage, watch: Watch, tmp_
     async with serve(talk, "127.0.0.1", 0, ssl=tls) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         settings = live_mode(f"wss://127.0.0.1:{port}", f"https://127.0.0.1:{port}")
-        async with feed(stage, *settings):
+        async with feed(stage, *settings, "feeds.binance.connect_timeout_s=5"):
             said = await says_why(watch, "unreachable")
             assert "certificate" in said.detail
             await gives_up_hope(watch, "unreachable")
