@@ -27,6 +27,7 @@ from bus.feeds.status import StatusBoard, Verdict
 from bus.model import Status
 from bus.model.topic import Topic
 from bus.runtime import Life, get_logger, run_async
+from bus.runtime.epoch import next_epoch
 
 _log = get_logger("feeds.process")
 
@@ -51,7 +52,8 @@ async def body(life: Life, settings: Settings) -> None:
     capture = start_capture(own, name, settings.venue_of(name), simulated=settings.simulated)
     shared = private_directory(shared_path(settings, name), f"feeds.{name}.shared_dir")
     attempts = shared / file_name("attempts", ws_base or settings.venue_of(name))
-    with Publisher(settings.endpoints.publish) as publisher:
+    epoch = next_epoch(settings.run_path, now_ns())
+    with Publisher(settings.endpoints.publish, epoch=epoch) as publisher:
         board = StatusBoard(status_publisher(publisher, name))
         feed = Feed(
             name=name,

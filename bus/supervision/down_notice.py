@@ -8,6 +8,7 @@ publisher stays until the feed serves again: a broker that restarts meanwhile is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from bus.client import Publisher
 from bus.clock import now_ns
@@ -15,6 +16,7 @@ from bus.errors import MdbusError
 from bus.model.tick import Status
 from bus.model.topic import Topic
 from bus.runtime import get_logger
+from bus.runtime.epoch import next_epoch
 from bus.transport.sockets import ZmqContext
 
 _log = get_logger("supervision.down_notice")
@@ -23,8 +25,9 @@ _log = get_logger("supervision.down_notice")
 class DownNotices:
     """The notices in force, at most one a feed."""
 
-    def __init__(self, context: ZmqContext, publish_endpoint: str) -> None:
+    def __init__(self, context: ZmqContext, publish_endpoint: str, run_path: Path) -> None:
         self._context = context
+        self._run_path = run_path
         self.endpoint = publish_endpoint
         self._publishers: dict[str, Publisher] = {}
 
@@ -34,7 +37,8 @@ class DownNotices:
         now = now_ns()
         status = Status("down", "exited", now, detail)
         try:
-            publisher = Publisher(self.endpoint, context=self._context)
+            epoch = next_epoch(self._run_path, now)
+            publisher = Publisher(self.endpoint, epoch=epoch, context=self._context)
             self._publishers[feed] = publisher
             for symbol in ("", *symbols):
                 topic = Topic.status(feed, symbol)

@@ -98,7 +98,9 @@ class Supervisor:
             self._link = LinkServer(context, self.settings.endpoints.link, self._heard)
             control = ControlServer(self)
             await control.open(self.settings.endpoints.control)
-            self._notices = DownNotices(context, self.settings.endpoints.publish)
+            self._notices = DownNotices(
+                context, self.settings.endpoints.publish, self.settings.run_path
+            )
             for spec in self.specs:
                 self.add(spec)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
