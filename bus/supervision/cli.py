@@ -47,6 +47,7 @@ _VERBS: Final = {
     "tail": "data_verbs",
     "get": "data_verbs",
     "topics": "data_verbs",
+    "metrics": "metrics_verb",
     "feed": "feed_verbs",
     "reload": "reload_verb",
     "replay": "replay_verb",
@@ -258,6 +259,11 @@ def _add_data(verbs: Any) -> None:
     get.add_argument("topic", metavar="TOPIC", help="e.g. md/price/sim/BTC-USDT/")
     get.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait (3)")
     _json(get)
+    metrics = _verb(verbs, "metrics", "every figure of every process, for Prometheus")
+    metrics.add_argument(
+        "--listen", metavar="[HOST:]PORT", help="serve them at /metrics, on loopback, until Ctrl-C"
+    )
+
     topics = _verb(verbs, "topics", "every topic in the cache")
     topics.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="e.g. md/price/")
     topics.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait")
