@@ -10,10 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 import uvloop
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long one example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("mdbus")
+hypothesis.settings.load_profile("mdbus")
 
 
 def pytest_asyncio_loop_factories(

@@ -483,4 +483,4 @@ class InboxMachine(RuleBasedStateMachine):
 
 
 TestInboxMachine = InboxMachine.TestCase
-TestInboxMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestInboxMachine.settings = settings(max_examples=150, stateful_step_count=40)

@@ -392,7 +392,7 @@ class Market:
 
 
 @given(delay=st.integers(0, 8), wobbles=st.lists(st.booleans(), min_size=1, max_size=40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_price_that_leaves_the_snapshots_range_and_comes_back_never_shows_a_wrong_top(
     delay: int, wobbles: list[bool]
 ) -> None:

@@ -14,6 +14,7 @@ async def test_a_snapshot_newer_than_what_is_buffered(stage: Stage, watch: Watch
     """The usual case: the reply is quicker than the next diff, which then bridges it."""
     async with feed(stage) as life:
         await watch.live(ALL)
+        await eventually(lambda: watch.of[BTC].snapshots and watch.of[BTC].deltas)
         snapshot, first = watch.of[BTC].snapshots[0], watch.of[BTC].deltas[0]
         assert first.recv_ts_ns > snapshot.recv_ts_ns
         await watch.right(BTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.simulator.ladder import Diff, Ladder
@@ -88,7 +88,6 @@ def test_top_gives_the_best_levels_best_first() -> None:
     assert filled().top(10) == ([(99, 5), (98, 6)], [(101, 7), (103, 8)])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 40), st.integers(0, 9)), max_size=120))
 def test_diffs_applied_to_an_empty_book_rebuild_it(
     changes: list[tuple[bool, int, int]],

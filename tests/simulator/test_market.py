@@ -47,7 +47,7 @@ def run(simulated: SymbolMarket, steps: Iterable[int]) -> list[list[MarketEvent]
 
 
 @given(seeds, symbols, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_the_same_seed_and_steps_give_the_same_market(
     seed: int, symbol: str, steps: list[int]
 ) -> None:
@@ -58,7 +58,7 @@ def test_the_same_seed_and_steps_give_the_same_market(
 
 
 @given(seeds, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_how_time_is_cut_into_steps_changes_nothing(seed: int, steps: list[int]) -> None:
     fine, coarse = market(seed=seed), market(seed=seed)
     total_ns = sum(steps) % MAX_CATCH_UP_NS
@@ -72,7 +72,7 @@ def test_another_seed_gives_another_market() -> None:
 
 
 @given(seeds, symbols, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_the_book_is_never_crossed_and_keeps_both_sides(
     seed: int, symbol: str, steps: list[int]
 ) -> None:
@@ -91,7 +91,7 @@ def test_the_book_is_never_crossed_and_keeps_both_sides(
 
 
 @given(seeds, symbols, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_diffs_are_contiguous_and_rebuild_the_true_book(
     seed: int, symbol: str, steps: list[int]
 ) -> None:
@@ -120,7 +120,7 @@ def test_diffs_are_contiguous_and_rebuild_the_true_book(
 
 
 @given(seeds, symbols, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_trades_happen_at_the_quote_on_the_aggressors_side(
     seed: int, symbol: str, steps: list[int]
 ) -> None:
@@ -149,7 +149,7 @@ def test_trades_happen_at_the_quote_on_the_aggressors_side(
 
 
 @given(seeds, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_aggregate_trades_cover_the_trades_without_gap(seed: int, steps: list[int]) -> None:
     simulated = market(seed=seed, activity=10.0)
     events = [event for batch in run(simulated, steps) for event in batch]
@@ -168,7 +168,7 @@ def test_aggregate_trades_cover_the_trades_without_gap(seed: int, steps: list[in
 
 
 @given(seeds, symbols, step_lists)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_the_day_statistics_follow_from_the_trades(
     seed: int, symbol: str, steps: list[int]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.client.deliveries import Delivery
@@ -161,7 +161,6 @@ moves = st.lists(
 
 
 @given(moves)
-@settings(deadline=None)
 def test_whatever_happens_when_a_client_sees_an_unbroken_stream(
     steps: list[tuple[str, Any]],
 ) -> None:

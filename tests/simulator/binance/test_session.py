@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.simulator.binance.session import MAX_STREAMS, Session
@@ -175,14 +175,12 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(json_values)
 def test_any_json_gets_exactly_one_reply_and_no_exception(value: object) -> None:
     answer = json.loads(session().receive(json.dumps(value)).message)
     assert ("result" in answer) != ("code" in answer)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_any_bytes_get_an_error_and_no_exception(text: bytes | str) -> None:
     json.loads(session().receive(text).message)
@@ -192,7 +190,6 @@ methods = st.sampled_from(["SUBSCRIBE", "UNSUBSCRIBE"])
 names = st.lists(st.sampled_from([f"s{number}@trade" for number in range(8)]), max_size=6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(methods, names), max_size=30))
 def test_the_subscriptions_are_what_a_set_would_hold(
     requests: list[tuple[str, list[str]]],

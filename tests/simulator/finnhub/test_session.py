@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.simulator.finnhub.session import TOO_MANY, Session
@@ -59,7 +59,6 @@ def test_errors(text: str, message: str) -> None:
     assert json.loads(answer) == {"msg": message, "type": "error"}
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_nothing_a_client_sends_raises(text: bytes | str) -> None:
     Session(50).receive(text)

@@ -16,7 +16,7 @@ def stock(seed: int = 1, activity: float = 5.0) -> StockMarket:
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 500), min_size=1, max_size=80))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_day_figures_follow_from_the_prints(seed: int, steps_ms: list[int]) -> None:
     own, twin = stock(seed), stock(seed)
     now_ns = NOW_NS
