@@ -17,7 +17,9 @@ import uvloop
 ROOT = Path(__file__).resolve().parent.parent
 
 # How long one example takes says more about what else the machine does than about the code.
-hypothesis.settings.register_profile("mdbus")
+hypothesis.settings.register_profile(
+    "mdbus", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("mdbus")
 
 
