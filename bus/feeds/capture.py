@@ -167,6 +167,11 @@ class Capture:
                 queue_high_water=self._high_water,
             )
 
+    @property
+    def files(self) -> int:
+        """Files begun so far."""
+        return self._files.files
+
     def report(self) -> dict[str, int | float | str]:
         """The counters for a heartbeat."""
         stats = self.stats()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bus.feeds.backoff import Backoff
 from bus.feeds.capture import Capture
+
+INCURABLE: Final = frozenset({"unauthorized", "limited", "restricted"})
+"""Reasons for a loss that trying again soon does not cure: the feed is down at once."""
 
 
 @dataclass(frozen=True, slots=True)

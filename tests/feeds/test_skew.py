@@ -44,25 +44,25 @@ def test_before_the_first_event_nothing_is_late() -> None:
 def test_events_late_for_three_seconds_on_end_are_late_and_one_hiccup_is_not() -> None:
     watch = Lateness(SkewEstimate(), 5.0)
     watch.delays.note(-1_000 * MS)
-    assert not watch.look(0)
+    assert not watch.look(0, 0)
     watch.delays.note(9_000 * MS)
-    assert not watch.look(1)  # a hiccup
+    assert not watch.look(1, 1)  # a hiccup
     watch.delays.note(9_000 * MS)
     watch.delays.note(-900 * MS)
-    assert not watch.look(LATE_FOR_NS)  # not all of them were late
+    assert not watch.look(LATE_FOR_NS, LATE_FOR_NS)  # not all of them were late
     assert watch.worst_ns == 10_000 * MS
     for now_ns in (LATE_FOR_NS + 1, 2 * LATE_FOR_NS):
         watch.delays.note(4_001 * MS)
-        assert not watch.look(now_ns)
+        assert not watch.look(now_ns, now_ns)
     watch.delays.note(4_001 * MS)
-    assert watch.look(2 * LATE_FOR_NS + 1)
-    assert watch.look(2 * LATE_FOR_NS + 2)  # nothing came: as it was
+    assert watch.look(2 * LATE_FOR_NS + 1, 2 * LATE_FOR_NS + 1)
+    assert watch.look(2 * LATE_FOR_NS + 2, 2 * LATE_FOR_NS + 2)  # nothing came: as it was
     watch.delays.note(0)
-    assert not watch.look(2 * LATE_FOR_NS + 3)
+    assert not watch.look(2 * LATE_FOR_NS + 3, 2 * LATE_FOR_NS + 3)
 
 
 def test_a_limit_of_zero_never_calls_anything_late() -> None:
     watch = Lateness(SkewEstimate(), 0.0)
     for now_ns, delay in ((0, 0), (1, 10**15), (10**12, 10**15)):
         watch.delays.note(delay)
-        assert not watch.look(now_ns)
+        assert not watch.look(now_ns, now_ns)

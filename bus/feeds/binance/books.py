@@ -108,7 +108,7 @@ class BookKeeper:
                         break  # a refresh that has become a resync does not wait as a refresh
                 else:
                     reply = call.result()
-                    return reply, parse_snapshot(reply.body)
+                    return reply, parse_snapshot(reply.take())
             finally:
                 call.cancel()
                 with contextlib.suppress(asyncio.CancelledError, RestError):

@@ -160,7 +160,7 @@ class FinnhubFeed:
             "rest_waiting": self._rest.waiting,
             "lateness_ms": round(self._connection.lateness.worst_ns / 1e6, 3),
         }
-        skew_ns = self._feed.skew.minimum_ns
+        skew_ns = self._feed.skew.recent_ns
         if skew_ns is not None:
             report["clock_skew_ms"] = round(skew_ns / 1e6, 3)
         return report
@@ -314,7 +314,7 @@ class FinnhubFeed:
                 _log.warning("no answer", path=path, detail=error.detail, kind=error.kind)
             return None
         self._unavailable.discard(path)
-        return reply.body, reply.recv_ns
+        return reply.take(), reply.recv_ns
 
     async def _category_news(self) -> None:
         for category in self._feed.settings.news_categories:

@@ -39,7 +39,7 @@ class Wire:
 async def opened() -> tuple[Connection, Wire, Tap, Statuses]:
     tap, statuses, wire = Tap(), Statuses(), Wire()
     feed = make_feed(tap, statuses, FeedSettings(symbols=("BTC-USD",)), name="coinbase")
-    connection = Connection(feed, [Listed("BTC-USD", "BTC-USD")], checked=True)
+    connection = Connection(feed, [Listed("BTC-USD", "BTC-USD")], exists=lambda product: True)
     connection.opening(wire.as_session())
     await connection.opened(wire.as_session(), wire.as_link(), False)
     return connection, wire, tap, statuses
@@ -82,11 +82,14 @@ async def test_a_refusal_naming_a_product_is_its_status() -> None:
 
 async def test_lost_trades_stand_in_the_status() -> None:
     connection, wire, _, statuses = await opened()
-    connection.frames(wire.as_link(), [SNAPSHOT], 5)
-    connection.trades_lost("BTC-USD", 3, "too old")
+    connection.frames(wire.as_link(), [SNAPSHOT, MATCH], 5)
+    trades = connection.instruments["BTC-USD"].trades
+    trades.sequence.exists(13)  # MATCH is trade 10
+    assert trades.give_up(11, 13, "too old", monotonic_ns())
+    connection.judge_all()
     status = statuses.last("BTC-USD")
     assert (status.state, status.reason) == ("live", "trades_lost")
-    assert status.detail == "3 trades lost: too old"
+    assert status.detail == "3 trades lost, ids 11 to 13: too old"
 
 
 async def test_a_lost_connection_voids_the_book() -> None:
