@@ -117,7 +117,8 @@ class FeedSettings:
         unit="s",
         minimum=1,
         maximum=86_400,
-        doc="Wait before connecting again after the venue refused the API key.",
+        doc="Wait before asking again after the venue refused the API key (HTTP 401) or this "
+        "location (HTTP 451).",
     )
     max_frame_bytes: int = setting(
         33_554_432,

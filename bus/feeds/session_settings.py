@@ -14,7 +14,10 @@ INCURABLE: Final = frozenset({"unauthorized", "limited", "restricted"})
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How to hold one connection. Times in seconds."""
+    """How to hold one connection. Times in seconds.
+
+    ``unauthorized_retry_s``: the wait after a refusal that is not cured soon (401, 451).
+    """
 
     name: str
     connect_timeout_s: float = 10.0

@@ -5,9 +5,8 @@ list of what the venue has; rotation; the clock; the state of the whole. A venue
 derives from :class:`StreamingVenue` and says where it is, what its connections are made of and how
 its list is had.
 
-Adding and removing. A symbol is added on a connection with room by subscribing there, else on a
-new connection; it is removed by unsubscribing, and a connection without symbols is closed. Nothing
-else on the connections notices. Commands come one after the other.
+A symbol is added on a connection with room by subscribing there, else on a new one; it is removed
+by unsubscribing, and a connection without symbols is closed. The others notice nothing.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,7 +71,11 @@ class SimulatedRun:
 
 @asynccontextmanager
 async def simulated(
-    venue: str, *symbols: str, world: dict[str, Any] | None = None, **settings: Any
+    venue: str,
+    *symbols: str,
+    world: dict[str, Any] | None = None,
+    give_up: Callable[[str], None] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[SimulatedRun]:
     """``world``: settings of the simulator; ``settings``: of the feed."""
     busy = replace(
@@ -104,6 +108,7 @@ async def simulated(
         name=venue,
         ws_base=f"ws://127.0.0.1:{port}",
         rest_base=f"http://127.0.0.1:{port}",
+        give_up=give_up,
     )
     venue_feed: VenueFeed = importlib.import_module(f"bus.feeds.{venue}.venue").create(feed)
     task = asyncio.ensure_future(venue_feed.run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -91,6 +92,7 @@ def make_feed(
     ws_base: str = "",
     rest_base: str = "",
     simulated: bool = True,
+    give_up: Callable[[str], None] | None = None,
 ) -> Feed:
     return Feed(
         name=name,
@@ -103,4 +105,5 @@ def make_feed(
         ws_base=ws_base,
         rest_base=rest_base,
         simulated=simulated,
+        give_up=give_up,
     )

@@ -12,8 +12,8 @@ from bus.config import FeedSettings
 from bus.feeds.binance.books import urgency
 from bus.feeds.binance.endpoints import affordable_limit
 from bus.feeds.binance.instrument_feed import InstrumentFeed
-from bus.feeds.listing import Listed
 from bus.feeds.budget import Priority
+from bus.feeds.listing import Listed
 from bus.testing import eventually
 from tests.feeds.binance.binance_server import Binance, Running, exchange_info, running_feed
 from tests.feeds.fake_venue import RestAnswer, ok

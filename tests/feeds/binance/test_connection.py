@@ -11,8 +11,8 @@ from bus.clock import monotonic_ns
 from bus.config import FeedSettings
 from bus.feeds import skew
 from bus.feeds.binance.connection import Connection
-from bus.feeds.listing import Listed
 from bus.feeds.link import Link
+from bus.feeds.listing import Listed
 from bus.feeds.session import Lost, Session
 from bus.model import Trade
 from tests.feeds.tap import Statuses, Tap, make_feed

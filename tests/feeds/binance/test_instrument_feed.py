@@ -7,8 +7,8 @@ from typing import Any
 from bus.config import FeedSettings
 from bus.feeds.binance.instrument_feed import InstrumentFeed
 from bus.feeds.binance.parser import BookTickerEvent, DepthEvent, TickerEvent, TradeEvent
-from bus.feeds.listing import Listed
 from bus.feeds.feed import Feed
+from bus.feeds.listing import Listed
 from bus.model import Depth, Price, Quote, Ticker, Trade
 from tests.feeds.tap import Statuses, Tap, make_feed
 

@@ -16,8 +16,8 @@ import pytest
 from bus.config import FeedSettings
 from bus.feeds.binance.instrument_feed import InstrumentFeed
 from bus.feeds.binance.parser import DepthEvent, Parser, TradeEvent, parse_snapshot
-from bus.feeds.listing import Listed
 from bus.feeds.errors import ParseError
+from bus.feeds.listing import Listed
 from bus.model import OrderBook, Trade
 from tests.feeds.recorded import is_snapshot, lines
 from tests.feeds.tap import Statuses, Tap, make_feed
