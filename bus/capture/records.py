@@ -35,6 +35,9 @@ HEADER: Final = struct.Struct("<IBqI")
 MAX_RECORD_BYTES: Final = 1 << 30
 """Longest body; a longer one is not believed."""
 
+CAUSE: Final = "Mdbus-Cause"
+"""Among an Exchange's headers: why the feed asked, where its capture alone was the reason."""
+
 HEAD, OPENED, FRAME, SENT, CLOSED, EXCHANGE, HOLE = range(1, 8)
 _META: Final = struct.Struct("<I")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.capture import Closed, Exchange, Head, Hole, Opened, Record, Sent
+from bus.capture import CAUSE, Closed, Exchange, Head, Hole, Opened, Record, Sent
 from bus.capture.records import encode, frame_header
 from bus.capture.secrets import safe_message, safe_query, safe_url
 from bus.clock import monotonic_ns, now_ns
@@ -146,9 +146,15 @@ class Capture:
         headers: Mapping[str, str],
         body: bytes,
         recv_ns: int,
+        cause: str = "",
     ) -> None:
-        """A REST answer, right before the feed's code gets it; ``status`` 0: none came."""
+        """A REST answer, right before the feed's code gets it; ``status`` 0: none came.
+
+        ``cause`` ``capture``: asked for on account of a new file, and by nobody else.
+        """
         kept = {name: headers[name] for name in ("Retry-After",) if name in headers}
+        if cause:
+            kept[CAUSE] = cause
         self._put([encode(Exchange(recv_ns, 0, path, safe_query(query), status, kept, body))], 1)
 
     def stats(self) -> CaptureStats:

@@ -23,6 +23,8 @@ from bus.feeds.session import Session
 from bus.feeds.venue_connection import SUBSCRIBE, InstrumentOf, VenueConnection
 from bus.runtime.log import Logger
 
+FOR_CAPTURE: Final = "capture"
+"""Why a book is refreshed when a capture has begun a new file."""
 HANDOVER_LOOK_S: Final = 0.05
 QUIET_BOOK_NS: Final = 2_000_000_000
 """A book whose stream is quiet for so long gets its snapshot without waiting for a first diff."""
@@ -148,7 +150,7 @@ class NumberedConnection(VenueConnection[I]):
     def refresh_books(self) -> None:
         """Take over a newer snapshot of every book."""
         for one in self.instruments.values():
-            one.book.refresh("capture")
+            one.book.refresh(FOR_CAPTURE)
 
     def snapshot_failed(self, symbol: str, kind: str) -> None:
         """The snapshot of a book could not be had: say so, unless it is in step anyway."""

@@ -125,18 +125,24 @@ class RestClient:
         *,
         weight: int = 1,
         priority: int = Priority.START,
+        cause: str = "",
     ) -> Reply:
-        """``GET base_url + path``, when the budget allows. Raises RestError, nothing else."""
+        """``GET base_url + path``, when the budget allows. Raises RestError, nothing else.
+
+        ``cause`` is kept beside the answer in a capture; see ``Capture.exchange``.
+        """
         if (left_s := self._restricted_until_s - time.monotonic()) > 0:
             detail = f"GET {path}: {refuses_location(RESTRICTED)}"
             raise RestError("restricted", detail, status=RESTRICTED, retry_after_s=left_s)
         who = await self._wait_for_turn(weight, priority)
         try:
-            return await self._call(who, path, params)
+            return await self._call(who, path, params, cause)
         finally:
             await self._change(lambda ledger: ledger.answered(who, None, time.time()))
 
-    async def _call(self, who: str, path: str, params: Mapping[str, str | int]) -> Reply:
+    async def _call(
+        self, who: str, path: str, params: Mapping[str, str | int], cause: str
+    ) -> Reply:
         self.calls += 1
         try:
             response = await self._client.get(f"{self.base_url}{path}", params=dict(params))
@@ -154,7 +160,7 @@ class RestClient:
         record = None
         if self._capture is not None:
             answer = response.status_code, response.headers, response.content
-            record = partial(self._capture.exchange, path, params, *answer, recv_ns)
+            record = partial(self._capture.exchange, path, params, *answer, recv_ns, cause)
         if response.is_success:
             return Reply(response.content, recv_ns, record)
         self.failures += 1

@@ -14,6 +14,7 @@ import httpx
 from bus.clock import now_ns
 from bus.config import FeedSettings
 from bus.config.simulator import SimulatorSettings
+from bus.feeds.capture import Capture
 from bus.feeds.feed import Feed, VenueFeed
 from bus.simulator.faults import Faults
 from bus.simulator.process import advance, make_world
@@ -75,6 +76,7 @@ async def simulated(
     *symbols: str,
     world: dict[str, Any] | None = None,
     give_up: Callable[[str], None] | None = None,
+    capture: Capture | None = None,
     **settings: Any,
 ) -> AsyncIterator[SimulatedRun]:
     """``world``: settings of the simulator; ``settings``: of the feed."""
@@ -109,6 +111,7 @@ async def simulated(
         ws_base=f"ws://127.0.0.1:{port}",
         rest_base=f"http://127.0.0.1:{port}",
         give_up=give_up,
+        capture=capture,
     )
     venue_feed: VenueFeed = importlib.import_module(f"bus.feeds.{venue}.venue").create(feed)
     task = asyncio.ensure_future(venue_feed.run())

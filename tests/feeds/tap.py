@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from bus.client import Publisher
 from bus.config import FeedSettings
+from bus.feeds.capture import Capture
 from bus.feeds.feed import Feed
 from bus.feeds.status import StatusBoard
 from bus.model import Status
@@ -93,6 +94,7 @@ def make_feed(
     rest_base: str = "",
     simulated: bool = True,
     give_up: Callable[[str], None] | None = None,
+    capture: Capture | None = None,
 ) -> Feed:
     return Feed(
         name=name,
@@ -106,4 +108,5 @@ def make_feed(
         rest_base=rest_base,
         simulated=simulated,
         give_up=give_up,
+        capture=capture,
     )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bus.capture import Frame
+from bus.config import FeedSettings
 from bus.feeds import skew
+from bus.feeds.capture import start_capture
 from bus.feeds.errors import CommandRefused
 from bus.feeds.streaming_venue import CHECK_EVERY_S
 from bus.testing import eventually
+from tests.feeds.captured import capture_files, read_file
 from tests.feeds.simulated import SimulatedRun, simulated
 
 VENUES = ("coinbase", "kraken")
@@ -103,6 +108,7 @@ async def test_a_symbol_beyond_a_connections_limit_gets_one_of_its_own(venue: st
         await command(run, "remove_symbols", "SOL-USD")
         await eventually(lambda: run.report("connections") == 1)
         await eventually(lambda: len(run.server.clients) == 1)
+        await eventually(lambda: len(run.bodies("trades")) > 3)
         assert whole(run, "BTC-USD")
 
 
@@ -251,6 +257,36 @@ async def test_whole_books_are_had_again_without_an_outage(venue: str) -> None:
         run.book_of_depth("ETH-USD")
         assert run.statuses.states("BTC-USD") == ["connecting", "live"]
         assert run.statuses.states("ETH-USD") == ["connecting", "live"]
+
+
+BOOKS = {
+    "coinbase": b'{"type":"snapshot"',
+    "kraken": b'{"channel":"book","type":"snapshot"',
+}
+
+
+@each_venue
+async def test_a_new_file_of_a_capture_has_every_book_whole(venue: str, tmp_path: Path) -> None:
+    capture = start_capture(
+        FeedSettings(capture=True, capture_dir=str(tmp_path), capture_roll_bytes=65_536),
+        venue,
+        venue,
+        simulated=True,
+    )
+    assert capture is not None
+    try:
+        async with simulated(venue, capture=capture) as run:
+            await live(run, "BTC-USD", "ETH-USD")
+            await eventually(lambda: capture.files >= 2, 20)
+            await eventually(lambda: run.report("resyncs") == 2)
+            assert run.statuses.states("BTC-USD") == ["connecting", "live"]
+    finally:
+        await asyncio.to_thread(capture.close)
+    files = capture_files(tmp_path)
+    later = [record for path in files[1:] for record in read_file(path)]
+    whole = [one for one in later if isinstance(one, Frame) and BOOKS[venue] in one.payload]
+    assert sum(b"BTC" in one.payload for one in whole) >= 1
+    assert sum(b"ETH" in one.payload for one in whole) >= 1
 
 
 def test_states_are_looked_at_often_enough() -> None:
