@@ -16,7 +16,6 @@ from bus.feeds.backoff import Backoff
 from bus.feeds.budget import WeightLedger
 from bus.feeds.capture import Capture
 from bus.feeds.depth_book import BookLimits
-from bus.feeds.rest import RestClient
 from bus.feeds.session import SessionSettings
 from bus.feeds.shared_file import Shared, file_name
 from bus.feeds.skew import SkewEstimate
@@ -82,24 +81,6 @@ class Feed:
             return Shared(WeightLedger)
         host = urlsplit(rest_base).netloc or rest_base
         return Shared(WeightLedger, self.shared_dir / file_name("weight", host))
-
-    def rest_client(
-        self, base: str, *, budget_per_minute: int, weight_header: str = ""
-    ) -> RestClient:
-        """Calls to a venue's REST interface within a budget of the address; see ``rest``.
-
-        ``budget_per_minute`` unless the settings name one.
-        """
-        settings = self.settings
-        return RestClient(
-            base,
-            budget_per_minute=settings.rest_weight_per_minute or budget_per_minute,
-            timeout_s=settings.rest_timeout_s,
-            weight_header=weight_header,
-            shared=self.weight_ledger(base),
-            capture=self.capture,
-            restricted_retry_s=settings.unauthorized_retry_s,
-        )
 
     @property
     def backoff(self) -> Backoff:

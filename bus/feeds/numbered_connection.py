@@ -8,12 +8,13 @@ at its own pace; the numbers tell what is a repeat and what has to wait (see ``h
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from bus.clock import monotonic_ns
 from bus.feeds.depth_book import DepthBook
-from bus.feeds.errors import RotationFailed
+from bus.feeds.errors import ParseError, RotationFailed
 from bus.feeds.feed import Feed
 from bus.feeds.handover import Handover, Held, Order
 from bus.feeds.ladder import StreamLimit
@@ -50,7 +51,9 @@ I = TypeVar("I", bound=NumberedInstrument)  # noqa: E741 - an instrument
 
 
 class NumberedConnection(VenueConnection[I]):
-    """``book_kind`` names the kind of stream that brings book changes."""
+    """``book_kind`` names the kind of stream that brings book changes; ``read`` makes of a frame
+    its stream's name and its event, and raises ParseError.
+    """
 
     book_kind: str
 
@@ -60,29 +63,47 @@ class NumberedConnection(VenueConnection[I]):
         log: Logger,
         limits: Mapping[str, StreamLimit],
         silent_connection_s: float,
+        read: Callable[[bytes], tuple[str, Any]],
     ) -> None:
         super().__init__(feed, log, limits, silent_connection_s)
+        self._read = read
         self._handover: Handover | None = None
         self._successor: Link | None = None
         self._routes: dict[str, Callable[..., None]] = {}
+        self._since_ns: dict[str, int] = {}
         self.wanted: dict[str, asyncio.Event] = {}
 
     # events
 
-    def _pass(self, link: Link, stream: str, event: Any, recv_ns: int, mono_ns: int) -> bool:
-        """One event to its instrument; False when the stream is none of ours."""
-        route = self._routes.get(stream)
-        if route is None:
-            return False
-        if self._handover is None:
-            route(event, recv_ns)
-        elif link is self._successor:
-            self._publish(stream, self._handover.from_new(stream, event, recv_ns))
-        else:
-            route(event, recv_ns)
-            self._publish(stream, self._handover.after_old(stream, mono_ns))
-        self._seen[stream] = mono_ns
-        return True
+    @abstractmethod
+    def _on_other(self, link: Link, stream: str, event: Any) -> None:
+        """An event of no stream of ours: an answer, a notice, or something unknown."""
+
+    def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
+        """See :meth:`VenueConnection.frames`. Nothing is called here that need not be."""
+        read, routes, seen = self._read, self._routes, self._seen
+        mono_ns = link.last_frame_mono_ns
+        market = 0
+        for frame in batch:
+            try:
+                stream, event = read(frame)
+            except ParseError as error:
+                self._malformed(error)
+                continue
+            route = routes.get(stream)
+            if route is None:
+                self._on_other(link, stream, event)
+                continue
+            if self._handover is None:
+                route(event, recv_ns)
+            elif link is self._successor:
+                self._publish(stream, self._handover.from_new(stream, event, recv_ns))
+            else:
+                route(event, recv_ns)
+                self._publish(stream, self._handover.after_old(stream, mono_ns))
+            seen[stream] = mono_ns
+            market += 1
+        return self._taken(len(batch), market)
 
     def _publish(self, stream: str, held: list[Held]) -> None:
         route = self._routes.get(stream)
@@ -121,8 +142,20 @@ class NumberedConnection(VenueConnection[I]):
             for stream, held in handover.let_go():
                 self._publish(stream, held)
 
+    def _restart(self, one: I, link: Link) -> None:
+        super()._restart(one, link)
+        self._since_ns[one.instrument.symbol] = self._opened_ns
+
+    def _note_data(self, symbol: str, one: I) -> None:
+        """Whether anything has come for it: looked for here, as noting it costs each frame."""
+        if not one.facts.has_data and self.facts.open:
+            since_ns = self._since_ns[symbol]
+            one.facts.has_data = any(self._seen[name] > since_ns for name in one.streams.values())
+
     def _look_after(self, session: Session, link: Link, now_mono_ns: int) -> None:
         """Books of quiet streams are wanted without a first change."""
+        for symbol, one in self.instruments.items():
+            self._note_data(symbol, one)
         if now_mono_ns - self._opened_ns > QUIET_BOOK_NS:
             for symbol, one in self.instruments.items():
                 if one.book.wants_snapshot:
@@ -134,6 +167,7 @@ class NumberedConnection(VenueConnection[I]):
         """See :meth:`VenueConnection.add`."""
         self.wanted[instrument.symbol] = asyncio.Event()
         streams = super().add(instrument)
+        self._since_ns[instrument.symbol] = monotonic_ns()
         self._routes.update(self.instruments[instrument.symbol].routes)
         return streams
 
@@ -142,7 +176,7 @@ class NumberedConnection(VenueConnection[I]):
         for stream in self.instruments[symbol].routes:
             del self._routes[stream]
         streams = super().remove(symbol)
-        del self.wanted[symbol]
+        del self.wanted[symbol], self._since_ns[symbol]
         return streams
 
     # books
@@ -180,6 +214,8 @@ class NumberedConnection(VenueConnection[I]):
         elif book.synced:
             self._log.info("book in step", symbol=symbol, last_id=book.last_id, syncs=book.syncs)
         one.facts.book_lost = "" if book.synced else book.lost_reason
+        if symbol in self._since_ns:  # not while it is being added
+            self._note_data(symbol, one)
         if book.refreshing or (book.wants_snapshot and book.buffered):
             self.wanted[symbol].set()
         self._judge(symbol)

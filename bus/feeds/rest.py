@@ -27,6 +27,7 @@ from bus.feeds.budget import LOOK_AGAIN_S, Priority, WeightLedger
 from bus.feeds.capture import Capture
 from bus.feeds.connect_errors import RESTRICTED, refuses_location, why_unreachable
 from bus.feeds.errors import RestError
+from bus.feeds.feed import Feed
 from bus.feeds.rate_limit import (
     BANNED,
     TOO_MANY_REQUESTS,
@@ -275,6 +276,25 @@ class RestClient:
             return RestError("unauthorized", detail, status=status)
         kind = "venue" if status >= 500 else "refused"
         return RestError(kind, detail, status=status, retry_after_s=after_s)
+
+
+def client_for(
+    feed: Feed, base: str, *, budget_per_minute: int, weight_header: str = ""
+) -> RestClient:
+    """Calls to a venue's REST interface as a feed's settings want them, within the address's budget.
+
+    ``budget_per_minute`` unless the settings name one.
+    """
+    settings = feed.settings
+    return RestClient(
+        base,
+        budget_per_minute=settings.rest_weight_per_minute or budget_per_minute,
+        timeout_s=settings.rest_timeout_s,
+        weight_header=weight_header,
+        shared=feed.weight_ledger(base),
+        capture=feed.capture,
+        restricted_retry_s=settings.unauthorized_retry_s,
+    )
 
 
 class _ErrorBody(msgspec.Struct):

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from bus.clock import monotonic_ns
 from bus.feeds.backoff import Backoff
+from bus.feeds.errors import ParseError
 from bus.feeds.feed import Feed
 from bus.feeds.ladder import StreamLimit
 from bus.feeds.link import Link
@@ -74,6 +76,24 @@ class SnapshotConnection(VenueConnection[I]):
         self._switched = asyncio.Event()
         self._by_name: dict[str, tuple[I, Followed]] = {}
         """By the venue's name: the hot path's way in."""
+
+    # events
+
+    @abstractmethod
+    def _take(self, link: Link, frame: bytes, recv_ns: int, mono_ns: int) -> int:
+        """One frame; 1 if it shows that the venue serves us. Raises ParseError."""
+
+    def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
+        """See :meth:`VenueConnection.frames`."""
+        market = 0
+        mono_ns = link.last_frame_mono_ns
+        take = self._take
+        for frame in batch:
+            try:
+                market += take(link, frame, recv_ns, mono_ns)
+            except ParseError as error:
+                self._malformed(error)
+        return self._taken(len(batch), market)
 
     # instruments
 

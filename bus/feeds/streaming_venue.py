@@ -17,7 +17,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from bus.clock import monotonic_ns, now_ns
 from bus.feeds.capture_refresh import CaptureRefresh
@@ -26,12 +26,14 @@ from bus.feeds.errors import CommandRefused, ParseError, RestError
 from bus.feeds.feed import Feed
 from bus.feeds.listing import Choice, Listed, choose, nearest, unlisted
 from bus.feeds.log_limit import LogLimit
-from bus.feeds.rest import RestClient
 from bus.feeds.rotation import rotate_all
 from bus.feeds.session import Session
 from bus.feeds.status import ConnectionFacts, Patience, Verdict, judge_feed
 from bus.feeds.venue_connection import SUBSCRIBE, UNSUBSCRIBE, VenueConnection
 from bus.runtime.log import Logger
+
+if TYPE_CHECKING:  # not every venue has any use for an HTTP client
+    from bus.feeds.rest import RestClient
 
 CHECK_EVERY_S: Final = 0.25
 """Silence and states are looked at this often: a change shows well within a second."""

@@ -60,10 +60,7 @@ class BookOf(Protocol):
 
 
 class InstrumentOf(Protocol):
-    """What a connection asks of a venue's ``InstrumentFeed``.
-
-    Whatever comes of any of its streams sets ``facts.has_data``.
-    """
+    """What a connection asks of a venue's ``InstrumentFeed``."""
 
     @property
     def instrument(self) -> Listed:
@@ -125,10 +122,6 @@ class VenueConnection(ABC, Generic[I]):
         """The venue's object for one instrument."""
 
     @abstractmethod
-    def _take(self, link: Link, frame: bytes, recv_ns: int, mono_ns: int) -> int:
-        """One frame; 1 if it shows that the venue serves us. Raises ParseError."""
-
-    @abstractmethod
     def _messages(self, method: str, streams: Sequence[str]) -> list[str]:
         """The texts that subscribe to streams (or unsubscribe), in as few as the venue takes."""
 
@@ -185,17 +178,13 @@ class VenueConnection(ABC, Generic[I]):
         one.facts.stale = ()
         one.book.start("book_sync")
 
+    @abstractmethod
     def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
         """The hot path: each frame to the venue's own code; bad ones are counted and dropped."""
-        market = 0
-        mono_ns = link.last_frame_mono_ns
-        take = self._take
-        for frame in batch:
-            try:
-                market += take(link, frame, recv_ns, mono_ns)
-            except ParseError as error:
-                self._malformed(error)
-        self._counters.messages_in += len(batch)
+
+    def _taken(self, frames: int, market: int) -> int:
+        """So many frames were handled, so many showed that the venue serves us."""
+        self._counters.messages_in += frames
         if market:
             self.facts.failures = 0
             self.facts.was_live = True

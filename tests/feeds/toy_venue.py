@@ -122,13 +122,11 @@ class NumberedToy(ToyInstrument):
         ]
 
     def on_trade(self, event: int, recv_ns: int) -> None:
-        self.facts.has_data = True
         if event > self.last:
             self.last = event
             self.seen.append(event)
 
     def on_book(self, event: int, recv_ns: int) -> None:
-        self.facts.has_data = True
         self.book.on_diff(Diff(event))
 
 
@@ -201,7 +199,7 @@ class NumberedToyConnection(NumberedConnection[NumberedToy]):
     book_kind = "book"
 
     def __init__(self, feed: Feed, *symbols: str) -> None:
-        super().__init__(feed, _log, LIMITS, 60.0)
+        super().__init__(feed, _log, LIMITS, 60.0, read_numbered)
         for symbol in symbols:
             self.add(Listed(symbol, symbol))
 
@@ -212,12 +210,13 @@ class NumberedToyConnection(NumberedConnection[NumberedToy]):
     def _messages(self, method: str, streams: Sequence[str]) -> list[str]:
         return texts(method, streams)
 
-    def _take(self, link: Link, frame: bytes, recv_ns: int, mono_ns: int) -> int:
-        stream, _, number = frame.decode().partition(" ")
-        if self._pass(link, stream, int(number), recv_ns, mono_ns):
-            return 1
+    def _on_other(self, link: Link, stream: str, event: int) -> None:
         self._unknown(stream.partition("@")[0])
-        return 0
+
+
+def read_numbered(frame: bytes) -> tuple[str, int]:
+    stream, _, number = frame.decode().partition(" ")
+    return stream, int(number)
 
 
 def toy_feed(**settings: float) -> tuple[Feed, Tap, Statuses]:

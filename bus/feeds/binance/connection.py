@@ -41,8 +41,7 @@ class Connection(NumberedConnection[InstrumentFeed]):
             endpoints.DEPTH: feed.settings.stale_depth_s,
         }
         limits = {kind: StreamLimit(set_s[kind], FLOORS_S[kind]) for kind in endpoints.STREAMS}
-        super().__init__(feed, _log, limits, feed.settings.silent_connection_s)
-        self._parser = Parser()
+        super().__init__(feed, _log, limits, feed.settings.silent_connection_s, Parser().parse)
         self._next_id = 1
         for instrument in instruments:
             self.add(instrument)
@@ -51,26 +50,18 @@ class Connection(NumberedConnection[InstrumentFeed]):
         on_book = partial(self._on_book, instrument.symbol)
         return InstrumentFeed(self._feed, instrument, on_book, self.lateness.delays)
 
-    def _take(self, link: Link, frame: bytes, recv_ns: int, mono_ns: int) -> int:
-        stream, event = self._parser.parse(frame)
-        if self._pass(link, stream, event, recv_ns, mono_ns):
-            return 1
-        if stream.partition("@")[0].upper() not in self._removed:
-            self._on_other(link, event)
-        return 0
-
     def _messages(self, method: str, streams: Sequence[str]) -> list[str]:
         word = "SUBSCRIBE" if method == SUBSCRIBE else "UNSUBSCRIBE"
         messages = endpoints.control_messages(word, streams, self._next_id)
         self._next_id += len(messages)
         return messages
 
-    def _on_other(self, link: Link, event: Event) -> None:
+    def _on_other(self, link: Link, stream: str, event: Event) -> None:
         """Control replies, the shutdown notice, and what is not known here."""
         if isinstance(event, ControlReply):
             if event.code is not None:
                 _log.error("request refused", code=event.code, detail=event.message, id=event.id)
         elif isinstance(event, ShutdownEvent):
             link.shutdown_announced.set()
-        else:
+        elif stream.partition("@")[0].upper() not in self._removed:
             self._unknown(getattr(event, "name", type(event).__name__))

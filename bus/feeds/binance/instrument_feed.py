@@ -84,7 +84,6 @@ class InstrumentFeed:
 
     def on_trade(self, event: TradeEvent, recv_ns: int) -> None:
         """`trades` and `price`. The maker bought, so the aggressor sold; and the other way."""
-        self.facts.has_data = True
         if not self._trade_ids.is_new(event.trade_id):
             self._counters.duplicates += 1
             return
@@ -101,7 +100,6 @@ class InstrumentFeed:
 
     def on_quote(self, event: BookTickerEvent, recv_ns: int) -> None:
         """`quote`, in the order of the venue's update ids; the venue gives no time."""
-        self.facts.has_data = True
         if event.update_id <= self._quote_id:
             self._counters.duplicates += 1
             return
@@ -126,7 +124,6 @@ class InstrumentFeed:
         A repeat is told by its time being equal, not by its being earlier: were the venue's clock
         set back, tickers would stay away until it has caught up.
         """
-        self.facts.has_data = True
         if not self._ticker_times.is_new(event.event_ms):
             self._counters.duplicates += 1
             return
@@ -151,7 +148,6 @@ class InstrumentFeed:
 
     def on_depth(self, event: DepthEvent, recv_ns: int) -> None:
         """`depth` and `orderbook`, or one more diff that waits for its snapshot."""
-        self.facts.has_data = True
         event.recv_ns = recv_ns
         self._delays.note(recv_ns - event.venue_ts_ns)
         if not self.book.on_diff(event):

@@ -19,7 +19,7 @@ from bus.feeds.binance.symbols import guess
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.listing import Listed
 from bus.feeds.log_limit import LogLimit
-from bus.feeds.rest import RestClient
+from bus.feeds.rest import RestClient, client_for
 from bus.feeds.streaming_venue import StreamingVenue
 from bus.runtime import get_logger
 
@@ -38,7 +38,8 @@ class BinanceFeed(StreamingVenue[Connection]):
 
     def __init__(self, feed: Feed) -> None:
         base = feed.rest_base or endpoints.REST_BASE
-        rest = feed.rest_client(
+        rest = client_for(
+            feed,
             base,
             budget_per_minute=endpoints.WEIGHT_PER_MINUTE // 2,
             weight_header=endpoints.WEIGHT_HEADER,

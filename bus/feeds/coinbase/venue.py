@@ -15,7 +15,7 @@ from bus.feeds.coinbase.connection import Connection
 from bus.feeds.coinbase.symbols import guess, parse_products
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.listing import Listed
-from bus.feeds.rest import RestClient
+from bus.feeds.rest import RestClient, client_for
 from bus.feeds.streaming_venue import StreamingVenue
 from bus.feeds.trade_repair import keep_repaired
 from bus.runtime import get_logger
@@ -35,7 +35,7 @@ class CoinbaseFeed(StreamingVenue[Connection]):
 
     def __init__(self, feed: Feed) -> None:
         base = feed.rest_base or endpoints.REST_BASE
-        rest = feed.rest_client(base, budget_per_minute=endpoints.CALLS_PER_MINUTE)
+        rest = client_for(feed, base, budget_per_minute=endpoints.CALLS_PER_MINUTE)
         super().__init__(feed, _log, rest)
         self._calls: RestClient = rest
         self._products: frozenset[str] = frozenset()

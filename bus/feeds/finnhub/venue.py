@@ -120,6 +120,7 @@ class FinnhubFeed:
             headers={endpoints.KEY_HEADER: key},
             shared=ledger,
             calls_per_s=endpoints.CALLS_PER_S * 9 // 10,
+            restricted_retry_s=feed.settings.unauthorized_retry_s,
             capture=feed.capture,
         )
         self._unavailable: set[str] = set()
