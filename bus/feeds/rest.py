@@ -281,9 +281,9 @@ class RestClient:
 def client_for(
     feed: Feed, base: str, *, budget_per_minute: int, weight_header: str = ""
 ) -> RestClient:
-    """Calls to a venue's REST interface as a feed's settings want them, within the address's budget.
+    """Calls to a venue's REST interface as a feed's settings want them.
 
-    ``budget_per_minute`` unless the settings name one.
+    Within the budget of the address: ``budget_per_minute`` unless the settings name one.
     """
     settings = feed.settings
     return RestClient(

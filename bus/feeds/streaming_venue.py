@@ -48,10 +48,7 @@ C = TypeVar("C", bound=VenueConnection[Any])
 
 
 class StreamingVenue(ABC, Generic[C]):
-    """All connections of one feed process; see :class:`~bus.feeds.feed.VenueFeed`.
-
-    ``rest``: the venue's REST interface, if any is used; it is opened and closed here.
-    """
+    """A :class:`~bus.feeds.feed.VenueFeed`; ``rest`` (opened and closed here) if any is used."""
 
     streams_a_symbol: int
     """How many subscriptions one symbol takes."""
