@@ -59,6 +59,11 @@ class TradeSequence:
         """Whether any id is known."""
         return self._last_id is not None
 
+    @property
+    def last_id(self) -> int | None:
+        """The newest id known, None before the first."""
+        return self._last_id
+
     def lacks(self, trade_id: int) -> bool:
         """Whether this trade has not come: it is newer than all, or among the missing."""
         if self._last_id is None or trade_id > self._last_id:

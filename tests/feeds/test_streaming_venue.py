@@ -204,6 +204,16 @@ async def test_a_list_that_does_not_come_adds_nothing(monkeypatch: pytest.Monkey
         await eventually(lambda: not run.server.clients)
 
 
+async def test_that_the_list_cannot_be_had_is_not_said_at_every_attempt(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with simulated("coinbase") as run:
+        run.faults.refuse_rest(503, 2**62)
+        await eventually(lambda: run.report("rest_calls") >= 6)
+        await live(run, "BTC-USD", "ETH-USD")
+    assert capfd.readouterr().err.count("symbols not checked yet") == 1
+
+
 async def test_a_product_that_the_venue_lists_later_is_served_from_then_on() -> None:
     async with simulated("coinbase", "BTC-USD", "SOL-USD", world=WORLD) as run:
         await live(run, "BTC-USD", "SOL-USD")

@@ -89,6 +89,8 @@ class Connection(SnapshotConnection[InstrumentFeed]):
             one.on_ticker(event, recv_ns)
         elif isinstance(event, HeartbeatEvent):
             seen[one.streams[endpoints.HEARTBEAT]] = mono_ns
+            if event.last_trade_id == one.trades.sequence.last_id:  # nobody has traded: no silence
+                seen[one.streams[endpoints.TRADES]] = seen[one.streams[endpoints.TICKER]] = mono_ns
             if link is followed.link:
                 one.on_heartbeat(event, recv_ns)
         elif isinstance(event, SnapshotEvent) and self._takes_book(followed, link, True):

@@ -21,6 +21,7 @@ class Wire:
         self.sent: list[str] = []
         self.last_frame_mono_ns = monotonic_ns()
         self.aborted = ""
+        self.name = "wire"
         self.link: Wire | None = self
 
     async def send(self, link: Link, message: str) -> None:
@@ -98,3 +99,21 @@ async def test_a_lost_connection_voids_the_book() -> None:
     connection.lost(wire.as_session(), Lost("closed", "1006", 0.1, 0))
     assert statuses.states("BTC-USD") == ["connecting", "live", "recovering"]
     assert not connection.instruments["BTC-USD"].book.synced
+
+
+async def test_without_trades_a_heartbeat_that_names_the_last_one_is_no_silence() -> None:
+    connection, wire, _, statuses = await opened()
+    connection.frames(wire.as_link(), [SNAPSHOT, MATCH], 5)
+    long_ago_ns = monotonic_ns() - 400_000_000_000
+    for kind in ("matches", "ticker"):
+        connection._seen[f"BTC-USD@{kind}"] = long_ago_ns
+    of_the_last = HEARTBEAT.replace(b'"last_trade_id":20', b'"last_trade_id":10')
+    connection.frames(wire.as_link(), [of_the_last], 5)
+    connection.check(wire.as_session())
+    assert statuses.state("BTC-USD") == "live"
+    for kind in ("matches", "ticker"):
+        connection._seen[f"BTC-USD@{kind}"] = long_ago_ns
+    connection.frames(wire.as_link(), [HEARTBEAT], 5)  # it names trades that never came
+    connection.check(wire.as_session())
+    status = statuses.last("BTC-USD")
+    assert (status.state, status.detail) == ("stale", "no data of: ticker, matches")
