@@ -150,8 +150,11 @@ class Session:
             self._retire_reason = reason
             self.link.transport.abort()
 
-    async def send(self, link: Link, message: str) -> None:
-        """Send one control message, as soon as the rate allows; nothing if the link is gone."""
+    async def send(self, link: Link, message: str, *, again: bool = False) -> None:
+        """Send one control message, as soon as the rate allows; nothing if the link is gone.
+
+        ``again``: it renews what is subscribed to already, prompted by no frame (for captures).
+        """
         async with self._send_lock:
             limit = self._limits.get(link)
             while limit is not None and (wait_s := limit.wait_s(asyncio.get_running_loop().time())):
@@ -161,7 +164,7 @@ class Session:
                 return
             limit.note(asyncio.get_running_loop().time())
             try:
-                await link.send(message)
+                await link.send(message, again=again)
             except ConnectionClosed:
                 return
 

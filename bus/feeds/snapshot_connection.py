@@ -185,7 +185,7 @@ class SnapshotConnection(VenueConnection[I]):
             if one.book.synced and followed.link is link
         ]
         if streams:
-            self._ask_again(session, link, streams)
+            self._ask_again(session, link, streams, prompted=False)
 
     def _look_after(self, session: Session, link: Link, now_mono_ns: int) -> None:
         """Have lost books sent anew, and those whose snapshot never came."""
@@ -197,7 +197,8 @@ class SnapshotConnection(VenueConnection[I]):
             elif now_mono_ns - followed.asked_ns >= SNAPSHOT_WAIT_NS:
                 followed.asked_ns = now_mono_ns
                 kinds = self._kinds_again("")
-                self._ask_again(session, link, [one.streams[kind] for kind in kinds])
+                streams = [one.streams[kind] for kind in kinds]
+                self._ask_again(session, link, streams, prompted=False)
 
     def _book_anew(self, one: I) -> None:
         one.book.lose("precision")

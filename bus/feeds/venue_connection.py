@@ -238,7 +238,7 @@ class VenueConnection(ABC, Generic[I]):
         if steps.ask_again:
             names = ",".join(steps.ask_again[:20])
             self._log.warning("silent streams", connection=session.name, streams=names)
-            self._ask_again(session, link, steps.ask_again)
+            self._ask_again(session, link, steps.ask_again, prompted=False)
         if steps.hopeless:
             names = ",".join(steps.hopeless[:20])
             self._log.warning("streams stay silent", connection=session.name, streams=names)
@@ -250,13 +250,15 @@ class VenueConnection(ABC, Generic[I]):
         is_stale = self._ladder.is_stale
         one.facts.stale = tuple(kind for kind, name in one.streams.items() if is_stale(name))
 
-    def _ask_again(self, session: Session, link: Link, streams: Sequence[str]) -> None:
-        """Have streams subscribed to afresh; what else is under way goes on."""
+    def _ask_again(
+        self, session: Session, link: Link, streams: Sequence[str], *, prompted: bool = True
+    ) -> None:
+        """Have streams subscribed to afresh; ``prompted``: by what was received on them."""
 
         async def ask() -> None:
-            await self._say(session, link, UNSUBSCRIBE, streams)
+            await self._say(session, link, UNSUBSCRIBE, streams, again=not prompted)
             left = [name for name in streams if name in self._seen]  # not removed meanwhile
-            await self._say(session, link, SUBSCRIBE, left)
+            await self._say(session, link, SUBSCRIBE, left, again=not prompted)
 
         self._later(ask())
 
@@ -350,9 +352,17 @@ class VenueConnection(ABC, Generic[I]):
 
     # inside
 
-    async def _say(self, session: Session, link: Link, method: str, streams: Sequence[str]) -> None:
+    async def _say(
+        self,
+        session: Session,
+        link: Link,
+        method: str,
+        streams: Sequence[str],
+        *,
+        again: bool = False,
+    ) -> None:
         for message in self._messages(method, streams) if streams else ():
-            await session.send(link, message)
+            await session.send(link, message, again=again)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bus.capture import Frame
+from bus.capture import Again, Frame
 from bus.config import FeedSettings
 from bus.feeds import skew
 from bus.feeds.capture import start_capture
 from bus.feeds.errors import CommandRefused
 from bus.feeds.streaming_venue import CHECK_EVERY_S
 from bus.testing import eventually
-from tests.feeds.captured import capture_files, read_file
+from tests.feeds.captured import capture_files, read_captured, read_file
 from tests.feeds.simulated import SimulatedRun, simulated
 
 VENUES = ("coinbase", "kraken")
@@ -297,6 +297,8 @@ async def test_a_new_file_of_a_capture_has_every_book_whole(venue: str, tmp_path
     whole = [one for one in later if isinstance(one, Frame) and BOOKS[venue] in one.payload]
     assert sum(b"BTC" in one.payload for one in whole) >= 1
     assert sum(b"ETH" in one.payload for one in whole) >= 1
+    said = [one for one in read_captured(tmp_path) if isinstance(one, Again)]
+    assert len(said) == 2, "one message to leave both books, one to take them up again"
 
 
 def test_states_are_looked_at_often_enough() -> None:

@@ -56,7 +56,7 @@ class Notes:
     def is_closing(self) -> bool:
         return self.closing
 
-    async def send(self, link: Link, message: str) -> None:
+    async def send(self, link: Link, message: str, *, again: bool = False) -> None:
         self.sent.append(message)
 
     def abort(self, reason: str) -> None:

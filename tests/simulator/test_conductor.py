@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.capture import CAUSE, Exchange
+from bus.capture import CAUSE, Again, Exchange
 from bus.errors import ConfigError
 from bus.simulator.captured import Captures
 from bus.simulator.conductor import Conductor
@@ -63,3 +63,15 @@ async def test_a_book_asked_for_by_a_capture_is_played_to_who_begins_there_and_t
     assert answer is not None
     assert (answer.body, answer.headers) == (b"B", {})
     assert figures["playback_not_asked"] == 0
+
+
+async def test_what_was_asked_for_afresh_by_the_clock_is_not_waited_for(tmp_path: Path) -> None:
+    again = Again(START_NS, 1, b'{"method":"UNSUBSCRIBE","params":["a@book"],"id":2}')
+    path = write(tmp_path / "a.mdcap", head(1), exchange("/one", b"1"), again, again)
+    conductor = Conductor(Captures.open([path], "binance"), speed=None, end="idle")
+    playing = asyncio.ensure_future(conductor.run())
+    call = conductor.ask("/one", {})
+    await asyncio.wait_for(call.answer, 5)
+    conductor.withdraw(call)
+    await asyncio.wait_for(playing, 5)  # the patience is 10 s
+    assert conductor.figures()["playback_not_said"] == 0

@@ -24,7 +24,7 @@ class Wire:
         self.name = "wire"
         self.link: Wire | None = self
 
-    async def send(self, link: Link, message: str) -> None:
+    async def send(self, link: Link, message: str, *, again: bool = False) -> None:
         self.sent.append(message)
 
     def abort(self, reason: str) -> None:
