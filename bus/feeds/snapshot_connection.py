@@ -104,6 +104,8 @@ class SnapshotConnection(VenueConnection[I]):
         streams = super().add(instrument)
         one = self.instruments[instrument.symbol]
         self._by_name[instrument.venue_symbol] = (one, followed)
+        if self.facts.open:
+            self._on_book(one, followed)
         return streams
 
     def remove(self, symbol: str) -> list[str]:
