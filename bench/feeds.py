@@ -37,9 +37,9 @@ from bus.client import Publisher
 from bus.config import FeedSettings
 from bus.feeds.binance.connection import Connection
 from bus.feeds.binance.parser import parse_snapshot
-from bus.feeds.binance.symbols import Instrument
 from bus.feeds.feed import Feed
 from bus.feeds.link import Link
+from bus.feeds.listing import Listed
 from bus.feeds.status import StatusBoard
 from bus.runtime.log import configure
 
@@ -279,7 +279,7 @@ def _connection(publisher: Publisher) -> Connection:
         stopping=asyncio.Event(),
         started=lambda: None,
     )
-    return Connection(feed, [Instrument("BTC-USDT", "BTCUSDT")])
+    return Connection(feed, [Listed("BTC-USDT", "BTCUSDT")])
 
 
 def _sync(connection: Connection, frames: list[bytes], snapshot: bytes) -> None:

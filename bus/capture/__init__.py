@@ -9,6 +9,8 @@ from bus.capture.blocks import BlockEncoder as BlockEncoder
 from bus.capture.blocks import CaptureError as CaptureError
 from bus.capture.blocks import Cut as Cut
 from bus.capture.blocks import Decoder as Decoder
+from bus.capture.records import CAUSE as CAUSE
+from bus.capture.records import Again as Again
 from bus.capture.records import Closed as Closed
 from bus.capture.records import Exchange as Exchange
 from bus.capture.records import Frame as Frame

@@ -14,6 +14,7 @@ kind    record    body
 5       Closed    JSON object; the connection (or the attempt) has ended
 6       Exchange  length u32 of a JSON object | that object | the answer's body, byte for byte
 7       Hole      JSON object; records that the writer had to leave out
+8       Again     as Sent: asks afresh for what is subscribed to already, prompted by the clock
 ======  ========  ===========================================================================
 
 ``time`` is wall-clock ns since 1970: for a Frame when the read returned that brought it, else when
@@ -35,7 +36,10 @@ HEADER: Final = struct.Struct("<IBqI")
 MAX_RECORD_BYTES: Final = 1 << 30
 """Longest body; a longer one is not believed."""
 
-HEAD, OPENED, FRAME, SENT, CLOSED, EXCHANGE, HOLE = range(1, 8)
+CAUSE: Final = "Mdbus-Cause"
+"""Among an Exchange's headers: why the feed asked, where its capture alone was the reason."""
+
+HEAD, OPENED, FRAME, SENT, CLOSED, EXCHANGE, HOLE, AGAIN = range(1, 9)
 _META: Final = struct.Struct("<I")
 
 FORMAT_VERSION: Final = 1
@@ -88,6 +92,16 @@ class Frame(Record, frozen=True):
 
 class Sent(Record, frozen=True):
     """One control message from here to the venue, before anything it brought about."""
+
+    message: bytes
+
+
+class Again(Record, frozen=True):
+    """A control message that leaves and takes up again what is subscribed to already.
+
+    Nothing that was received brought it about (a stream was silent; a capture began a new file), so
+    whoever plays the capture need not wait for it, and a new file need not repeat it.
+    """
 
     message: bytes
 
@@ -196,6 +210,8 @@ def _body(record: Record) -> tuple[int, bytes]:
         return FRAME, record.payload
     if isinstance(record, Sent):
         return SENT, record.message
+    if isinstance(record, Again):
+        return AGAIN, record.message
     if isinstance(record, Exchange):
         meta = _encode_json(_Meta(record.path, record.query, record.status, record.headers))
         return EXCHANGE, _META.pack(len(meta)) + meta + record.body
@@ -207,6 +223,8 @@ def _decode(kind: int, time_ns: int, connection: int, body: bytes) -> Record | N
         return Frame(time_ns, connection, body)
     if kind == SENT:
         return Sent(time_ns, connection, body)
+    if kind == AGAIN:
+        return Again(time_ns, connection, body)
     if kind == EXCHANGE:
         (length,) = _META.unpack_from(body)
         meta = _decode_meta(body[_META.size : _META.size + length])

@@ -117,7 +117,8 @@ class FeedSettings:
         unit="s",
         minimum=1,
         maximum=86_400,
-        doc="Wait before connecting again after the venue refused the API key.",
+        doc="Wait before asking again after the venue refused the API key (HTTP 401) or this "
+        "location (HTTP 451).",
     )
     max_frame_bytes: int = setting(
         33_554_432,
@@ -146,9 +147,10 @@ class FeedSettings:
     shared_dir: str = setting(
         "",
         unit="path",
-        doc="Directory, of this user alone (mode 0700), where all feed processes of this host "
-        "keep what they share: REST and connection budgets, locks of API keys. Empty: "
-        "/tmp/mdbus-shared-<uid>; with a simulated market, `shared` in the run directory.",
+        doc="Directory where all feed processes of this host keep what they share: REST and "
+        "connection budgets, locks of API keys. Of this user alone (mode 0700), or of a group "
+        "(mode 2770) for the feeds of several users together. Empty: /tmp/mdbus-shared-<uid>, this "
+        "user's feeds; with a simulated market, `shared` in the run directory.",
     )
     late_event_s: float = setting(
         5.0,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.capture import Closed, Exchange, Head, Hole, Opened, Record, Sent
+from bus.capture import CAUSE, Again, Closed, Exchange, Head, Hole, Opened, Record, Sent
 from bus.capture.records import encode, frame_header
 from bus.capture.secrets import safe_message, safe_query, safe_url
 from bus.clock import monotonic_ns, now_ns
@@ -127,9 +127,13 @@ class Capture:
             parts.append(frame)
         self._put(parts, len(batch))
 
-    def sent(self, number: int, message: str) -> None:
-        """A control message is about to be sent."""
-        sent = Sent(self._clock(), number, safe_message(message).encode())
+    def sent(self, number: int, message: str, *, again: bool = False) -> None:
+        """A control message is about to be sent; ``again``: see :class:`bus.capture.Again`."""
+        text = safe_message(message).encode()
+        if again:
+            self._put([encode(Again(self._clock(), number, text))], 1)
+            return
+        sent = Sent(self._clock(), number, text)
         self._put([encode(sent)], 1, sent)
 
     def closed(self, number: int, code: int, reason: str, detail: str = "") -> None:
@@ -146,9 +150,15 @@ class Capture:
         headers: Mapping[str, str],
         body: bytes,
         recv_ns: int,
+        cause: str = "",
     ) -> None:
-        """A REST answer, right before the feed's code gets it; ``status`` 0: none came."""
+        """A REST answer, right before the feed's code gets it; ``status`` 0: none came.
+
+        ``cause`` ``capture``: asked for on account of a new file, and by nobody else.
+        """
         kept = {name: headers[name] for name in ("Retry-After",) if name in headers}
+        if cause:
+            kept[CAUSE] = cause
         self._put([encode(Exchange(recv_ns, 0, path, safe_query(query), status, kept, body))], 1)
 
     def stats(self) -> CaptureStats:
@@ -166,6 +176,11 @@ class Capture:
                 queued_bytes=self._queued_bytes,
                 queue_high_water=self._high_water,
             )
+
+    @property
+    def files(self) -> int:
+        """Files begun so far."""
+        return self._files.files
 
     def report(self) -> dict[str, int | float | str]:
         """The counters for a heartbeat."""
@@ -259,9 +274,9 @@ class ConnectionTap:
         """See :meth:`Capture.frames`."""
         self._capture.frames(self.number, batch, recv_ns)
 
-    def sent(self, message: str) -> None:
+    def sent(self, message: str, *, again: bool = False) -> None:
         """See :meth:`Capture.sent`."""
-        self._capture.sent(self.number, message)
+        self._capture.sent(self.number, message, again=again)
 
     def closed(self, code: int | None, *, left: bool, detail: str = "") -> None:
         """The connection is gone; ``left``: this side closed it. Later calls do nothing."""

@@ -46,7 +46,8 @@ class CommandRefused(FeedError):
 class RestError(FeedError):
     """A REST call brought no usable answer.
 
-    ``kind`` is one word: ``unreachable`` (no answer at all), ``refused`` (4xx: asking again
+    ``kind`` is one word: ``unreachable``, ``dns_failure``, ``tls_failure``, ``timeout`` (no answer
+    at all), ``restricted`` (451: not from this location), ``refused`` (4xx: asking again
     unchanged is no use), ``limited`` (429), ``banned`` (418), ``unauthorized`` (401, 403 with a
     key), ``venue`` (5xx: their side), ``malformed`` (an answer of the wrong shape). ``status`` is
     the HTTP status or 0, ``retry_after_s`` how long to stay away where the venue said so.

@@ -64,10 +64,10 @@ class Link(ClientConnection):
         if monotonic_ns() - started_ns > YIELD_AFTER_NS:
             self._breathe()
 
-    async def send(self, message: Any, *args: Any, **kwargs: Any) -> None:
+    async def send(self, message: Any, *args: Any, again: bool = False, **kwargs: Any) -> None:
         """Send a message; captured first, so that whatever it brings about comes after it."""
         if self.tap is not None and isinstance(message, str):
-            self.tap.sent(message)
+            self.tap.sent(message, again=again)
         await super().send(message, *args, **kwargs)
 
     def connection_lost(self, exc: Exception | None) -> None:

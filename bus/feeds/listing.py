@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bus.model import Instrument
 
@@ -27,21 +27,35 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What of the wanted symbols can be served; ``rejected``: symbol to a sentence saying why."""
+    """What of the wanted symbols can be served; ``rejected``: symbol to a sentence saying why,
+    ``nearest``: the same symbols to listed ones that look like them.
+    """
 
     instruments: tuple[Listed, ...]
     rejected: Mapping[str, str]
+    nearest: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def choose(wanted: Sequence[str], listed: Mapping[str, Listed]) -> Choice:
     """The wanted symbols that are listed, in order, without repeats; the others with a hint."""
     chosen: dict[str, Listed] = {}
     rejected: dict[str, str] = {}
+    alike: dict[str, Sequence[str]] = {}
     for symbol in wanted:
         if symbol in listed:
             chosen[symbol] = listed[symbol]
         else:
-            near = difflib.get_close_matches(symbol.upper(), listed, n=3, cutoff=0.6)
-            hint = f"; nearest: {', '.join(near)}" if near else ""
-            rejected[symbol] = f"the venue lists no {symbol}{hint}"
-    return Choice(tuple(chosen.values()), rejected)
+            alike[symbol] = nearest(symbol, listed)
+            hint = f"; nearest: {', '.join(alike[symbol])}" if alike[symbol] else ""
+            rejected[symbol] = f"{unlisted(symbol)}{hint}"
+    return Choice(tuple(chosen.values()), rejected, alike)
+
+
+def unlisted(symbol: str) -> str:
+    """The sentence for a symbol that the venue does not list."""
+    return f"the venue lists no {symbol}"
+
+
+def nearest(symbol: str, listed: Iterable[str]) -> list[str]:
+    """At most three listed names that look like the symbol, the most like first."""
+    return difflib.get_close_matches(symbol.upper(), list(listed), n=3, cutoff=0.6)

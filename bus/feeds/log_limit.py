@@ -9,25 +9,28 @@ INTERVAL_NS: Final = 10_000_000_000
 
 
 class LogLimit:
-    """Lets one line per key through in 10 s, and tells with it how many were held back.
+    """Lets one line per key through in ``interval_ns``, and tells with it how many it held back.
 
     Keys beyond ``max_keys`` share one, so that what a venue sends cannot grow the table.
     """
 
-    __slots__ = ("_held", "_log", "_max_keys", "_next_ns")
+    __slots__ = ("_held", "_interval_ns", "_log", "_max_keys", "_next_ns")
 
-    def __init__(self, log: Callable[..., None], max_keys: int = 64) -> None:
+    def __init__(
+        self, log: Callable[..., None], max_keys: int = 64, *, interval_ns: int = INTERVAL_NS
+    ) -> None:
         self._log = log
+        self._interval_ns = interval_ns
         self._max_keys = max_keys
         self._next_ns: dict[str, int] = {}
         self._held: dict[str, int] = {}
 
     def __call__(self, now_ns: int, key: str, event: str, **fields: object) -> None:
-        """Log ``event`` unless ``key`` was logged within the last 10 s (monotonic ``now_ns``)."""
+        """Log ``event`` unless ``key`` was logged too lately (monotonic ``now_ns``)."""
         if key not in self._next_ns and len(self._next_ns) >= self._max_keys:
             key = "others"
         if now_ns < self._next_ns.get(key, 0):
             self._held[key] = self._held.get(key, 0) + 1
             return
-        self._next_ns[key] = now_ns + INTERVAL_NS
+        self._next_ns[key] = now_ns + self._interval_ns
         self._log(event, **fields, held_back=self._held.pop(key, 0))

@@ -22,7 +22,7 @@ from bus.feeds.attempts import AttemptBudget
 from bus.feeds.capture import start_capture
 from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.replay import for_replay, pace_of
-from bus.feeds.shared_file import default_directory, file_name, private_directory
+from bus.feeds.shared_file import default_directory, file_name, meeting_directory
 from bus.feeds.status import StatusBoard, Verdict
 from bus.model import Status
 from bus.model.topic import Topic
@@ -50,7 +50,7 @@ async def body(life: Life, settings: Settings) -> None:
     ws_base, rest_base = bases(settings, name)
     own, pace = for_replay(settings, name), pace_of(settings)
     capture = start_capture(own, name, settings.venue_of(name), simulated=settings.simulated)
-    shared = private_directory(shared_path(settings, name), f"feeds.{name}.shared_dir")
+    shared = meeting_directory(shared_path(settings, name), f"feeds.{name}.shared_dir")
     attempts = shared / file_name("attempts", ws_base or settings.venue_of(name))
     epoch = next_epoch(settings.run_path, now_ns())
     with Publisher(settings.endpoints.publish, epoch=epoch) as publisher:

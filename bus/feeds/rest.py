@@ -14,7 +14,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -25,7 +25,9 @@ import msgspec
 from bus.clock import now_ns
 from bus.feeds.budget import LOOK_AGAIN_S, Priority, WeightLedger
 from bus.feeds.capture import Capture
+from bus.feeds.connect_errors import RESTRICTED, refuses_location, why_unreachable
 from bus.feeds.errors import RestError
+from bus.feeds.feed import Feed
 from bus.feeds.rate_limit import (
     BANNED,
     TOO_MANY_REQUESTS,
@@ -47,19 +49,35 @@ BUSY_S: Final = 0.01
 """Nap while another process writes the shared budget."""
 
 
-@dataclass(frozen=True, slots=True)
 class Reply:
-    """A 2xx answer: its bytes, and when the last of them arrived (wall-clock ns)."""
+    """A 2xx answer: its bytes, and when the last of them arrived (wall-clock ns).
 
-    body: bytes
-    recv_ns: int
+    A capture keeps the order in which the feed's code gets things, and between an answer's coming
+    and its caller's turn the event loop may hand over any number of frames. So the answer is
+    recorded by :meth:`take`, at the moment when it is used; one that nobody takes is not recorded.
+    """
+
+    __slots__ = ("_body", "_record", "recv_ns")
+
+    def __init__(self, body: bytes, recv_ns: int, record: Callable[[], None] | None = None) -> None:
+        self._body = body
+        self._record = record
+        self.recv_ns = recv_ns
+
+    def take(self) -> bytes:
+        """The body. Use it before the next ``await``."""
+        record, self._record = self._record, None
+        if record is not None:
+            record()
+        return self._body
 
 
 class RestClient:
     """One venue's REST interface.
 
     ``base_url`` without a final slash; ``headers`` go with every call; ``weight_header`` names the
-    response header that tells the weight used this minute ("" = none).
+    response header that tells the weight used this minute ("" = none). A venue that refuses this
+    location (HTTP 451) is not asked again for ``restricted_retry_s``: calls fail at once.
     """
 
     def __init__(
@@ -73,6 +91,7 @@ class RestClient:
         capture: Capture | None = None,
         shared: Shared[WeightLedger] | None = None,
         calls_per_s: int = 0,
+        restricted_retry_s: float = 300.0,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._weight_header = weight_header
@@ -82,6 +101,8 @@ class RestClient:
         self._calls_per_s = RollingLimit(calls_per_s)
         self._queue: list[tuple[int, int]] = []
         self._asked = itertools.count()
+        self._restricted_retry_s = restricted_retry_s
+        self._restricted_until_s = 0.0
         self._stats = WeightStats(0, budget_per_minute, 0, 0.0, False)
         self.calls = 0
         self.failures = 0
@@ -105,15 +126,24 @@ class RestClient:
         *,
         weight: int = 1,
         priority: int = Priority.START,
+        cause: str = "",
     ) -> Reply:
-        """``GET base_url + path``, when the budget allows. Raises RestError, nothing else."""
+        """``GET base_url + path``, when the budget allows. Raises RestError, nothing else.
+
+        ``cause`` is kept beside the answer in a capture; see ``Capture.exchange``.
+        """
+        if (left_s := self._restricted_until_s - time.monotonic()) > 0:
+            detail = f"GET {path}: {refuses_location(RESTRICTED)}"
+            raise RestError("restricted", detail, status=RESTRICTED, retry_after_s=left_s)
         who = await self._wait_for_turn(weight, priority)
         try:
-            return await self._call(who, path, params)
+            return await self._call(who, path, params, cause)
         finally:
             await self._change(lambda ledger: ledger.answered(who, None, time.time()))
 
-    async def _call(self, who: str, path: str, params: Mapping[str, str | int]) -> Reply:
+    async def _call(
+        self, who: str, path: str, params: Mapping[str, str | int], cause: str
+    ) -> Reply:
         self.calls += 1
         try:
             response = await self._client.get(f"{self.base_url}{path}", params=dict(params))
@@ -121,20 +151,24 @@ class RestClient:
             self.failures += 1
             if self._capture is not None:
                 self._capture.exchange(path, params, 0, {}, b"", now_ns())
-            detail = f"GET {path}: {type(error).__name__}: {error}"
-            raise RestError("unreachable", detail) from None
+            kind, detail = why_unreachable(error)
+            raise RestError(kind, f"GET {path}: {detail}") from None
         recv_ns = now_ns()
         told = (
             used_weight(response.headers.get(self._weight_header)) if self._weight_header else None
         )
-        if self._capture is not None:  # nothing may come between this and the caller's turn
-            answer = response.status_code, response.headers, response.content
-            self._capture.exchange(path, params, *answer, recv_ns)
         await self._change(lambda ledger: ledger.answered(who, told, time.time()))
+        record = None
+        if self._capture is not None:
+            answer = response.status_code, response.headers, response.content
+            record = partial(self._capture.exchange, path, params, *answer, recv_ns, cause)
         if response.is_success:
-            return Reply(response.content, recv_ns)
+            return Reply(response.content, recv_ns, record)
         self.failures += 1
-        raise await self._refused(path, response)
+        refused = await self._refused(path, response)
+        if record is not None:
+            record()
+        raise refused
 
     def allow(self, budget_per_minute: int) -> None:
         """Change the budget; 0 = none."""
@@ -149,6 +183,18 @@ class RestClient:
         except Busy:
             return self._stats
         return self._stats
+
+    def report(self) -> dict[str, int | float | str]:
+        """Counters for a heartbeat."""
+        weight = self.stats()
+        return {
+            "rest_calls": self.calls,
+            "rest_failures": self.failures,
+            "rest_waiting": self.waiting,
+            "rest_weight_used": weight.used,
+            "rest_weight_limit": weight.limit,
+            "rest_blocked_s": round(weight.blocked_s, 1),
+        }
 
     async def close(self) -> None:
         """Free the connections and the shared budget."""
@@ -219,10 +265,36 @@ class RestClient:
             log = _log.error if status == BANNED else _log.warning
             log("all REST calls stopped", status=status, for_s=round(blocked_s, 1), detail=detail)
             return RestError(kind, detail, status=status, retry_after_s=blocked_s)
+        if status == RESTRICTED:
+            self._restricted_until_s = time.monotonic() + self._restricted_retry_s
+            detail = f"GET {path}: {refuses_location(status)}"
+            _log.error("location refused", detail=detail, retry_in_s=self._restricted_retry_s)
+            return RestError(
+                "restricted", detail, status=status, retry_after_s=self._restricted_retry_s
+            )
         if status == 401:
             return RestError("unauthorized", detail, status=status)
         kind = "venue" if status >= 500 else "refused"
         return RestError(kind, detail, status=status, retry_after_s=after_s)
+
+
+def client_for(
+    feed: Feed, base: str, *, budget_per_minute: int, weight_header: str = ""
+) -> RestClient:
+    """Calls to a venue's REST interface as a feed's settings want them.
+
+    Within the budget of the address: ``budget_per_minute`` unless the settings name one.
+    """
+    settings = feed.settings
+    return RestClient(
+        base,
+        budget_per_minute=settings.rest_weight_per_minute or budget_per_minute,
+        timeout_s=settings.rest_timeout_s,
+        weight_header=weight_header,
+        shared=feed.weight_ledger(base),
+        capture=feed.capture,
+        restricted_retry_s=settings.unauthorized_retry_s,
+    )
 
 
 class _ErrorBody(msgspec.Struct):

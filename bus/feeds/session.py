@@ -18,13 +18,15 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bus.clock import monotonic_ns
 from bus.feeds.attempts import AttemptBudget
+from bus.feeds.connect_errors import why_not_open
 from bus.feeds.errors import RotationFailed
 from bus.feeds.link import Link
 from bus.feeds.rate_limit import RollingLimit, retry_after_s
+from bus.feeds.session_settings import INCURABLE as INCURABLE
 from bus.feeds.session_settings import Lost as Lost
 from bus.feeds.session_settings import SessionSettings as SessionSettings
 from bus.runtime import get_logger
@@ -148,8 +150,11 @@ class Session:
             self._retire_reason = reason
             self.link.transport.abort()
 
-    async def send(self, link: Link, message: str) -> None:
-        """Send one control message, as soon as the rate allows; nothing if the link is gone."""
+    async def send(self, link: Link, message: str, *, again: bool = False) -> None:
+        """Send one control message, as soon as the rate allows; nothing if the link is gone.
+
+        ``again``: it renews what is subscribed to already, prompted by no frame (for captures).
+        """
         async with self._send_lock:
             limit = self._limits.get(link)
             while limit is not None and (wait_s := limit.wait_s(asyncio.get_running_loop().time())):
@@ -159,7 +164,7 @@ class Session:
                 return
             limit.note(asyncio.get_running_loop().time())
             try:
-                await link.send(message)
+                await link.send(message, again=again)
             except ConnectionClosed:
                 return
 
@@ -363,21 +368,15 @@ class Session:
     def _failed(self, error: Exception) -> Lost:
         """An attempt that did not lead to a connection."""
         attempt, delay_s = self._next_attempt()
+        reason, detail = why_not_open(error)
+        if reason in ("unauthorized", "restricted"):
+            return Lost(reason, detail, self._settings.unauthorized_retry_s, attempt)
+        after_s = 0.0
         if isinstance(error, InvalidStatus):
-            status = error.response.status_code
-            detail = f"the handshake was answered with HTTP {status}"
-            if status == 401:
-                return Lost("unauthorized", detail, self._settings.unauthorized_retry_s, attempt)
-            after_s = retry_after_s(error.response.headers.get("Retry-After"))
-            reason = "limited" if status in (418, 429) else "refused"
-            if reason == "limited" and after_s:
-                self._attempts.refused(after_s)
-            return Lost(reason, detail, max(delay_s, after_s or 0.0), attempt)
-        if isinstance(error, InvalidURI):  # its text holds the URL, and that may hold a key
-            return Lost("url", "the WebSocket URL is not valid", delay_s, attempt)
-        if isinstance(error, TimeoutError):
-            return Lost("timeout", "no answer to the handshake", delay_s, attempt)
-        return Lost("unreachable", f"{type(error).__name__}: {error}", delay_s, attempt)
+            after_s = retry_after_s(error.response.headers.get("Retry-After")) or 0.0
+        if reason == "limited" and after_s:
+            self._attempts.refused(after_s)
+        return Lost(reason, detail, max(delay_s, after_s), attempt)
 
     def _ended(self, link: Link) -> Lost:
         """A connection that was open and is not any more."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bus.feeds.backoff import Backoff
 from bus.feeds.capture import Capture
 
+INCURABLE: Final = frozenset({"unauthorized", "limited", "restricted"})
+"""Reasons for a loss that trying again soon does not cure: the feed is down at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How to hold one connection. Times in seconds."""
+    """How to hold one connection. Times in seconds.
+
+    ``unauthorized_retry_s``: the wait after a refusal that is not cured soon (401, 451).
+    """
 
     name: str
     connect_timeout_s: float = 10.0

@@ -1,11 +1,13 @@
-"""A small value that all processes of one user on this host share: a file under a lock.
+"""A small value that all feed processes of a host share: a file under a lock.
 
 The lock is the kernel's (``flock``): it ends with the process that holds it, however that ends. It
 is held for one read and one write; nobody waits for it: who finds it taken is told so and comes
 again. A value that cannot be read (a half-written one, another version's) counts as a new one.
 
-The directory is private (0700, our own); anything else is refused, since whoever can write there
-can stop our feeds.
+Whoever can write in the directory can stop our feeds. So it is, unless set otherwise, one of this
+user alone (0700). Where the feeds of several users of a host are to keep one budget together, since
+venues count by address, the setting names a directory that a group owns together: writable by that
+group, by nobody else, and with the set-group-ID bit, so that each file in it is the group's.
 """
 
 from __future__ import annotations
@@ -52,6 +54,40 @@ def private_directory(path: Path, setting: str) -> Path:
         why = f"{path} must be a directory of this user alone (mode 0700)"
         raise ConfigError.of(setting, why)
     return path
+
+
+def meeting_directory(path: Path, setting: str) -> Path:
+    """The directory that a setting names: a private one, or one of a group.
+
+    Made private if there is none. Raises ConfigError when others may write there, or we may not.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return private_directory(path, setting)
+    if not stat.S_ISDIR(mode) or not mode & stat.S_IWGRP:
+        return private_directory(path, setting)
+    if mode & stat.S_IWOTH:
+        raise ConfigError.of(setting, f"anybody may write in {path}: chmod o-w")
+    if not mode & stat.S_ISGID:
+        why = f"{path} is a group's, but new files in it would not be: chmod g+s"
+        raise ConfigError.of(setting, why)
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError.of(setting, f"this user may not write in {path}: join its group")
+    return path
+
+
+def open_in(path: Path) -> int:
+    """A file there, open for reading and writing, made if need be: the group's where the directory
+    is a group's, else ours alone. Raises OSError.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, 0o600)
+    found = os.fstat(fd)
+    is_news = found.st_uid == os.geteuid() and not found.st_mode & stat.S_IWGRP
+    if is_news and path.parent.stat().st_mode & stat.S_IWGRP:
+        os.fchmod(fd, 0o660)
+    return fd
 
 
 def file_name(kind: str, subject: str) -> str:
@@ -104,8 +140,7 @@ class Shared(Generic[V]):
         """The file, opened and locked; opened anew when somebody has deleted it."""
         for _ in range(3):
             if self._fd < 0:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._fd = os.open(path, flags, 0o600)
+                self._fd = open_in(path)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._fd).st_nlink:
                 return self._fd
@@ -137,8 +172,7 @@ class OnlyOne:
         """None: it is ours. Else the pid of the process that has it (0: not known)."""
         if self._fd >= 0:
             return None
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._path, flags, 0o600)
+        fd = open_in(self._path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

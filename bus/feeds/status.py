@@ -122,7 +122,8 @@ class Patience:
     """How long a feed may bring nothing before its process gives itself up; s of any clock.
 
     For processes that somebody starts again: a fresh one may do what this one cannot. Nothing is
-    given up for what a restart does not cure: a bad key, symbols that the venue does not list.
+    given up for what a restart does not cure: a bad key, a location the venue refuses, symbols that
+    it does not list.
     """
 
     __slots__ = ("_limit_s", "_well_s")
@@ -133,10 +134,10 @@ class Patience:
 
     def is_over(self, verdict: Verdict, now_s: float) -> bool:
         """Call with each verdict on the feed."""
-        incurable = verdict.reason == "unauthorized" or (verdict.state, verdict.reason) == (
-            "down",
-            "symbols",
-        )
+        incurable = verdict.reason in ("unauthorized", "restricted") or (
+            verdict.state,
+            verdict.reason,
+        ) == ("down", "symbols")
         if verdict.state in ("live", "closed") or incurable or not self._limit_s:
             self._well_s = now_s
         return now_s - self._well_s > self._limit_s > 0

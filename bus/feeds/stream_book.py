@@ -30,7 +30,7 @@ from bus.book.snapshot_stream import (
 )
 from bus.client import Publisher
 from bus.feeds.depth_book import BookLimits
-from bus.model import Depth
+from bus.model import Depth, Quote
 from bus.model import OrderBook as OrderBookTick
 from bus.model.topic import Topic
 
@@ -58,7 +58,9 @@ class StreamBook(Generic[L]):
     """Keeps and publishes one book. Not thread-safe; synchronous.
 
     ``on_change`` is called after each gain or loss of the book: look at ``synced``,
-    ``lost_reason`` and ``resubscribe`` (which the caller clears when it has done so).
+    ``lost_reason`` and ``resubscribe`` (which the caller clears when it has done so). ``on_top``,
+    where the book is to be the source of quotes too, is given the best bid and ask whenever either
+    has changed, with the book's own position, the venue's time and ours (ns).
     """
 
     def __init__(
@@ -69,10 +71,13 @@ class StreamBook(Generic[L]):
         limits: BookLimits,
         book: FollowedBook[L],
         on_change: Callable[[], None],
+        on_top: Callable[[Quote, int | None, int], None] | None = None,
     ) -> None:
         self._limits = limits
         self._book = book
         self._on_change = on_change
+        self._on_top = on_top
+        self._best: tuple[list[Level], list[Level]] | None = None
         self._depth = publisher.writer(Topic.md("depth", venue_label, symbol))
         self._orderbook = publisher.writer(Topic.md("orderbook", venue_label, symbol))
         self._stream = SnapshotStream()
@@ -146,6 +151,7 @@ class StreamBook(Generic[L]):
         self.lost_reason = ""
         self.resubscribe = False
         self._venue_ts_ns = venue_ts_ns
+        self._best = None  # a quote again, though it be the same: it is fresh
         self._publish_whole(recv_ns, now_mono_ns)
         self._publish_top(recv_ns)
         self._on_change()
@@ -211,6 +217,18 @@ class StreamBook(Generic[L]):
             venue_ts_ns=self._venue_ts_ns,
             recv_ts_ns=recv_ns,
         )
+        if self._on_top is not None:
+            self._quote(bids[:1], asks[:1], recv_ns)
+
+    def _quote(self, bid: list[Level], ask: list[Level], recv_ns: int) -> None:
+        best = (bid, ask)
+        if best == self._best or self._on_top is None:
+            return
+        self._best = best
+        bid_price, bid_size = bid[0] if bid else (None, None)
+        ask_price, ask_size = ask[0] if ask else (None, None)
+        quote = Quote(bid_price, bid_size, ask_price, ask_size, self._stream.position)
+        self._on_top(quote, self._venue_ts_ns, recv_ns)
 
     def _publish_whole(self, recv_ns: int, now_mono_ns: int | None) -> None:
         bids, asks = self._book.levels()

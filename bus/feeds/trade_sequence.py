@@ -54,6 +54,22 @@ class TradeSequence:
         """Ranges of ids not seen, first and last, oldest first."""
         return tuple(self._missing)
 
+    @property
+    def begun(self) -> bool:
+        """Whether any id is known."""
+        return self._last_id is not None
+
+    @property
+    def last_id(self) -> int | None:
+        """The newest id known, None before the first."""
+        return self._last_id
+
+    def lacks(self, trade_id: int) -> bool:
+        """Whether this trade has not come: it is newer than all, or among the missing."""
+        if self._last_id is None or trade_id > self._last_id:
+            return True
+        return any(low <= trade_id <= high for low, high in self._missing)
+
     def on_trade(self, trade_id: int) -> Arrival:
         """A trade of the stream, or one fetched."""
         last_id = self._last_id

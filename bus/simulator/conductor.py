@@ -28,7 +28,7 @@ from typing import Final, TypeVar
 
 from websockets.exceptions import ConnectionClosed
 
-from bus.capture import Closed, Exchange, Frame, Head, Hole, Opened, Record, Sent
+from bus.capture import CAUSE, Closed, Exchange, Frame, Head, Hole, Opened, Record, Sent
 from bus.runtime import get_logger
 from bus.simulator.captured import Captures
 from bus.simulator.clients import Client
@@ -103,7 +103,7 @@ class Conductor:
         self._twins: dict[int, list[Line]] = {}
         self._met_anybody = False
         self._not_asked: set[Hashable] = set()
-        self._run = self._part = 0
+        self._run = self._part = self._first_part = 0
         self._start_s = 0.0
         self._first_ns = 0
         self.progress = Progress()
@@ -230,6 +230,7 @@ class Conductor:
                 self._cut(seat)
         self._lines.clear()
         self._run, self._part = head.run, head.part
+        self._first_part = head.part
         self._start_s, self._first_ns = asyncio.get_running_loop().time(), 0
 
     async def _due(self, time_ns: int) -> None:
@@ -309,10 +310,13 @@ class Conductor:
 
     async def _exchange(self, exchange: Exchange) -> None:
         key = (exchange.path, frozenset(exchange.query.items()))
-        patience_s = 0.0 if key in self._not_asked else self.patience_s
+        # Asked for when a file began, so that it can be played alone: after another it is not.
+        needless = CAUSE in exchange.headers and self._part > self._first_part
+        patience_s = 0.0 if needless or key in self._not_asked else self.patience_s
         call = await self._wait(lambda: call_for(self._calls, exchange), patience_s)
         if call is None:
-            self._not_asked.add(key)
+            if not needless:
+                self._not_asked.add(key)
             self.progress.not_asked += 1
             _log.info("a captured answer was not asked for", path=exchange.path)
             return
@@ -320,7 +324,7 @@ class Conductor:
         await self._everything_read()
         self._calls.remove(call)
         if not call.answer.done():
-            headers = dict(exchange.headers)
+            headers = {name: text for name, text in exchange.headers.items() if name != CAUSE}
             reply = HttpReply(exchange.status, exchange.body, headers) if exchange.status else None
             call.answer.set_result(reply)
             self.progress.answered += 1

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bus.capture import (
     MAGIC,
+    Again,
     BlockEncoder,
     Closed,
     Decoder,
@@ -28,6 +29,7 @@ bodies = st.binary(max_size=300)
 records: st.SearchStrategy[Record] = st.one_of(
     st.builds(Frame, times, connections, bodies),
     st.builds(Sent, times, connections, bodies),
+    st.builds(Again, times, connections, bodies),
     st.builds(Opened, times, connections, texts, texts, st.booleans(), st.booleans()),
     st.builds(Closed, times, connections, st.integers(0, 4999), texts, texts),
     st.builds(Exchange, times, connections, texts, tables, st.integers(0, 599), tables, bodies),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.capture import Frame, Record, Sent, records
+from bus.capture import Again, Frame, Record, Sent, records
 from bus.capture.blocks import FRESH_EVERY_BYTES, MAGIC
 from bus.config.feeds import FeedSettings
 from bus.feeds.capture import CaptureStats
@@ -25,7 +25,7 @@ def test_every_setting_has_its_row() -> None:
 
 
 def test_every_kind_of_record_has_its_row_and_its_fields() -> None:
-    kinds: dict[type[Record], int] = {**records._KINDS, Frame: 3, Sent: 4}
+    kinds: dict[type[Record], int] = {**records._KINDS, Frame: 3, Sent: 4, Again: 8}
     for type_, kind in kinds.items():
         row = re.search(rf"^\| {kind} \| {type_.__name__} \|(.*)$", PAGE, re.MULTILINE)
         assert row is not None, type_

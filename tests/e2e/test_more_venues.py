@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from bus.client import Subscriber, Update
-from bus.model import Depth, Status
+from bus.model import Depth, Status, Trade
 from tests.e2e.running_bus import RunningBus
 from tests.e2e.test_whole_path import next_of
 
@@ -89,3 +89,70 @@ def test_the_bus_is_healthy_and_simulates_what_is_enabled(bus: RunningBus) -> No
         if (row["topic"] if isinstance(row, dict) else row).startswith("md/")
     }
     assert labels == {"sim"}
+
+
+@pytest.mark.parametrize(
+    ("feed", "symbol", "other"),
+    [("coinbase", "BTC-USD", "SOL-USD"), ("kraken", "ETH-USD", "XRP-USD")],
+)
+def test_symbols_change_by_command_and_by_reload_and_the_others_lose_no_tick(
+    bus: RunningBus, feed: str, symbol: str, other: str
+) -> None:
+    pid = bus.process(f"feed.{feed}")["pid"]
+    topic = f"md/trades/sim/{symbol}/"
+    text = bus.config.read_text()
+    with Subscriber(f"ipc://{bus.run_dir}/subscribe.sock") as subscriber:
+        subscriber.subscribe(topic)
+        subscriber.subscribe(f"sys/status/{feed}/")
+        watch = _Watch(subscriber, topic)
+        watch.until(lambda: len(watch.ids) > 3)
+        added = bus.cli("feed", "add", feed, other)
+        assert added.returncode == 0, added.stdout + added.stderr
+        assert other in added.stdout
+        watch.until(lambda: watch.states.get(other) == "live")
+        removed = bus.cli("feed", "remove", feed, other)
+        assert removed.returncode == 0, removed.stdout + removed.stderr
+        watch.until(lambda: watch.states.get(other) == "closed")
+        try:
+            both = f'symbols = ["{symbol}", "{other}"]'
+            own = f'[feeds.{feed}]\nvenue = "{feed}"\n'
+            bus.config.write_text(text.replace(f'{own}symbols = ["{symbol}"]', f"{own}{both}"))
+            assert bus.config.read_text() != text
+            done = bus.cli("reload")
+            assert done.returncode == 0, done.stdout + done.stderr
+            watch.until(lambda: watch.states.get(other) == "live")
+        finally:
+            bus.config.write_text(text)
+        done = bus.cli("reload")
+        assert done.returncode == 0, done.stdout + done.stderr
+        watch.until(lambda: watch.states.get(other) == "closed")
+        seen = len(watch.ids)
+        watch.until(lambda: len(watch.ids) > seen + 3)
+    assert watch.ids == list(range(watch.ids[0], watch.ids[0] + len(watch.ids)))
+    assert watch.states[symbol] == "live"
+    assert bus.process(f"feed.{feed}")["pid"] == pid, "the process was not replaced for it"
+
+
+class _Watch:
+    """Trade ids of one topic, and the states of a feed's symbols."""
+
+    def __init__(self, subscriber: Subscriber, topic: str) -> None:
+        self._subscriber = subscriber
+        self._topic = topic
+        self.ids: list[int] = []
+        self.states: dict[str, str] = {}
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        for _ in range(20_000):
+            if reached():
+                return
+            event = self._subscriber.recv(20)
+            if not isinstance(event, Update):
+                continue
+            body = event.tick.body
+            if isinstance(body, Trade):
+                assert isinstance(body.trade_id, int)
+                self.ids.append(body.trade_id)
+            elif isinstance(body, Status):
+                self.states[event.tick.topic.name.split("/")[3]] = body.state
+        pytest.fail(f"never; {self.states}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 from bus.clock import now_ns
 from bus.config import FeedSettings
 from bus.config.simulator import SimulatorSettings
+from bus.feeds.capture import Capture
 from bus.feeds.feed import Feed, VenueFeed
 from bus.simulator.faults import Faults
 from bus.simulator.process import advance, make_world
@@ -71,7 +72,12 @@ class SimulatedRun:
 
 @asynccontextmanager
 async def simulated(
-    venue: str, *symbols: str, world: dict[str, Any] | None = None, **settings: Any
+    venue: str,
+    *symbols: str,
+    world: dict[str, Any] | None = None,
+    give_up: Callable[[str], None] | None = None,
+    capture: Capture | None = None,
+    **settings: Any,
 ) -> AsyncIterator[SimulatedRun]:
     """``world``: settings of the simulator; ``settings``: of the feed."""
     busy = replace(
@@ -104,6 +110,8 @@ async def simulated(
         name=venue,
         ws_base=f"ws://127.0.0.1:{port}",
         rest_base=f"http://127.0.0.1:{port}",
+        give_up=give_up,
+        capture=capture,
     )
     venue_feed: VenueFeed = importlib.import_module(f"bus.feeds.{venue}.venue").create(feed)
     task = asyncio.ensure_future(venue_feed.run())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bus.client import Publisher
 from bus.config import FeedSettings
+from bus.feeds.capture import Capture
 from bus.feeds.feed import Feed
 from bus.feeds.status import StatusBoard
 from bus.model import Status
@@ -91,6 +93,8 @@ def make_feed(
     ws_base: str = "",
     rest_base: str = "",
     simulated: bool = True,
+    give_up: Callable[[str], None] | None = None,
+    capture: Capture | None = None,
 ) -> Feed:
     return Feed(
         name=name,
@@ -103,4 +107,6 @@ def make_feed(
         ws_base=ws_base,
         rest_base=rest_base,
         simulated=simulated,
+        give_up=give_up,
+        capture=capture,
     )

@@ -227,6 +227,7 @@ async def test_rest_answers_are_captured_with_their_failures(
             capture=capture,
         ) as rest:
             reply = await rest.get("/one", {"symbol": "AAPL", "token": SECRET})
+            reply.take()
             with pytest.raises(RestError):
                 await rest.get("/two", {})
     async with RestClient(

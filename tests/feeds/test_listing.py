@@ -17,3 +17,5 @@ def test_an_unknown_one_is_refused_with_the_nearest() -> None:
     assert choice.instruments == ()
     assert choice.rejected["ETH-UDS"].startswith("the venue lists no ETH-UDS; nearest: ETH-USD")
     assert choice.rejected["X"] == "the venue lists no X"
+    assert next(iter(choice.nearest["ETH-UDS"])) == "ETH-USD"
+    assert choice.nearest["X"] == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
+from bus.feeds.capture import Capture
 from bus.feeds.errors import RestError
 from bus.feeds.rest import RestClient
 from bus.testing import eventually
@@ -28,7 +30,7 @@ async def test_an_answer_comes_with_its_time_and_the_venues_count_is_kept(loop_k
         venue.rest = lambda path, query: (200, {"X-MBX-USED-WEIGHT-1M": "321"}, b"[1]")
         async with client(venue, budget=1_000) as rest:
             reply = await rest.get("/api/v3/depth", {"symbol": "BTCUSDT", "limit": 5}, weight=5)
-            assert reply.body == b"[1]"
+            assert reply.take() == b"[1]"
             assert reply.recv_ns > 10**18
             assert venue.requests == [("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "5"})]
             assert venue.headers[0]["X-Key"] == "c0ffee"
@@ -101,9 +103,78 @@ async def test_no_answer_is_unreachable(free_port: Callable[[], int]) -> None:
         assert (rest.calls, rest.failures) == (1, 1)
 
 
-async def test_a_late_answer_is_unreachable() -> None:
+async def test_a_late_answer_is_a_timeout() -> None:
     with silent_port() as port:
         async with client(FakeVenue(port=port), timeout_s=0.1) as rest:
             with pytest.raises(RestError) as caught:
                 await rest.get("/x", {})
-        assert caught.value.kind == "unreachable"
+        assert caught.value.kind == "timeout"
+
+
+async def test_a_name_that_does_not_resolve_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    async with RestClient("http://venue.invalid", budget_per_minute=0, timeout_s=5) as rest:
+        with pytest.raises(RestError) as caught:
+            await rest.get("/x", {})
+        assert caught.value.kind == "dns_failure"
+
+
+async def test_a_venue_that_refuses_this_location_is_left_alone_for_a_while() -> None:
+    async with fake_venue() as venue:
+        venue.rest = lambda path, query: (451, {}, b"{}")
+        async with client(venue) as rest:
+            for _ in range(3):
+                with pytest.raises(RestError) as caught:
+                    await rest.get("/x", {})
+                assert (caught.value.kind, caught.value.status) == ("restricted", 451)
+                assert "refuses this location: HTTP 451" in caught.value.detail
+            assert len(venue.requests) == 1
+            rest._restricted_until_s = 0.0  # later
+            venue.rest = lambda path, query: ok([])
+            assert (await rest.get("/x", {})).take() == b"[]"
+
+
+class Notes:
+    """Stands where a capture would: what is recorded, among whatever else happens."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def exchange(self, path: str, *others: object) -> None:
+        self.events.append(f"recorded {path}")
+
+
+async def test_an_answer_is_recorded_when_it_is_used_and_not_before(loop_kind: str) -> None:
+    """Frames handed over between its coming and its use stand before it in the capture."""
+    notes = Notes()
+    async with fake_venue() as venue:
+        venue.rest = lambda path, query: ok({})
+        async with RestClient(
+            venue.rest_base, budget_per_minute=0, timeout_s=5, capture=cast(Capture, notes)
+        ) as rest:
+            call = asyncio.ensure_future(rest.get("/a", {}))
+            await eventually(call.done)  # the answer is here, its caller has not had its turn
+            notes.events.append("frame")
+            reply = await call
+            reply.take()
+            notes.events.append("used")
+            reply.take()
+            await rest.get("/b", {})  # nobody uses it: nothing came of it, nothing is recorded
+    assert notes.events == ["frame", "recorded /a", "used"]
+
+
+async def test_a_refusal_is_recorded_before_it_is_told() -> None:
+    notes = Notes()
+    async with (
+        fake_venue() as venue,
+        RestClient(
+            venue.rest_base, budget_per_minute=0, timeout_s=5, capture=cast(Capture, notes)
+        ) as rest,
+    ):
+        with pytest.raises(RestError):
+            await rest.get("/none", {})
+        assert notes.events == ["recorded /none"]

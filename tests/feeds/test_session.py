@@ -211,6 +211,17 @@ async def test_a_refused_key_is_told_and_tried_again_slowly(
     assert SECRET not in "".join(capfd.readouterr())
 
 
+async def test_a_refused_location_is_told_and_tried_again_slowly() -> None:
+    async with fake_venue() as venue:
+        venue.refuse = (451, {}, b"")
+        handler = Handler()
+        async with running(venue, handler, unauthorized_retry_s=300.0):
+            await eventually(lambda: handler.losses)
+            (lost,) = handler.losses
+            assert (lost.reason, lost.retry_in_s) == ("restricted", 300.0)
+            assert lost.detail == "the venue refuses this location: HTTP 451"
+
+
 async def test_retry_after_of_a_refused_handshake_is_kept() -> None:
     async with fake_venue() as venue:
         venue.refuse = (429, {"Retry-After": "77"}, b"")

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from bus.errors import ConfigError
 from bus.feeds.budget import AttemptLedger, WeightLedger
-from bus.feeds.shared_file import Busy, OnlyOne, Shared, file_name, private_directory
+from bus.feeds.shared_file import (
+    Busy,
+    OnlyOne,
+    Shared,
+    file_name,
+    meeting_directory,
+    private_directory,
+)
 from bus.testing import wait_until
 
 HOLDER = """
@@ -134,6 +144,75 @@ def test_the_directory_is_ours_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError):
         private_directory(tmp_path / "file", "x.shared_dir")
+
+
+def test_a_groups_directory_is_taken_and_its_files_are_the_groups(tmp_path: Path) -> None:
+    path = tmp_path / "group"
+    path.mkdir()
+    path.chmod(0o2770)
+    assert meeting_directory(path, "x.shared_dir") == path
+    shared = Shared(WeightLedger, path / "weight")
+    shared.change(lambda ledger: ledger.ask("a", 1, 1, 100, time.time()))
+    only = OnlyOne(path / "key")
+    assert only.take() is None
+    for name in ("weight", "key"):
+        assert (path / name).stat().st_mode & 0o777 == 0o660
+    only.release()
+    shared.close()
+
+
+def test_what_is_made_for_a_setting_is_private(tmp_path: Path) -> None:
+    made = meeting_directory(tmp_path / "new", "x.shared_dir")
+    assert made.stat().st_mode & 0o777 == 0o700
+    Shared(WeightLedger, made / "weight").change(lambda ledger: ledger.refused(429, 1.0, 1.0))
+    assert (made / "weight").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [(0o2777, "chmod o-w"), (0o770, "chmod g[+]s"), (0o755, "0700")]
+)
+def test_a_directory_that_is_open_to_others_is_refused_with_what_to_do(
+    tmp_path: Path, mode: int, words: str
+) -> None:
+    path = tmp_path / "open"
+    path.mkdir()
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=words):
+        meeting_directory(path, "x.shared_dir")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two other users")
+def test_the_feeds_of_two_users_keep_one_budget() -> None:
+    path = Path(tempfile.mkdtemp(prefix="mdb-"))
+    try:
+        os.chown(path, 0, 54_321)
+        path.chmod(0o2770)
+        for user in (54_001, 54_002):
+            assert _as_user(user, 54_321, path / "weight") == 0
+        ledger = Shared(WeightLedger, path / "weight")
+        assert ledger.change(lambda value: value.spent) == 20
+        assert _as_user(54_003, 54_003, path / "weight") != 0, "of no such group"
+    finally:
+        shutil.rmtree(path)
+
+
+def _as_user(user: int, group: int, path: Path) -> int:
+    """Spend 10 there as somebody else; the exit status of whoever did."""
+    pid = os.fork()
+    if pid == 0:  # nothing but this must happen in the child
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(group)
+            os.setuid(user)
+            meeting_directory(path.parent, "x.shared_dir")
+            shared = Shared(WeightLedger, path)
+            wait_s = shared.change(lambda ledger: ledger.ask("me", 10, 1, 100, time.time()))
+            shared.change(lambda ledger: ledger.answered("me", None, time.time()))
+            status = int(wait_s > 0 or shared._path is None)
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_a_files_name_does_not_tell_the_key() -> None:

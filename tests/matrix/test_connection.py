@@ -49,7 +49,7 @@ async def test_a_venue_that_keeps_the_sockets_and_says_nothing(stage: Stage, wat
                 "stale", symbol=symbol, since_s=asked_s, within_s=1.5, reason="silent"
             )
             assert said.detail.startswith("no data of: ")
-        assert watch.state() != "live"
+        await watch.hears("stale", since_s=asked_s, within_s=2.0)  # the feed itself as well
         for symbol in ALL:
             await watch.hears("live", symbol=symbol, since_s=said.at_s, within_s=4.0)
         await watch.live(ALL)

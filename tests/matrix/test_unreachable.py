@@ -51,18 +51,18 @@ def live_mode(ws_url: str, rest_url: str) -> tuple[str, ...]:
 async def test_a_name_that_does_not_resolve(stage: Stage, watch: Watch) -> None:
     settings = live_mode("wss://stream.venue.invalid", "https://api.venue.invalid")
     async with feed(stage, *settings) as life:
-        said = await says_why(watch, "unreachable")
-        assert "gaierror" in said.detail
-        await gives_up_hope(watch, "unreachable")
+        said = await says_why(watch, "dns_failure")
+        assert said.detail.startswith("the host's name cannot be resolved: ")
+        await gives_up_hope(watch, "dns_failure")
         assert life["connections"] == 0
 
 
 async def test_tls_to_a_plain_port(stage: Stage, watch: Watch) -> None:
     settings = live_mode(f"wss://127.0.0.1:{stage.port}", f"https://127.0.0.1:{stage.port}")
     async with feed(stage, *settings):
-        said = await says_why(watch, "unreachable")
-        assert said.detail.startswith(("SSLError", "ConnectionResetError"))
-        await gives_up_hope(watch, "unreachable")
+        said = await says_why(watch, "tls_failure|unreachable")  # some just cut the connection
+        assert said.detail.startswith(("the TLS handshake failed: ", "ConnectionResetError"))
+        await gives_up_hope(watch, "tls_failure|unreachable")
 
 
 async def test_a_certificate_nobody_vouches_for(stage: Stage, watch: Watch, tmp_path: Path) -> None:
@@ -77,20 +77,23 @@ async def test_a_certificate_nobody_vouches_for(stage: Stage, watch: Watch, tmp_
         port = next(iter(server.sockets)).getsockname()[1]
         settings = live_mode(f"wss://127.0.0.1:{port}", f"https://127.0.0.1:{port}")
         async with feed(stage, *settings, "feeds.binance.connect_timeout_s=5"):
-            said = await says_why(watch, "unreachable")
-            assert "certificate" in said.detail
-            await gives_up_hope(watch, "unreachable")
+            said = await says_why(watch, "tls_failure")
+            assert said.detail.startswith("the certificate is not trusted: self-signed certificate")
+            await gives_up_hope(watch, "tls_failure")
         assert talked == []
 
 
 async def test_http_451_on_the_handshake_then_admitted(stage: Stage, watch: Watch) -> None:
     async with relay_to(stage.port) as relay:
         relay.refusal = b"HTTP/1.1 451 Unavailable For Legal Reasons\r\nContent-Length: 0\r\n\r\n"
-        async with feed(stage, f"simulator.ports.binance={relay.port}", *QUICK) as life:
-            said = await says_why(watch, "refused")
-            assert "HTTP 451" in said.detail
-            await gives_up_hope(watch, "refused")
-            assert relay.handshakes >= 4
+        slow = "feeds.binance.unauthorized_retry_s=3"
+        async with feed(stage, f"simulator.ports.binance={relay.port}", slow, *QUICK) as life:
+            await eventually(lambda: watch.said, 10)
+            first_s = watch.said[0].at_s
+            for name in (BTC, ""):  # at once: trying again soon would change nothing
+                said = await watch.hears("down", symbol=name, since_s=first_s, reason="restricted")
+                assert said.detail.startswith("the venue refuses this location: HTTP 451")
+            assert relay.handshakes <= 2, "a refused location is not tried in quick succession"
             relay.refusal = b""
             await watch.live([BTC])
             await watch.right(BTC)

@@ -177,12 +177,14 @@ class Watch:
 
         To which is added what the machine kept ready threads waiting meanwhile.
 
-        ``state``: one, or several with a bar between them.
+        ``state`` and ``reason``: one, or several with a bar between them.
         """
 
         def found() -> Said | None:
             for said in self.after(since_s, symbol):
-                fits = said.state in state.split("|") and reason in ("", said.reason)
+                fits = said.state in state.split("|") and said.reason in (
+                    reason or said.reason
+                ).split("|")
                 if fits and detail in said.detail:
                     return said
             return None

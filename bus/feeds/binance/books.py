@@ -20,6 +20,7 @@ from bus.feeds.binance.parser import DepthSnapshot, parse_snapshot
 from bus.feeds.budget import Priority
 from bus.feeds.errors import ParseError, RestError
 from bus.feeds.feed import Feed
+from bus.feeds.numbered_connection import FOR_CAPTURE
 from bus.feeds.rest import Reply, RestClient
 from bus.runtime import get_logger
 
@@ -99,6 +100,7 @@ class BookKeeper:
                     params,
                     weight=endpoints.depth_weight(limit),
                     priority=priority,
+                    cause=cause_of(one),
                 )
             )
             try:
@@ -108,12 +110,18 @@ class BookKeeper:
                         break  # a refresh that has become a resync does not wait as a refresh
                 else:
                     reply = call.result()
-                    return reply, parse_snapshot(reply.body)
+                    return reply, parse_snapshot(reply.take())
             finally:
                 call.cancel()
                 with contextlib.suppress(asyncio.CancelledError, RestError):
                     if not call.done():
                         await call
+
+
+def cause_of(one: InstrumentFeed) -> str:
+    """What a capture keeps beside the answer: a replay does not ask for such a snapshot."""
+    wanted_by_capture = one.book.refreshing and one.book.refresh_reason == FOR_CAPTURE
+    return FOR_CAPTURE if wanted_by_capture else ""
 
 
 def urgency(one: InstrumentFeed) -> Priority:

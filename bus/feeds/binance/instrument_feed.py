@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from bus.feeds.binance.endpoints import DEPTH, QUOTE, TICKER, TRADE, stream_name
+from bus.feeds.binance.endpoints import DEPTH, QUOTE, STREAMS, TICKER, TRADE, stream_name
 from bus.feeds.binance.parser import BookTickerEvent, DepthEvent, TickerEvent, TradeEvent
-from bus.feeds.binance.symbols import TRADING, Instrument
 from bus.feeds.depth_book import DepthBook
 from bus.feeds.feed import Counters, Feed
 from bus.feeds.handler import SymbolTicks
 from bus.feeds.handover import Order
+from bus.feeds.listing import Listed
 from bus.feeds.recent import RecentIds
 from bus.feeds.skew import DelayMeter
 from bus.feeds.status import SymbolFacts
@@ -29,13 +29,13 @@ class InstrumentFeed:
     def __init__(
         self,
         feed: Feed,
-        instrument: Instrument,
+        instrument: Listed,
         on_book: Callable[[], None],
         delays: DelayMeter | None = None,
     ) -> None:
         self._delays = delays or DelayMeter()
         self.instrument = instrument
-        self.facts = SymbolFacts(book_lost="starting", market_closed=instrument.status != TRADING)
+        self.facts = SymbolFacts(book_lost="starting", market_closed=not instrument.trading)
         self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
         self.book: DepthBook[DepthEvent] = DepthBook(
             feed.publisher, feed.venue_label, instrument.symbol, feed.book_limits, on_book
@@ -46,11 +46,13 @@ class InstrumentFeed:
         self._quote_id = -1
         self._ticker_times: RecentIds[int] = RecentIds(16)
         venue_symbol = instrument.venue_symbol
-        self.routes: dict[str, Callable[..., None]] = {
-            stream_name(venue_symbol, TRADE): self.on_trade,
-            stream_name(venue_symbol, QUOTE): self.on_quote,
-            stream_name(venue_symbol, TICKER): self.on_ticker,
-            stream_name(venue_symbol, DEPTH): self.on_depth,
+        self.streams = {kind: stream_name(venue_symbol, kind) for kind in STREAMS}
+        """Each kind of stream to its name."""
+        self.routes: Mapping[str, Callable[..., None]] = {
+            self.streams[TRADE]: self.on_trade,
+            self.streams[QUOTE]: self.on_quote,
+            self.streams[TICKER]: self.on_ticker,
+            self.streams[DEPTH]: self.on_depth,
         }
         """Stream name to the method that takes its events."""
         self.orders: list[tuple[str, Order | None]] = [
@@ -67,8 +69,18 @@ class InstrumentFeed:
         self._trade_id = 0
         self._quote_id = -1
         self._ticker_times.clear()
-        self.facts.has_data = False
-        self.facts.stale = ()
+
+    def describe(self, instrument: Listed, recv_ns: int) -> bool:
+        """`instrument`: what the venue says of it, where it has said so. The book stays."""
+        self.instrument = instrument
+        self.facts.market_closed = not instrument.trading
+        if instrument.described is not None:
+            self.ticks.instrument(instrument.described, recv_ns)
+        return False
+
+    def lost_lately(self, now_mono_ns: int) -> str:
+        """Nothing: lost trades are not looked for here."""
+        return ""
 
     def on_trade(self, event: TradeEvent, recv_ns: int) -> None:
         """`trades` and `price`. The maker bought, so the aggressor sold; and the other way."""

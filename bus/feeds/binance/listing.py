@@ -50,7 +50,7 @@ class Listing:
             priority=Priority.START,
         )
         # The whole list takes a tenth of a second to read: not on the loop.
-        info = await asyncio.to_thread(parse_exchange_info, reply.body)
+        info = await asyncio.to_thread(parse_exchange_info, reply.take())
         if not self._feed.settings.rest_weight_per_minute and info.weight_per_minute:
             self._rest.allow(max(1, info.weight_per_minute // 2))
         return info

@@ -7,47 +7,26 @@ dash, so that a closed REST interface does not keep the streams from running.
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from bus.feeds.errors import ParseError
-from bus.model import Instrument as Description
+from bus.feeds.listing import Listed
+from bus.model import Instrument
 
 TRADING: Final = "TRADING"
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """One listed pair: ``BTC-USDT`` here, ``BTCUSDT`` there. ``status`` is the venue's word.
-
-    ``described``: what is told of it on the bus; None as long as the venue has not been asked.
-    """
-
-    symbol: str
-    venue_symbol: str
-    status: str = TRADING
-    described: Description | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeInfo:
     """What exchangeInfo tells: instruments by normal symbol, and the REST weight per minute."""
 
-    instruments: Mapping[str, Instrument]
+    instruments: Mapping[str, Listed]
     weight_per_minute: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What of the wanted symbols can be served; ``rejected``: symbol to a sentence saying why."""
-
-    instruments: tuple[Instrument, ...]
-    rejected: Mapping[str, str]
 
 
 STATUS_WORDS: Final = {
@@ -74,14 +53,14 @@ class _Symbol(msgspec.Struct, rename="camel"):
     status: str = TRADING
     filters: list[_Filter] = []
 
-    def described(self) -> Description:
+    def described(self) -> Instrument:
         """Of the filters (binance-spot-api-docs: filters.md) what the bus has fields for."""
         rules = {one.filter_type: one for one in self.filters}
         nothing = _Filter()
         price = rules.get("PRICE_FILTER", nothing)
         lot = rules.get("LOT_SIZE", nothing)
         notional = rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL", nothing)
-        return Description(
+        return Instrument(
             base=self.base_asset,
             quote=self.quote_asset,
             kind="spot",
@@ -109,9 +88,9 @@ class _ExchangeInfo(msgspec.Struct, rename="camel"):
 _DECODER: Final = msgspec.json.Decoder(_ExchangeInfo)
 
 
-def guess(symbol: str) -> Instrument:
+def guess(symbol: str) -> Listed:
     """The instrument of a normal symbol, as long as the venue has not been asked."""
-    return Instrument(symbol, symbol.replace("-", ""))
+    return Listed(symbol, symbol.replace("-", ""))
 
 
 def parse_exchange_info(body: bytes) -> ExchangeInfo:
@@ -129,30 +108,12 @@ def parse_exchange_info(body: bytes) -> ExchangeInfo:
         ),
         None,
     )
-    instruments: dict[str, Instrument] = {}
-    for listed in info.symbols:
-        symbol = f"{listed.base_asset}-{listed.quote_asset}"
-        instruments[symbol] = Instrument(symbol, listed.symbol, listed.status, listed.described())
+    instruments: dict[str, Listed] = {}
+    for one in info.symbols:
+        symbol = f"{one.base_asset}-{one.quote_asset}"
+        trading = one.status == TRADING
+        instruments[symbol] = Listed(symbol, one.symbol, trading, described=one.described())
     return ExchangeInfo(instruments, weight)
-
-
-def choose(wanted: Sequence[str], listed: Mapping[str, Instrument]) -> Choice:
-    """The wanted symbols that are listed, in order, without repeats; the others with a hint."""
-    chosen: dict[str, Instrument] = {}
-    rejected: dict[str, str] = {}
-    for symbol in wanted:
-        if symbol in listed:
-            chosen[symbol] = listed[symbol]
-        else:
-            near = nearest(symbol, listed)
-            hint = f"; nearest: {', '.join(near)}" if near else ""
-            rejected[symbol] = f"the venue lists no {symbol}{hint}"
-    return Choice(tuple(chosen.values()), rejected)
-
-
-def nearest(symbol: str, listed: Iterable[str]) -> list[str]:
-    """At most three listed names that look like the symbol, the most like first."""
-    return difflib.get_close_matches(symbol.upper(), list(listed), n=3, cutoff=0.6)
 
 
 def _number(value: Any) -> float | None:

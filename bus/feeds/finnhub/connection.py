@@ -20,7 +20,7 @@ from bus.feeds.finnhub.symbols import Instrument
 from bus.feeds.link import Link
 from bus.feeds.log_limit import LogLimit
 from bus.feeds.recent import RecentIds
-from bus.feeds.session import Lost, Session
+from bus.feeds.session import INCURABLE, Lost, Session
 from bus.feeds.skew import Lateness
 from bus.feeds.status import ConnectionFacts, Verdict, judge_symbol
 from bus.feeds.watchdog import Watchdog
@@ -168,7 +168,7 @@ class Connection:
         facts.open = False
         facts.failures = lost.attempt + 1
         facts.reason, facts.detail = lost.reason, lost.detail
-        facts.fatal = lost.reason in ("unauthorized", "limited")
+        facts.fatal = lost.reason in INCURABLE
         if lost.reason == "unauthorized":
             facts.detail = UNAUTHORIZED
             _log.error("unauthorized", detail=UNAUTHORIZED, retry_in_s=lost.retry_in_s)
@@ -266,7 +266,7 @@ class Connection:
 
     def _look_at_times(self, session: Session, now_mono_ns: int) -> None:
         """A socket may be alive and minutes behind."""
-        late = self.lateness.look(now_mono_ns)
+        late = self.lateness.look(now_mono_ns, now_ns())
         limit_s = self._feed.settings.late_event_s
         self.facts.late = f"events come more than {limit_s:g} s late" if late else ""
         if late and now_mono_ns >= self._replace_due_ns:

@@ -120,6 +120,7 @@ class FinnhubFeed:
             headers={endpoints.KEY_HEADER: key},
             shared=ledger,
             calls_per_s=endpoints.CALLS_PER_S * 9 // 10,
+            restricted_retry_s=feed.settings.unauthorized_retry_s,
             capture=feed.capture,
         )
         self._unavailable: set[str] = set()
@@ -160,7 +161,7 @@ class FinnhubFeed:
             "rest_waiting": self._rest.waiting,
             "lateness_ms": round(self._connection.lateness.worst_ns / 1e6, 3),
         }
-        skew_ns = self._feed.skew.minimum_ns
+        skew_ns = self._feed.skew.recent_ns
         if skew_ns is not None:
             report["clock_skew_ms"] = round(skew_ns / 1e6, 3)
         return report
@@ -314,7 +315,7 @@ class FinnhubFeed:
                 _log.warning("no answer", path=path, detail=error.detail, kind=error.kind)
             return None
         self._unavailable.discard(path)
-        return reply.body, reply.recv_ns
+        return reply.take(), reply.recv_ns
 
     async def _category_news(self) -> None:
         for category in self._feed.settings.news_categories:

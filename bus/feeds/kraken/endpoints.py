@@ -34,8 +34,9 @@ def book_depth(levels: int) -> int:
 def request(method: str, channel: str, pairs: Sequence[str], depth: int, req_id: int) -> str:
     """``subscribe`` or ``unsubscribe`` of one channel; each pair is answered by itself.
 
-    Defaults that differ between editions of the documentation are always spelled out: trades
-    begin without a snapshot, which would be trades of the past.
+    Defaults that differ between editions of the documentation are always spelled out: every
+    channel begins with its snapshot, that of trades with the last 50, among which may be some that
+    were missed.
     """
     params: dict[str, Any] = {"channel": channel}
     if channel != INSTRUMENT:
@@ -45,7 +46,7 @@ def request(method: str, channel: str, pairs: Sequence[str], depth: int, req_id:
     if channel == TICKER:
         params["event_trigger"] = "bbo"
     if method == "subscribe":
-        params["snapshot"] = channel != TRADES
+        params["snapshot"] = True
     return _message({"method": method, "params": params, "req_id": req_id})
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bus.book.checksum import ChecksumBook, DecimalLevel
 from bus.config import FeedSettings
-from bus.feeds.feed import Counters, Feed
+from bus.feeds.feed import Feed
 from bus.feeds.handler import SymbolTicks
 from bus.feeds.kraken.endpoints import BOOK, TICKER, TRADES, book_depth
 from bus.feeds.kraken.parser import BookRow, TickerRow, TradeRow, time_ns
+from bus.feeds.kraken.trades import TradeWatch
 from bus.feeds.listing import Listed
+from bus.feeds.sequenced_trades import Fill, SequencedTrades
+from bus.feeds.skew import DelayMeter
 from bus.feeds.status import SymbolFacts
 from bus.feeds.stream_book import StreamBook
-from bus.feeds.trade_sequence import Arrival, TradeSequence
-from bus.model import Quote, Ticker, Trade
-from bus.model.topic import Topic
+from bus.model import Quote, Ticker
+from bus.runtime import get_logger
+
+_log = get_logger("feeds.kraken")
 
 UNKNOWN_DECIMALS = 8
 """Decimals of a pair the venue has not described yet; its book is not subscribed to."""
@@ -26,10 +30,17 @@ class InstrumentFeed:
 
     ``quote`` is published when the best bid or ask changed, `ticker` when a 24-hour figure did:
     the venue sends both in one message at every change of either. Trades are told by id, which
-    counts up by one in each book; one that comes late is published on `trades`, not on `price`.
+    counts up by one in each book (see ``sequenced_trades``).
     """
 
-    def __init__(self, feed: Feed, instrument: Listed, on_book: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        instrument: Listed,
+        on_book: Callable[[], None],
+        delays: DelayMeter | None = None,
+    ) -> None:
+        self._delays = delays or DelayMeter()
         self.instrument = instrument
         self.depth = self.depth_of(feed.settings)
         self.facts = SymbolFacts(book_lost="starting", market_closed=not instrument.trading)
@@ -39,16 +50,14 @@ class InstrumentFeed:
             feed.venue_label,
             instrument.symbol,
             feed.book_limits,
-            ChecksumBook(self.depth, UNKNOWN_DECIMALS, UNKNOWN_DECIMALS),
+            self._empty_book(instrument),
             on_book,
         )
-        self.trades = TradeSequence()
+        self.trades = SequencedTrades(feed, instrument.symbol, self.ticks)
+        self.trade_watch = TradeWatch(feed.backoff)
         self.streams = {
             name: f"{instrument.venue_symbol}@{name}" for name in (TICKER, TRADES, BOOK)
         }
-        self._counters: Counters = feed.counters
-        topic = Topic.md("trades", feed.venue_label, instrument.symbol)
-        self._late = feed.publisher.writer(topic)
         self._quote: tuple[float | None, ...] = ()
         self._figures: tuple[float | None, ...] = ()
 
@@ -60,8 +69,10 @@ class InstrumentFeed:
     def restart(self) -> None:
         """A new connection. Trade ids are remembered: what was missed meanwhile is missing."""
         self._quote = self._figures = ()
-        self.facts.has_data = False
-        self.facts.stale = ()
+
+    def lost_lately(self, now_mono_ns: int) -> str:
+        """What of its trades was lost within the last minute, or ""."""
+        return self.trades.lost_lately(now_mono_ns)
 
     def describe(self, instrument: Listed, recv_ns: int) -> bool:
         """`instrument`: what the venue says of it; whether its book must be had anew for it."""
@@ -73,28 +84,26 @@ class InstrumentFeed:
         self.facts.market_closed = not instrument.trading
         if same or instrument.price_decimals is None or instrument.size_decimals is None:
             return False
-        self.book.use(ChecksumBook(self.depth, instrument.price_decimals, instrument.size_decimals))
+        self.book.use(self._empty_book(instrument))
         return True
 
     def on_trade(self, row: TradeRow, recv_ns: int) -> None:
         """`trades` and `price`."""
-        venue_ts_ns = time_ns(row.timestamp, "trade")
-        assert venue_ts_ns is not None
-        arrival = self.trades.on_trade(row.trade_id)
-        if arrival is Arrival.NEW:
-            self.ticks.trade(row.price, row.qty, row.side, row.trade_id, venue_ts_ns, recv_ns)
-        elif arrival is Arrival.LATE:
-            self._late.publish(
-                Trade(row.price, row.qty, row.side, row.trade_id),
-                venue_ts_ns=venue_ts_ns,
-                recv_ts_ns=recv_ns,
-            )
-        else:
-            self._counters.duplicates += 1
+        fill = _fill(row)
+        self._delays.note(recv_ns - fill.venue_ts_ns)
+        self.trades.publish(*fill, recv_ns)
+
+    def on_past_trades(self, rows: Sequence[TradeRow], recv_ns: int) -> None:
+        """The last trades, as the channel begins with them: those that were missed are told."""
+        missed = self.trades.publish_past([_fill(row) for row in rows], recv_ns)
+        if missed:
+            _log.info("missed trades", symbol=self.instrument.symbol, count=missed)
 
     def on_ticker(self, row: TickerRow, recv_ns: int) -> None:
         """`quote`, `ticker`, and the reference of `price`."""
         venue_ts_ns = time_ns(row.timestamp, "ticker")
+        if venue_ts_ns is not None:
+            self._delays.note(recv_ns - venue_ts_ns)
         bid_price, ask_price = row.bid or None, row.ask or None  # 0 stands for an empty side
         bid_size = row.bid_qty if bid_price else None
         ask_size = row.ask_qty if ask_price else None
@@ -133,4 +142,20 @@ class InstrumentFeed:
         if is_snapshot:
             self.book.on_snapshot(bids, asks, row.checksum, venue_ts_ns, recv_ns, now_mono_ns)
         else:
+            if venue_ts_ns is not None:
+                self._delays.note(recv_ns - venue_ts_ns)
             self.book.on_update(bids, asks, row.checksum, venue_ts_ns, recv_ns)
+
+    def _empty_book(self, instrument: Listed) -> ChecksumBook:
+        price, size = instrument.price_decimals, instrument.size_decimals
+        return ChecksumBook(
+            self.depth,
+            UNKNOWN_DECIMALS if price is None else price,
+            UNKNOWN_DECIMALS if size is None else size,
+        )
+
+
+def _fill(row: TradeRow) -> Fill:
+    venue_ts_ns = time_ns(row.timestamp, "trade")
+    assert venue_ts_ns is not None
+    return Fill(row.trade_id, row.price, row.qty, row.side, venue_ts_ns)

@@ -12,8 +12,8 @@ from bus.config import FeedSettings
 from bus.feeds.binance.books import urgency
 from bus.feeds.binance.endpoints import affordable_limit
 from bus.feeds.binance.instrument_feed import InstrumentFeed
-from bus.feeds.binance.symbols import Instrument
 from bus.feeds.budget import Priority
+from bus.feeds.listing import Listed
 from bus.testing import eventually
 from tests.feeds.binance.binance_server import Binance, Running, exchange_info, running_feed
 from tests.feeds.fake_venue import RestAnswer, ok
@@ -40,7 +40,7 @@ def test_the_limit_is_what_can_be_afforded(limit: int, books: int, room: int, as
 
 def test_a_live_book_that_is_lost_is_the_most_urgent() -> None:
     feed = make_feed(Tap(), Statuses(), FeedSettings())
-    one = InstrumentFeed(feed, Instrument("BTC-USDT", "BTCUSDT"), lambda: None)
+    one = InstrumentFeed(feed, Listed("BTC-USDT", "BTCUSDT"), lambda: None)
     one.book.start("connected")
     assert urgency(one) is Priority.START
     one.facts.was_live = True

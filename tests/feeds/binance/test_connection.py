@@ -11,13 +11,13 @@ from bus.clock import monotonic_ns
 from bus.config import FeedSettings
 from bus.feeds import skew
 from bus.feeds.binance.connection import Connection
-from bus.feeds.binance.symbols import Instrument
 from bus.feeds.link import Link
+from bus.feeds.listing import Listed
 from bus.feeds.session import Lost, Session
 from bus.model import Trade
 from tests.feeds.tap import Statuses, Tap, make_feed
 
-BTC, ETH = Instrument("BTC-USDT", "BTCUSDT"), Instrument("ETH-USDT", "ETHUSDT")
+BTC, ETH = Listed("BTC-USDT", "BTCUSDT"), Listed("ETH-USDT", "ETHUSDT")
 TRADE = b'{"stream":"btcusdt@trade","data":{"t":1,"p":"5","q":"1","T":1,"m":true}}'
 
 
@@ -72,9 +72,9 @@ def test_a_refusal_that_time_does_not_cure_is_down_at_once() -> None:
 
 def test_a_symbol_the_venue_renamed_is_refused_late() -> None:
     _, _, one = connection()
-    one.list_as(Instrument("BTC-USDT", "XBTUSDT"))
+    one.list_as(Listed("BTC-USDT", "XBTUSDT"))
     assert one.verdict("BTC-USDT").state == "down"
-    one.list_as(Instrument("ETH-USDT", "ETHUSDT", "BREAK"))
+    one.list_as(Listed("ETH-USDT", "ETHUSDT", False))
     assert one.instruments["ETH-USDT"].facts.market_closed
 
 

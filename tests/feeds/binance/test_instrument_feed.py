@@ -7,8 +7,8 @@ from typing import Any
 from bus.config import FeedSettings
 from bus.feeds.binance.instrument_feed import InstrumentFeed
 from bus.feeds.binance.parser import BookTickerEvent, DepthEvent, TickerEvent, TradeEvent
-from bus.feeds.binance.symbols import Instrument
 from bus.feeds.feed import Feed
+from bus.feeds.listing import Listed
 from bus.model import Depth, Price, Quote, Ticker, Trade
 from tests.feeds.tap import Statuses, Tap, make_feed
 
@@ -16,7 +16,7 @@ from tests.feeds.tap import Statuses, Tap, make_feed
 def one() -> tuple[Tap, Feed, InstrumentFeed]:
     tap = Tap()
     feed = make_feed(tap, Statuses(), FeedSettings())
-    return tap, feed, InstrumentFeed(feed, Instrument("BTC-USDT", "BTCUSDT"), lambda: None)
+    return tap, feed, InstrumentFeed(feed, Listed("BTC-USDT", "BTCUSDT"), lambda: None)
 
 
 def ticker(**fields: Any) -> TickerEvent:
@@ -127,5 +127,5 @@ def test_a_new_connection_forgets_what_was_seen() -> None:
 
 def test_a_halted_instrument_is_closed() -> None:
     feed = make_feed(Tap(), Statuses(), FeedSettings())
-    symbol = InstrumentFeed(feed, Instrument("A-B", "AB", "HALT"), lambda: None)
+    symbol = InstrumentFeed(feed, Listed("A-B", "AB", False), lambda: None)
     assert symbol.facts.market_closed

@@ -16,15 +16,15 @@ import pytest
 from bus.config import FeedSettings
 from bus.feeds.binance.instrument_feed import InstrumentFeed
 from bus.feeds.binance.parser import DepthEvent, Parser, TradeEvent, parse_snapshot
-from bus.feeds.binance.symbols import Instrument
 from bus.feeds.errors import ParseError
+from bus.feeds.listing import Listed
 from bus.model import OrderBook, Trade
 from tests.feeds.recorded import is_snapshot, lines
 from tests.feeds.tap import Statuses, Tap, make_feed
 
 pytestmark = pytest.mark.recorded
 
-BTC = Instrument("BTC-USDT", "BTCUSDT")
+BTC = Listed("BTC-USDT", "BTCUSDT")
 COMPARABLE, EQUAL_AT_LEAST = 6_492, 6_490
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.feeds.binance.symbols import Instrument, choose, guess, parse_exchange_info
+from bus.feeds.binance.symbols import guess, parse_exchange_info
 from bus.feeds.errors import ParseError
-from bus.model import Instrument as Description
+from bus.feeds.listing import Listed
+from bus.model import Instrument
 
 # binance-spot-api-docs: rest-api.md, the document's own example, shortened
 INFO = {
@@ -47,17 +48,19 @@ def test_what_the_venue_lists() -> None:
     info = parse_exchange_info(json.dumps(INFO).encode())
     assert info.weight_per_minute == 6000
     assert info.instruments == {
-        "ETH-BTC": Instrument(
+        "ETH-BTC": Listed(
             "ETH-BTC",
             "ETHBTC",
-            "TRADING",
-            Description("ETH", "BTC", "spot", "trading", "ETHBTC", 0.000001, 0.001, 0.002, 0.0001),
+            True,
+            described=Instrument(
+                "ETH", "BTC", "spot", "trading", "ETHBTC", 0.000001, 0.001, 0.002, 0.0001
+            ),
         ),
-        "BTC-USDT": Instrument(
+        "BTC-USDT": Listed(
             "BTC-USDT",
             "BTCUSDT",
-            "HALT",
-            Description("BTC", "USDT", "spot", "halted", "BTCUSDT"),
+            False,
+            described=Instrument("BTC", "USDT", "spot", "halted", "BTCUSDT"),
         ),
     }
 
@@ -92,16 +95,8 @@ def test_a_limit_that_is_not_told_is_none() -> None:
     assert parse_exchange_info(b'{"symbols":[]}').weight_per_minute is None
 
 
-def test_a_misspelt_symbol_is_told_with_the_nearest_and_the_others_go_on() -> None:
-    listed = parse_exchange_info(json.dumps(INFO).encode()).instruments
-    choice = choose(["BTC-USDC", "ETH-BTC", "ETH-BTC", "qqq"], listed)
-    assert [one.symbol for one in choice.instruments] == ["ETH-BTC"]
-    assert choice.rejected["BTC-USDC"] == "the venue lists no BTC-USDC; nearest: BTC-USDT"
-    assert choice.rejected["qqq"] == "the venue lists no qqq"
-
-
 def test_until_the_venue_is_asked_the_dash_is_left_out() -> None:
-    assert guess("BTC-USDT") == Instrument("BTC-USDT", "BTCUSDT")
+    assert guess("BTC-USDT") == Listed("BTC-USDT", "BTCUSDT")
 
 
 @given(st.binary(max_size=100))
@@ -120,9 +115,9 @@ def test_a_whole_recorded_list(recorded_dir: Path) -> None:
         body = file.readline().split(b": ", 1)[1]
     info = parse_exchange_info(body)
     assert info.weight_per_minute == 1200
-    described = Description(
+    described = Instrument(
         "BTC", "USDT", "spot", "trading", "BTCUSDT", 0.01, 0.00001, 0.00001, 10.0
     )
-    expected = Instrument("BTC-USDT", "BTCUSDT", "TRADING", described)
+    expected = Listed("BTC-USDT", "BTCUSDT", described=described)
     assert info.instruments["BTC-USDT"] == expected
     assert len(info.instruments) > 1_000

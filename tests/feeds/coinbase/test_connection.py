@@ -21,9 +21,10 @@ class Wire:
         self.sent: list[str] = []
         self.last_frame_mono_ns = monotonic_ns()
         self.aborted = ""
+        self.name = "wire"
         self.link: Wire | None = self
 
-    async def send(self, link: Link, message: str) -> None:
+    async def send(self, link: Link, message: str, *, again: bool = False) -> None:
         self.sent.append(message)
 
     def abort(self, reason: str) -> None:
@@ -39,7 +40,7 @@ class Wire:
 async def opened() -> tuple[Connection, Wire, Tap, Statuses]:
     tap, statuses, wire = Tap(), Statuses(), Wire()
     feed = make_feed(tap, statuses, FeedSettings(symbols=("BTC-USD",)), name="coinbase")
-    connection = Connection(feed, [Listed("BTC-USD", "BTC-USD")], checked=True)
+    connection = Connection(feed, [Listed("BTC-USD", "BTC-USD")], exists=lambda product: True)
     connection.opening(wire.as_session())
     await connection.opened(wire.as_session(), wire.as_link(), False)
     return connection, wire, tap, statuses
@@ -82,11 +83,14 @@ async def test_a_refusal_naming_a_product_is_its_status() -> None:
 
 async def test_lost_trades_stand_in_the_status() -> None:
     connection, wire, _, statuses = await opened()
-    connection.frames(wire.as_link(), [SNAPSHOT], 5)
-    connection.trades_lost("BTC-USD", 3, "too old")
+    connection.frames(wire.as_link(), [SNAPSHOT, MATCH], 5)
+    trades = connection.instruments["BTC-USD"].trades
+    trades.sequence.exists(13)  # MATCH is trade 10
+    assert trades.give_up(11, 13, "too old", monotonic_ns())
+    connection.judge_all()
     status = statuses.last("BTC-USD")
     assert (status.state, status.reason) == ("live", "trades_lost")
-    assert status.detail == "3 trades lost: too old"
+    assert status.detail == "3 trades lost, ids 11 to 13: too old"
 
 
 async def test_a_lost_connection_voids_the_book() -> None:
@@ -95,3 +99,21 @@ async def test_a_lost_connection_voids_the_book() -> None:
     connection.lost(wire.as_session(), Lost("closed", "1006", 0.1, 0))
     assert statuses.states("BTC-USD") == ["connecting", "live", "recovering"]
     assert not connection.instruments["BTC-USD"].book.synced
+
+
+async def test_without_trades_a_heartbeat_that_names_the_last_one_is_no_silence() -> None:
+    connection, wire, _, statuses = await opened()
+    connection.frames(wire.as_link(), [SNAPSHOT, MATCH], 5)
+    long_ago_ns = monotonic_ns() - 400_000_000_000
+    for kind in ("matches", "ticker"):
+        connection._seen[f"BTC-USD@{kind}"] = long_ago_ns
+    of_the_last = HEARTBEAT.replace(b'"last_trade_id":20', b'"last_trade_id":10')
+    connection.frames(wire.as_link(), [of_the_last], 5)
+    connection.check(wire.as_session())
+    assert statuses.state("BTC-USD") == "live"
+    for kind in ("matches", "ticker"):
+        connection._seen[f"BTC-USD@{kind}"] = long_ago_ns
+    connection.frames(wire.as_link(), [HEARTBEAT], 5)  # it names trades that never came
+    connection.check(wire.as_session())
+    status = statuses.last("BTC-USD")
+    assert (status.state, status.detail) == ("stale", "no data of: ticker, matches")

@@ -6,6 +6,8 @@ import json
 
 from bus.config import FeedSettings
 from bus.feeds.kraken.connection import Connection
+from bus.feeds.kraken.listing import Pairs
+from bus.feeds.kraken.symbols import guess
 from bus.feeds.session import Lost
 from bus.testing import eventually
 from tests.feeds.coinbase.test_connection import Wire
@@ -20,7 +22,7 @@ QUOTE = b'{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","bid":
 async def opened(*symbols: str) -> tuple[Connection, Wire, Tap, Statuses]:
     tap, statuses, wire = Tap(), Statuses(), Wire()
     feed = make_feed(tap, statuses, FeedSettings(), name="kraken")
-    connection = Connection(feed, symbols or ("BTC-USD",))
+    connection = Connection(feed, [guess(one) for one in symbols or ("BTC-USD",)], Pairs())
     connection.opening(wire.as_session())
     await connection.opened(wire.as_session(), wire.as_link(), False)
     return connection, wire, tap, statuses

@@ -20,7 +20,7 @@ def test_every_default_is_spelled_out() -> None:
     assert params("subscribe", "trade") == {
         "channel": "trade",
         "symbol": ["BTC/USD"],
-        "snapshot": False,
+        "snapshot": True,
     }
     assert params("subscribe", "book")["depth"] == 100
     assert params("subscribe", "ticker")["event_trigger"] == "bbo"

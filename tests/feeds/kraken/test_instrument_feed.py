@@ -102,7 +102,26 @@ def test_trades_by_id_and_late_ones_are_not_the_price() -> None:
         Trade(0.55, 40.0, "sell", 8),
     ]
     assert [price.price for price in tap.bodies(TOPIC.format("price"))] == [0.5, 0.6]
-    assert pair._counters.duplicates == 1
+    assert pair.trades._counters.duplicates == 1
+
+
+def test_the_last_trades_tell_what_was_missed_and_no_more() -> None:
+    tap, pair = one()
+    pair.on_past_trades([trade(6, 0.4), trade(7, 0.5)], 5)  # the first ever: of the past
+    assert tap.bodies(TOPIC.format("trades")) == []
+    pair.on_trade(trade(8, 0.6), 5)
+    pair.on_past_trades([trade(10, 0.8), trade(9, 0.7), trade(8, 0.6), trade(7, 0.5)], 6)
+    pair.on_trade(trade(11, 0.9), 7)
+    assert [one.trade_id for one in tap.bodies(TOPIC.format("trades"))] == [8, 9, 10, 11]
+    assert [one.price for one in tap.bodies(TOPIC.format("price"))] == [0.6, 0.7, 0.8, 0.9]
+    assert pair.trades.sequence.missing == ()
+
+
+def test_what_lies_before_the_last_trades_stays_missing() -> None:
+    _, pair = one()
+    pair.on_trade(trade(1, 0.5), 5)
+    pair.on_past_trades([trade(60, 0.7), trade(61, 0.8)], 6)
+    assert pair.trades.sequence.missing == ((2, 59),)
 
 
 def test_a_ticker_is_a_quote_and_a_ticker() -> None:

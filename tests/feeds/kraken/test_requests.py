@@ -1,4 +1,4 @@
-"""Saying things to Kraken, in order and numbered."""
+"""What is said to Kraken, in order and numbered."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from typing import Any
 
 from bus.clock import monotonic_ns
 from bus.feeds.kraken.requests import PING_EVERY_NS, Requests
-from tests.feeds.coinbase.test_connection import Wire
 
 
-def said(wire: Wire) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in wire.sent]
+def read(texts: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in texts]
 
 
-async def test_many_pairs_share_a_request() -> None:
-    wire, requests = Wire(), Requests(100)
-    pairs = [f"A{number}/USD" for number in range(60)]
-    await requests.subscribe(wire.as_session(), wire.as_link(), pairs, ["book"])
-    assert [len(one["params"]["symbol"]) for one in said(wire)] == [50, 10]
-    assert [one["req_id"] for one in said(wire)] == [1, 2]
-    assert all(one["params"]["depth"] == 100 for one in said(wire))
+def test_many_pairs_share_a_request_and_every_channel_has_its_own() -> None:
+    requests = Requests(100)
+    streams = [f"A{number}/USD@book" for number in range(60)] + ["A0/USD@trade"]
+    said = read(requests.change("subscribe", streams))
+    assert [len(one["params"]["symbol"]) for one in said] == [50, 10, 1]
+    assert [one["params"]["channel"] for one in said] == ["book", "book", "trade"]
+    assert [one["req_id"] for one in said] == [1, 2, 3]
+    assert said[0]["params"]["depth"] == 100
+    assert said[2]["params"]["snapshot"] is True  # its last trades: some may have been missed
 
 
-async def test_again_is_unsubscribe_then_subscribe() -> None:
-    wire, requests = Wire(), Requests(10)
-    await requests.again(wire.as_session(), wire.as_link(), "BTC/USD", ["book"])
-    assert [one["method"] for one in said(wire)] == ["unsubscribe", "subscribe"]
-    await requests.list_pairs(wire.as_session(), wire.as_link(), again=True)
-    assert [one["method"] for one in said(wire)][2:] == ["unsubscribe", "subscribe"]
+def test_to_leave_a_book_its_depth_is_named() -> None:
+    (said,) = read(Requests(10).change("unsubscribe", ["BTC/USD@book"]))
+    assert said["method"] == "unsubscribe"
+    assert said["params"] == {"channel": "book", "symbol": ["BTC/USD"], "depth": 10}
 
 
-async def test_a_ping_is_due_after_half_a_minute_of_saying_nothing() -> None:
-    wire, requests = Wire(), Requests(10)
-    await requests.list_pairs(wire.as_session(), wire.as_link())
+def test_pairs_that_did_not_come_are_asked_for_again() -> None:
+    requests = Requests(10)
+    assert [one["method"] for one in read(requests.list_pairs())] == ["subscribe"]
+    again = read(requests.list_pairs(again=True))
+    assert [one["method"] for one in again] == ["unsubscribe", "subscribe"]
+
+
+def test_a_ping_is_due_after_half_a_minute_of_saying_nothing() -> None:
+    requests = Requests(10)
+    requests.list_pairs()
     now_ns = monotonic_ns()
     assert not requests.ping_due(now_ns)
     assert requests.ping_due(now_ns + PING_EVERY_NS)
-    await requests.ping(wire.as_session(), wire.as_link())
-    assert said(wire)[-1] == {"method": "ping", "req_id": 2}
+    assert json.loads(requests.ping()) == {"method": "ping", "req_id": 2}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from bus.config import FeedSettings
 from bus.feeds.kraken import requests
-from bus.feeds.kraken import venue as venue_module
-from bus.feeds.kraken.venue import create
+from bus.feeds.kraken.venue import KrakenFeed, create
+from bus.feeds.trade_sequence import TradeSequence
 from bus.testing import eventually
 from tests.feeds.coinbase.test_venue import STREAMS, live
-from tests.feeds.simulated import simulated
+from tests.feeds.simulated import SimulatedRun, simulated
 from tests.feeds.tap import Statuses, Tap, make_feed
 
 
@@ -89,14 +91,56 @@ async def test_checksums_wrong_again_and_again_are_asked_for_with_growing_pauses
         await eventually(lambda: run.statuses.state("BTC-USD") == "live", timeout_s=20)
 
 
-async def test_lost_trades_are_reported() -> None:
+def ids_of(run: SimulatedRun) -> list[int]:
+    return sorted(trade.trade_id for trade in run.bodies("trades"))
+
+
+async def test_lost_trades_are_had_again_from_the_last_fifty(loop_kind: str) -> None:
     async with simulated("kraken") as run:
         await live(run)
         await eventually(lambda: run.bodies("trades"))
-        await run.fault("drop_trade", symbol="BTC/USD", count=2)
-        await eventually(lambda: run.report("trades_lost") == 2, timeout_s=15)
+        await run.fault("drop_trade", symbol="BTC/USD", count=3)
+        await eventually(lambda: run.report("trades_repaired") == 3, timeout_s=15)
+        ids = ids_of(run)
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        assert run.report("trades_lost") == 0
+        assert run.statuses.states("BTC-USD") == ["connecting", "live"]
+
+
+async def test_trades_missed_while_disconnected_are_told_after_it(loop_kind: str) -> None:
+    async with simulated("kraken", retry_floor_s=0.5, retry_cap_s=0.5) as run:
+        await live(run)
+        await eventually(lambda: run.bodies("trades"))
+        market = run.server.streams["BTC/USD"].market
+        at = market.recent_trades[-1].trade_id
+        await run.fault("abort")
+        await eventually(lambda: run.report("connections") == 0)
+        await eventually(lambda: run.report("reconnects") == 1)
+        await eventually(lambda: ids_of(run)[-1] > at + 5)
+        await eventually(lambda: not _sequence(run).missing)
+        ids = ids_of(run)
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        published = [trade.trade_id for trade in run.bodies("trades")]
+        assert published == ids, "in order: nothing newer was told before them"
+        assert run.report("trades_lost") == 0
+
+
+async def test_a_hole_longer_than_fifty_trades_is_a_loss_and_told() -> None:
+    async with simulated("kraken") as run:
+        await live(run)
+        await eventually(lambda: run.bodies("trades"))
+        sequence = _sequence(run)
+        missing = ids_of(run)[0] - 100
+        sequence._missing.append((missing, missing + 9))  # of long ago
+        await eventually(lambda: run.report("trades_lost") == 10, timeout_s=15)
         await eventually(lambda: run.statuses.last("BTC-USD").reason == "trades_lost")
+        assert "last 50 trades only" in (run.statuses.last("BTC-USD").detail or "")
         assert run.statuses.state("BTC-USD") == "live"
+
+
+def _sequence(run: SimulatedRun) -> TradeSequence:
+    feed = cast(KrakenFeed, run.venue_feed)
+    return feed._served[0][1].instruments["BTC-USD"].trades.sequence
 
 
 async def test_the_engine_in_maintenance_closes_every_pair() -> None:
@@ -151,7 +195,7 @@ async def test_it_pings_when_it_has_said_nothing_for_long() -> None:
         await live(run)
         connection = run.venue_feed._served[0][1]  # type: ignore[attr-defined]
         said = run.server.traffic.messages_in
-        connection._requests._sent_ns -= requests.PING_EVERY_NS
+        connection._requests._said_ns -= requests.PING_EVERY_NS
         await eventually(lambda: run.server.traffic.messages_in == said + 1)
 
 
@@ -186,10 +230,6 @@ async def test_many_pairs_are_spread_over_connections() -> None:
     async with simulated("kraken", streams_per_connection=3) as run:
         await live(run, "BTC-USD", "ETH-USD")
         assert run.report("connections") == 2
-
-
-def test_states_are_looked_at_often_enough() -> None:
-    assert venue_module.CHECK_EVERY_S < 1
 
 
 def test_create_makes_a_feed_without_starting_it() -> None:
