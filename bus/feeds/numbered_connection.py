@@ -82,6 +82,7 @@ class NumberedConnection(VenueConnection[I]):
     def frames(self, link: Link, batch: Sequence[bytes], recv_ns: int) -> int:
         """See :meth:`VenueConnection.frames`. Nothing is called here that need not be."""
         read, routes, seen = self._read, self._routes, self._seen
+        handover = self._handover  # set and cleared between batches only
         mono_ns = link.last_frame_mono_ns
         market = 0
         for frame in batch:
@@ -94,13 +95,13 @@ class NumberedConnection(VenueConnection[I]):
             if route is None:
                 self._on_other(link, stream, event)
                 continue
-            if self._handover is None:
+            if handover is None:
                 route(event, recv_ns)
             elif link is self._successor:
-                self._publish(stream, self._handover.from_new(stream, event, recv_ns))
+                self._publish(stream, handover.from_new(stream, event, recv_ns))
             else:
                 route(event, recv_ns)
-                self._publish(stream, self._handover.after_old(stream, mono_ns))
+                self._publish(stream, handover.after_old(stream, mono_ns))
             seen[stream] = mono_ns
             market += 1
         return self._taken(len(batch), market)

@@ -20,6 +20,7 @@ from bus.feeds.binance.parser import DepthSnapshot, parse_snapshot
 from bus.feeds.budget import Priority
 from bus.feeds.errors import ParseError, RestError
 from bus.feeds.feed import Feed
+from bus.feeds.log_limit import LogLimit
 from bus.feeds.numbered_connection import FOR_CAPTURE
 from bus.feeds.rest import Reply, RestClient
 from bus.runtime import get_logger
@@ -39,6 +40,7 @@ class BookKeeper:
         self._feed = feed
         self._rest = rest
         self._waiting = waiting
+        self._log_failed = LogLimit(_log.warning)
         self.shallow = 0
 
     async def keep(self, connection: Connection, symbol: str) -> None:
@@ -65,8 +67,9 @@ class BookKeeper:
             try:
                 reply, snapshot = await self._fetch(one, limit)
             except (RestError, ParseError) as error:
-                _log.warning("no snapshot", symbol=symbol, detail=str(error), attempt=attempt)
                 kind = error.kind if isinstance(error, RestError) else "malformed"
+                what = {"symbol": symbol, "detail": str(error), "attempt": attempt}
+                self._log_failed(monotonic_ns(), kind, "no snapshot", **what)
                 connection.snapshot_failed(symbol, kind)
                 answered_s = loop.time()
                 continue
