@@ -27,7 +27,8 @@ from bus.supervision.commands import CommandError
 from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.plan import nearest
 from bus.supervision.policy import Phase
-from bus.supervision.reload import reload, settled
+from bus.supervision.reload import reload
+from bus.supervision.replacement import replace_all, settled
 from bus.supervision.status import bus_status, reason_of, unhealthy
 from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
@@ -166,12 +167,14 @@ class ControlServer:
         return await self._each(request, Unit.start, settled, "is not ready")
 
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
-        generations = {unit.name: unit.generation for unit in self._named(request)}
-
-        def renewed(unit: Unit) -> bool:
-            return unit.generation > generations[unit.name] and settled(unit)
-
-        return await self._each(request, Unit.restart, renewed, "is not ready")
+        self._must_run()
+        units, timeout_s = self._named(request), _timeout_s(request)
+        reasons = await replace_all(units, timeout_s)
+        if reasons:
+            late = any(unit.state.wanted and not settled(unit) for unit in units)
+            shown = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+            raise _Refused(exit_codes.TIMEOUT if late else exit_codes.FAILED, shown)
+        return self._outcome(units)
 
     async def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
         return await self._each(
@@ -224,13 +227,21 @@ class ControlServer:
                 act(unit)
                 return await unit.until(done, timeout_s)
 
-        if self._supervisor.state == "stopping":
-            raise _Refused(exit_codes.FAILED, "the supervisor is stopping")
+        self._must_run()
         in_time = await asyncio.gather(*(one(unit) for unit in units))
         late = [unit for unit, met in zip(units, in_time, strict=True) if not met]
         if late:
             names = ", ".join(unit.name for unit in late)
             raise _Refused(exit_codes.TIMEOUT, f"{names} {otherwise} after {timeout_s:g} s")
+        return self._outcome(units)
+
+    def _must_run(self) -> None:
+        if self._supervisor.state == "stopping":
+            raise _Refused(exit_codes.FAILED, "the supervisor is stopping")
+
+    @staticmethod
+    def _outcome(units: Sequence[Unit]) -> dict[str, Any]:
+        """What became of those acted on; refused when one that should run does not."""
         failed = [unit for unit in units if unit.state.wanted and reason_of(unit)]
         if failed:
             reasons = "; ".join(f"{unit.name}: {reason_of(unit)}" for unit in failed)
@@ -238,6 +249,7 @@ class ControlServer:
         return {"processes": [{"name": u.name, "state": u.phase.value} for u in units]}
 
     def _named(self, request: dict[str, Any]) -> Sequence[Unit]:
+        """The processes that ``names`` mean: names, or a kind (``bridge``) for all of that kind."""
         names = request.get("names")
         if not isinstance(names, list) or not names:
             raise _Refused(exit_codes.USAGE, "no process is named")
@@ -245,14 +257,15 @@ class ControlServer:
         found: dict[str, Unit] = {}
         for name in names:
             unit = known.get(str(name))
-            if unit is None:
+            of_kind = [each for each in known.values() if each.spec.kind == name]
+            if unit is None and not of_kind:
                 raise _Refused(
                     exit_codes.NO_SUCH_PROCESS,
                     f"there is no process {name!r}",
                     nearest=nearest(str(name), known),
                     known=list(known),
                 )
-            found[unit.name] = unit
+            found |= {each.name: each for each in ([unit] if unit is not None else of_kind)}
         return list(found.values())
 
 

@@ -48,9 +48,11 @@ class Figures:
 
     def usage(self, name: str, pid: int) -> Usage | None:
         """The figures of a running process; None when it is gone."""
-        if name not in self._cpu_percent:
-            self.sample(name, pid)
         process = self._processes.get(name)
+        if process is None or process.pid != pid:  # the first question, or a new generation
+            self.forget(name)
+            self.sample(name, pid)
+            process = self._processes.get(name)
         if process is None:
             return None
         try:

@@ -17,6 +17,8 @@ backoff   the wait is over        deadline, START, RESTART -> starting; STOP -> 
 fatal     none                    START, RESTART -> starting; STOP -> stopped
 ========= ======================= ==================================================
 
+SUCCEEDED leads from every phase of a process that is wanted and not stopping to ready.
+
 ``wanted`` is the operator's word: nothing but START and RESTART sets it, and a process that is
 not wanted is never started.
 """
@@ -58,6 +60,8 @@ class Event(Enum):
     BEAT = "beat"
     EXITED = "exited"
     DEADLINE = "deadline"
+    SUCCEEDED = "succeeded"
+    """A further process for the same role has become ready, and has taken the role."""
     PAUSED = "paused"
     """The supervisor itself did not run for a while: no deadline may be trusted."""
 
@@ -132,6 +136,20 @@ def decide(
             return Decision(replace(state, deadline=now + settings.hang_timeout_s))
         case Phase.READY, Event.DEADLINE:
             return _abort(state, now, f"no heartbeat for {settings.hang_timeout_s:g} s")
+
+        case (
+            Phase.STARTING | Phase.READY | Phase.ABORTING | Phase.BACKOFF,
+            Event.SUCCEEDED,
+        ) if state.wanted:
+            taken = replace(
+                state,
+                phase=Phase.READY,
+                ready_at=now,
+                deadline=now + settings.hang_timeout_s,
+                restarts=state.restarts + 1,
+                cause="",
+            )
+            return Decision(taken)
 
         case Phase.STARTING | Phase.READY, Event.STOP:
             return _drain(replace(state, wanted=False, cause="stopped"), now, settings)

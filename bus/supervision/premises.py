@@ -85,7 +85,7 @@ class Premises:
             on_exit=on_exit,
         )
         try:
-            self.directory.record(spec.name, child.pid)
+            self.directory.record(record_name(spec.name, generation), child.pid)
         except OSError as error:  # the process runs all the same; only a later clean-up misses it
             _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
         return child
@@ -168,6 +168,11 @@ class Premises:
             self._listeners = open_listeners(bridge.host, port, slots)
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
         self.settings = settings
+
+
+def record_name(name: str, generation: int) -> str:
+    """Under which name the pid of one generation of a process is recorded."""
+    return f"{name}.{generation}"
 
 
 def _endpoints(settings: Settings) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The run directory: private, owned by one supervisor at a time, cleaned of what a dead one left.
 
 ``supervisor.pid`` is locked for as long as the supervisor lives; a lock dies with its process, so
-that no stale file ever keeps the next one out. ``pids/NAME`` records each process with the
-kernel's start time, so that a left-over is recognised and a stranger with the same pid is not.
+that no stale file ever keeps the next one out. ``pids/NAME.GENERATION`` records each process with
+the kernel's start time, so that a left-over is recognised and a stranger with the same pid is not.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import bus
+from bus.supervision.generation import LastExit
 from bus.supervision.policy import Phase
-from bus.supervision.unit import LastExit, Unit
+from bus.supervision.unit import Unit
 
 if TYPE_CHECKING:
     from bus.supervision.supervisor import Supervisor
@@ -96,6 +97,7 @@ def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
         "threads": usage.threads if usage else None,
         "endpoints": dict(unit.vitals.endpoints),
         "counters": dict(unit.vitals.counters),
+        "rates": {key: round(rate, 1) for key, rate in unit.vitals.rates.items()},
         "commands": list(unit.vitals.verbs),
     }
 
@@ -108,6 +110,7 @@ def _last_exit(last: LastExit | None) -> dict[str, Any] | None:
         "signal": last.signal,
         "reason": last.line or last.cause,
         "at_ns": last.at_ns,
+        "log_tail": list(last.log_tail),
     }
 
 

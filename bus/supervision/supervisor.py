@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,11 +25,11 @@ from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
 from bus.supervision.figures import Figures
 from bus.supervision.link_server import LinkServer
-from bus.supervision.log_files import LogKeeper
+from bus.supervision.log_files import LogKeeper, tail_of
 from bus.supervision.origin import Origin
 from bus.supervision.plan import Planner, ProcessSpec, layers, plan
 from bus.supervision.policy import Phase
-from bus.supervision.premises import Premises
+from bus.supervision.premises import Premises, record_name
 from bus.supervision.spawn import Child
 from bus.supervision.unit import LATE_S, Unit
 from bus.transport.sockets import new_context
@@ -177,8 +177,7 @@ class Supervisor:
         return self.premises.launch(spec, generation, token, on_exit)
 
     def gone(self, unit: Unit) -> None:
-        """A process has ended: forget its pid, and tell the bus if it was a feed that died."""
-        self.premises.directory.forget(unit.name)
+        """A process has ended: tell the bus if it was a feed that died."""
         self.figures.forget(unit.name)
         self.commands.gone(unit.name)
         feed = unit.spec.feed
@@ -192,6 +191,16 @@ class Supervisor:
         """A process has become ready."""
         if unit.spec.feed and self._notices is not None:
             self._notices.withdraw(unit.spec.feed)
+
+    def ended(self, sender: Sender) -> None:
+        """One generation of a process has ended."""
+        self.premises.directory.forget(record_name(sender.name, sender.generation))
+        if self._link is not None:
+            self._link.forget(sender)
+
+    def log_tail(self, name: str) -> Sequence[str]:
+        """The last lines of a process's log."""
+        return tail_of(self.premises.directory.log_dir / f"{name}.log")
 
     def tell(self, happening: Happening) -> None:
         """Keep an event and show it to whoever looks."""
@@ -271,7 +280,7 @@ class Supervisor:
         return self.settings.supervisor.log_max_bytes, self.settings.supervisor.log_files
 
     def _reap_strangers(self) -> None:
-        own = {unit.child.pid for unit in self.units.values() if unit.child is not None}
+        own = {child.pid for unit in self.units.values() for child in unit.children()}
         for pid in end_strangers(own):
             _log.warning("ended a process whose parent died", pid=pid)
 
@@ -292,7 +301,7 @@ def _settled(unit: Unit) -> bool:
 
 
 def _stopped(unit: Unit) -> bool:
-    return unit.phase is Phase.STOPPED
+    return unit.phase is Phase.STOPPED and not unit.retiring
 
 
 def _end(context: zmq.Context[zmq.Socket[bytes]]) -> None:

@@ -1,6 +1,7 @@
 """A small program for the supervisor to run; its behaviour is its first argument.
 
-``well`` serves and drains. ``crash`` exits 1 at once. ``config`` exits 78. ``silent`` never says
+``well`` serves and drains. ``crash`` exits 1 at once, ``once`` from its second
+generation on. ``config`` exits 78. ``silent`` never says
 ready. ``stuck`` serves, then blocks its own loop at the first SIGUSR1. ``deaf`` ignores SIGTERM.
 ``family`` also starts a grandchild in its own group, and one in a session of its own, that both
 ignore SIGTERM. ``echo`` answers connections on its inherited listener with its pid. ``feed`` takes
@@ -110,6 +111,9 @@ async def body(life: Life, settings: Settings) -> None:
     match sys.argv[1]:
         case "crash":
             life.fail("cannot go on")
+            return
+        case "once" if life.generation > 1:
+            life.fail("only once")
             return
         case "config":
             raise ConfigError.of("feeds.x", "has no key")

@@ -244,3 +244,20 @@ def test_a_process_runs_at_most_once_and_bounds_hold(seed: int, events: list[Eve
         assert (state.deadline is None) == (state.phase in (Phase.STOPPED, Phase.FATAL))
         alive = {Phase.STARTING, Phase.READY, Phase.ABORTING, Phase.STOPPING}
         assert running == (state.phase in alive)
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.READY, Phase.ABORTING, Phase.BACKOFF])
+def test_a_successor_that_serves_makes_the_role_ready(phase: Phase) -> None:
+    settings = SupervisorSettings()
+    state = State(phase=phase, wanted=True, deadline=3.0, unstable_starts=2, restarts=4)
+    after = decide(state, Event.SUCCEEDED, 10.0, settings)
+    assert after.actions == ()
+    assert (after.state.phase, after.state.ready_at, after.state.restarts) == (Phase.READY, 10.0, 5)
+    assert after.state.deadline == 10.0 + settings.hang_timeout_s
+    assert after.state.unstable_starts == 2, "it has not been stable yet"
+
+
+@pytest.mark.parametrize("phase", [Phase.STOPPED, Phase.STOPPING, Phase.FATAL])
+def test_a_successor_of_what_is_over_changes_nothing(phase: Phase) -> None:
+    state = State(phase=phase, wanted=phase is Phase.STOPPING)
+    assert decide(state, Event.SUCCEEDED, 10.0, SupervisorSettings()).state == state
