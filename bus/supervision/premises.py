@@ -17,10 +17,11 @@ from bus.runtime import get_logger
 from bus.runtime.environment import Spawned
 from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
 from bus.supervision.log_files import rotate_log
-from bus.supervision.plan import ProcessSpec
+from bus.supervision.plan import ProcessSpec, imports
 from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
-from bus.supervision.spawn import Child, module_command, spawn
+from bus.supervision.spares import Spares
+from bus.supervision.spawn import Child, module_command, process_arguments, spawn
 from bus.transport.sockets import check_endpoint
 
 _log = get_logger("supervision.premises")
@@ -37,6 +38,12 @@ class Premises:
         self.directory = RunDirectory(self.settings.run_path)
         self._listeners: list[socket.socket] = []
         self._lifeline: tuple[int, int] | None = None
+        self.spares = Spares(
+            self.directory.log_dir / "spare.log",
+            imports(self.settings),
+            noted=lambda pid: self.directory.record(f"spare.{pid}", pid),
+            forgotten=lambda pid: self.directory.forget(f"spare.{pid}"),
+        )
 
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
@@ -67,28 +74,38 @@ class Premises:
         limits = self.settings.supervisor
         rotate_log(log_path, limits.log_max_bytes, limits.log_files)
         listener = None if spec.slot is None else self._listeners[spec.slot]
-        command = spec.command or module_command(
-            spec.module, spec.name, self.directory.effective_config
+        spawned = Spawned(
+            link=self.settings.endpoints.link,
+            generation=generation,
+            token=token,
+            parent_pid=os.getpid(),
+            lifeline_fd=self._lifeline[0],
+            listen_fd=listener.fileno() if listener is not None else None,
+            drain_s=self.settings.supervisor.orphan_drain_s,
         )
-        child = spawn(
-            command,
-            spawned=Spawned(
-                link=self.settings.endpoints.link,
-                generation=generation,
-                token=token,
-                parent_pid=os.getpid(),
-                lifeline_fd=self._lifeline[0],
-                listen_fd=listener.fileno() if listener is not None else None,
-                drain_s=self.settings.supervisor.orphan_drain_s,
-            ),
-            log_path=log_path,
-            on_exit=on_exit,
-        )
+        if not spec.command:
+            arguments = process_arguments(spec.name, self.directory.effective_config)
+            child = self.spares.take(
+                spec.module, arguments, log_path, spawned, listener, on_exit
+            ) or spawn(
+                module_command(spec.module, arguments),
+                spawned=spawned,
+                log_path=log_path,
+                on_exit=on_exit,
+            )
+        else:
+            child = spawn(spec.command, spawned=spawned, log_path=log_path, on_exit=on_exit)
         try:
             self.directory.record(record_name(spec.name, generation), child.pid)
         except OSError as error:  # the process runs all the same; only a later clean-up misses it
             _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
         return child
+
+    def keep_spares(self) -> None:
+        """Start a spare that is missing; call it while nothing else starts."""
+        assert self._lifeline is not None
+        self.spares.modules = imports(self.settings)
+        self.spares.keep(self.settings.supervisor.spares, self._lifeline[0])
 
     def change(self, wanted: Settings, slots: int) -> None:
         """Run on with other settings: take what ports they need anew, hand them to processes.

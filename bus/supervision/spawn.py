@@ -112,11 +112,16 @@ def spawn(
     return Child(popen.pid, on_exit, popen=popen)
 
 
-def module_command(module: str, name: str, config: Path) -> list[str]:
+def process_arguments(name: str, config: Path) -> list[str]:
+    """The command line arguments of the process ``name``."""
+    return ["--config", str(config), "--name", name]
+
+
+def module_command(module: str, arguments: Sequence[str]) -> list[str]:
     """``python -m module`` by this interpreter; ``-P`` keeps a stray ``bus/`` in the current
     directory from being run instead.
     """
-    return [sys.executable, "-P", "-m", module, "--config", str(config), "--name", name]
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def import_path(environment: Mapping[str, str]) -> dict[str, str]:

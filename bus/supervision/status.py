@@ -34,6 +34,11 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
         "pid": os.getpid(),
         "run_dir": str(settings.run_path),
         "started_at_ns": supervisor.started_at_ns,
+        "spares": {
+            "wanted": settings.supervisor.spares,
+            "ready": supervisor.premises.spares.ready,
+            "taken": supervisor.premises.spares.taken,
+        },
         "endpoints": endpoints,
         "processes": [_process(supervisor, unit) for unit in supervisor.units.values()],
     }

@@ -36,6 +36,8 @@ from bus.transport.sockets import new_context
 from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 
 TICK_S: Final = 0.5
+SETTLED_S: Final = 1.0
+"""A process this old no longer minds a spare being started."""
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
 
@@ -115,6 +117,7 @@ class Supervisor:
             if self._ticker is not None:
                 self._ticker.cancel()
             self._kill_all()
+            self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
             if control is not None:
@@ -262,7 +265,22 @@ class Supervisor:
             if unit.child is not None:
                 self.figures.sample(unit.name, unit.child.pid)
                 self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
+        if self.state == "running" and self._is_calm():
+            self.premises.keep_spares()
         self._logs.check_own(self.premises.directory.own_log)
+
+    def _is_calm(self) -> bool:
+        """Whether nothing starts and nothing has just started: time for a spare's imports."""
+        return self.spare_worthy and all(
+            unit.phase not in (Phase.STARTING, Phase.STOPPING, Phase.ABORTING)
+            and (unit.age_s() or SETTLED_S) >= SETTLED_S
+            for unit in self.units.values()
+        )
+
+    @property
+    def spare_worthy(self) -> bool:
+        """Whether a spare could take the role of any process of the plan."""
+        return any(not spec.command for spec in self.specs)
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:
         unit = self.units.get(sender.name)
@@ -281,6 +299,7 @@ class Supervisor:
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
+        own |= {child.pid for child in self.premises.spares.children()}
         for pid in end_strangers(own):
             _log.warning("ended a process whose parent died", pid=pid)
 
