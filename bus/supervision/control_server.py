@@ -27,8 +27,9 @@ from bus.supervision.commands import CommandError
 from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.plan import nearest
 from bus.supervision.policy import Phase
-from bus.supervision.reload import reload
+from bus.supervision.reload import reload, scale
 from bus.supervision.replacement import replace_all, settled
+from bus.supervision.stacks import dump
 from bus.supervision.status import bus_status, reason_of, unhealthy
 from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
@@ -71,6 +72,8 @@ class ControlServer:
             "down": self._down,
             "command": self._command,
             "reload": self._reload,
+            "scale": self._scale,
+            "dump": self._dump,
         }
 
     async def open(self, path: Path) -> None:
@@ -187,7 +190,7 @@ class ControlServer:
         Of a feed's symbols the settings in force are kept up to date, so that its next start has
         them too.
         """
-        (unit,) = self._named({"names": [request.get("name")]})
+        unit = self._one(request)
         verb, arguments = request.get("command"), request.get("arguments", {})
         if not isinstance(verb, str) or not isinstance(arguments, dict):
             raise _Refused(exit_codes.USAGE, "a command is a text and its arguments an object")
@@ -205,6 +208,21 @@ class ControlServer:
             dry_run=bool(request.get("dry_run")),
             timeout_s=_timeout_s(request),
         )
+
+    async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, count = request.get("name"), request.get("count")
+        if name != "bridge":
+            raise _Refused(exit_codes.USAGE, f"only bridge can be scaled, not {name!r}")
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise _Refused(exit_codes.USAGE, "count is not a whole number")
+        if self._supervisor.state != "running":
+            raise _Refused(exit_codes.FAILED, f"the supervisor is {self._supervisor.state}")
+        return await scale(self._supervisor, count, _timeout_s(request))
+
+    async def _dump(self, request: dict[str, Any]) -> dict[str, Any]:
+        unit = self._one(request)
+        log_path = self._supervisor.premises.directory.log_dir / f"{unit.name}.log"
+        return {"process": unit.name, "stacks": await dump(unit, log_path, _timeout_s(request))}
 
     async def _down(self, _request: dict[str, Any]) -> dict[str, Any]:
         # answered first, done after: the answer must still get through
@@ -247,6 +265,18 @@ class ControlServer:
             reasons = "; ".join(f"{unit.name}: {reason_of(unit)}" for unit in failed)
             raise _Refused(exit_codes.FAILED, reasons)
         return {"processes": [{"name": u.name, "state": u.phase.value} for u in units]}
+
+    def _one(self, request: dict[str, Any]) -> Unit:
+        """The process that ``name`` means; a kind means none."""
+        name = request.get("name")
+        units = self._named({"names": [name]})
+        if units[0].name != name:
+            raise _Refused(
+                exit_codes.NO_SUCH_PROCESS,
+                f"one process is meant, and {name!r} is several",
+                known=[unit.name for unit in units],
+            )
+        return units[0]
 
     def _named(self, request: dict[str, Any]) -> Sequence[Unit]:
         """The processes that ``names`` mean: names, or a kind (``bridge``) for all of that kind."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bus.clock import now_ns
 from bus.config import Settings
+from bus.config.bridge import BridgeSettings
+from bus.config.field import range_of
 from bus.errors import ConfigError, Problem
 from bus.runtime.log import set_level
 from bus.supervision.commands import CommandError
@@ -99,15 +101,36 @@ async def reload(supervisor: Supervisor, *, dry_run: bool, timeout_s: float) -> 
                 ]
             )
         wanted = dataclasses.replace(wanted, run_dir=current.run_dir)
-        following = consequences(current, wanted, supervisor.planner)
-        outcome = expected(following, supervisor.units)
-        if following.changes and not dry_run:
-            outcome = await _Application(supervisor, following, timeout_s).apply(wanted)
-        return {
-            "changes": [asdict(change) for change in following.changes],
-            "applied": bool(following.changes) and not dry_run,
-            **asdict(outcome),
-        }
+        return await _change(supervisor, wanted, dry_run=dry_run, timeout_s=timeout_s)
+
+
+async def scale(supervisor: Supervisor, count: int, timeout_s: float) -> dict[str, Any]:
+    """Have ``count`` bridges run until the next reload says otherwise; the result is `reload`'s.
+
+    Raises `ConfigError` for a count that the settings do not allow; then nothing has changed.
+    """
+    async with supervisor.settings_lock:
+        current = supervisor.settings
+        at_least, at_most = range_of(BridgeSettings, "workers")
+        if not at_least <= count <= at_most:
+            raise ConfigError.of("bridge.workers", f"must be from {at_least:g} to {at_most:g}")
+        bridge = dataclasses.replace(current.bridge, workers=count)
+        wanted = dataclasses.replace(current, bridge=bridge)
+        return await _change(supervisor, wanted, dry_run=False, timeout_s=timeout_s)
+
+
+async def _change(
+    supervisor: Supervisor, wanted: Settings, *, dry_run: bool, timeout_s: float
+) -> dict[str, Any]:
+    following = consequences(supervisor.settings, wanted, supervisor.planner)
+    outcome = expected(following, supervisor.units)
+    if following.changes and not dry_run:
+        outcome = await _Application(supervisor, following, timeout_s).apply(wanted)
+    return {
+        "changes": [asdict(change) for change in following.changes],
+        "applied": bool(following.changes) and not dry_run,
+        **asdict(outcome),
+    }
 
 
 class _Application:

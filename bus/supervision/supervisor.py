@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Final
 
 import zmq
 
+import bus
 from bus.clock import now_ns
 from bus.config import Settings
 from bus.runtime import get_logger
@@ -84,6 +86,7 @@ class Supervisor:
         Raises `MdbusError` kinds with nothing started and nothing left behind.
         """
         self.premises.prepare(self.specs)
+        self.events.keep_in(self.premises.directory.log_dir)
 
     async def run(self, on_up: Callable[[], None] | None = None) -> None:
         """Start everything, call ``on_up`` once all layers were started, run until stopped.
@@ -106,6 +109,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
+            self._say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
             self._ticked_at = loop.time()
             self._ticker = loop.call_later(TICK_S, self._tick)
             starter = asyncio.create_task(self._start_layers(on_up))
@@ -129,6 +133,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             end_strangers(())
+            self._say("ended", "everything is stopped")
             self.premises.close()
 
     def request_stop(self, reason: str) -> None:

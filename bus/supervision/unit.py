@@ -322,6 +322,8 @@ class Unit:
             return
         if run in self._retired:
             self._retired.remove(run)
+            if run.ready:  # not a successor that never served
+                self.last_exit = run.last_exit
         self._changed.set()
 
     def _narrate(self, before: State, event: Event) -> None:
