@@ -23,6 +23,7 @@ from bus.runtime.environment import Spawned
 
 _PR_SET_PDEATHSIG = 1
 _ROUNDS = 50
+_OOM_SCORE = 100
 
 
 DUMP_SIGNAL: Final = signal.SIGUSR2
@@ -44,6 +45,8 @@ def bind_to_parent(spawned: Spawned) -> bool:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        with contextlib.suppress(OSError):  # a child for want of memory, not who would replace it
+            Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
     return os.getppid() == spawned.parent_pid
 
 
@@ -105,7 +108,7 @@ def _is_dead(pid: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     """The direct children of ``pid``, adopted ones included; none when it is gone."""
-    if not _proc_is_ours():
+    if not proc_is_ours():
         return []
     pids: list[int] = []
     with contextlib.suppress(OSError):  # the process has ended, or this is not Linux
@@ -115,7 +118,7 @@ def children_of(pid: int) -> list[int]:
     return pids
 
 
-def _proc_is_ours() -> bool:
+def proc_is_ours() -> bool:
     """Whether ``/proc`` speaks of this process's own pid namespace: in a new one it may still be
     that of the old, whose pids mean other processes.
     """

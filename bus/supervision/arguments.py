@@ -117,8 +117,17 @@ def _add_life(verbs: Any) -> None:
 
     _add_feed(verbs)
 
-    config = _verb(verbs, "config", "write, check or show the settings")
+    config = _verb(
+        verbs,
+        "config",
+        "write, check or show the settings",
+        "config init              the commented default file, mdbus.toml",
+        "config init --systemd    a unit file for systemd, mdbus.service",
+        "config check             every mistake in the file at once",
+        "config show              the settings in force",
+    )
     config.add_argument("what", choices=("init", "check", "show"))
+    config.add_argument("--systemd", action="store_true", help="init: a unit file for systemd")
     config.add_argument("--force", action="store_true", help="init: replace an existing file")
     config.add_argument("--set", **_SET)
 

@@ -36,6 +36,7 @@ ABORT_S = 1.0
 KILL_AGAIN_S = 1.0
 """Time between two kills of a group that does not end (a process in uninterruptible sleep)."""
 JITTER_SHARE = 0.25
+EXCEEDED = "over its ceiling"
 
 
 class Phase(Enum):
@@ -62,6 +63,8 @@ class Event(Enum):
     DEADLINE = "deadline"
     SUCCEEDED = "succeeded"
     """A further process for the same role has become ready, and has taken the role."""
+    EXCEEDED = "exceeded"
+    """It takes more than it may: it is drained, and its end counts as a crash."""
     PAUSED = "paused"
     """The supervisor itself did not run for a while: no deadline may be trusted."""
 
@@ -156,6 +159,9 @@ def decide(
         case Phase.STARTING | Phase.READY, Event.RESTART:
             return _drain(replace(state, wanted=True, cause="restarted"), now, settings)
 
+        case Phase.READY, Event.EXCEEDED:
+            return _drain(replace(state, cause=EXCEEDED), now, settings)
+
         case Phase.ABORTING, Event.DEADLINE:
             return Decision(replace(state, deadline=now + KILL_AGAIN_S), (Action.KILL_GROUP,))
         case Phase.ABORTING, Event.STOP:
@@ -166,7 +172,7 @@ def decide(
         case Phase.STOPPING, Event.DEADLINE:
             return Decision(replace(state, deadline=now + KILL_AGAIN_S), (Action.KILL_GROUP,))
         case Phase.STOPPING, Event.START | Event.RESTART:
-            return Decision(replace(state, wanted=True))
+            return Decision(replace(state, wanted=True, cause="restarted"))
         case Phase.STOPPING, Event.STOP:
             return Decision(replace(state, wanted=False))
 
@@ -226,9 +232,10 @@ def _after_exit(
 ) -> Decision:
     if not state.wanted:
         return Decision(replace(state, phase=Phase.STOPPED, deadline=None, ready_at=None))
-    if state.phase is Phase.STOPPING:  # a restart the operator asked for
+    exceeded = state.phase is Phase.STOPPING and state.cause == EXCEEDED
+    if state.phase is Phase.STOPPING and not exceeded:  # a restart the operator asked for
         return _spawn(replace(state, restarts=state.restarts + 1), now, settings)
-    if state.phase is not Phase.ABORTING:
+    if state.phase is not Phase.ABORTING and not exceeded:
         state = replace(state, cause="exited")
     if exit_code == EXIT_CONFIG:
         return Decision(replace(state, phase=Phase.FATAL, deadline=None, ready_at=None))

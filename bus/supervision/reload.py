@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bus.clock import now_ns
+from bus.clock import monotonic_ns, now_ns
 from bus.config import Settings
 from bus.config.bridge import BridgeSettings
 from bus.config.field import range_of
@@ -125,7 +125,11 @@ async def _change(
     following = consequences(supervisor.settings, wanted, supervisor.planner)
     outcome = expected(following, supervisor.units)
     if following.changes and not dry_run:
-        outcome = await _Application(supervisor, following, timeout_s).apply(wanted)
+        supervisor.manager.reloading(monotonic_ns())
+        try:
+            outcome = await _Application(supervisor, following, timeout_s).apply(wanted)
+        finally:
+            supervisor.manager.ready("reloaded")
     return {
         "changes": [asdict(change) for change in following.changes],
         "applied": bool(following.changes) and not dry_run,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bus.errors import MdbusError
 from bus.runtime import get_logger
+from bus.runtime.guard import proc_is_ours
 from bus.supervision.lock import running_pid
 
 _SOCKETS = ("control.sock", "link.sock", "publish.sock", "subscribe.sock")
@@ -181,7 +182,11 @@ class RunDirectory:
 
 
 def start_time(pid: int) -> int | None:
-    """The kernel's start time of ``pid`` in clock ticks since boot, or None if it is gone."""
+    """The kernel's start time of ``pid`` in clock ticks since boot, or None if it is gone (or if
+    this pid namespace has no ``/proc`` that could tell).
+    """
+    if not proc_is_ours():
+        return None
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 import zmq
@@ -25,21 +24,19 @@ from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
-from bus.supervision.figures import Figures
 from bus.supervision.link_server import LinkServer
-from bus.supervision.log_files import LogKeeper, tail_of
+from bus.supervision.log_files import tail_of
 from bus.supervision.origin import Origin
 from bus.supervision.plan import Planner, ProcessSpec, layers, plan
 from bus.supervision.policy import Phase
 from bus.supervision.premises import Premises, record_name
+from bus.supervision.rounds import Rounds
+from bus.supervision.service_manager import ServiceManager
 from bus.supervision.spawn import Child
-from bus.supervision.unit import LATE_S, Unit
+from bus.supervision.unit import Unit
 from bus.transport.sockets import new_context
 from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 
-TICK_S: Final = 0.5
-SETTLED_S: Final = 1.0
-"""A process this old no longer minds a spare being started."""
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
 
@@ -62,18 +59,17 @@ class Supervisor:
         self.premises: Final = Premises(settings)
         self.events: Final = EventLog()
         self.units: Final[dict[str, Unit]] = {}
-        self.figures: Final = Figures()
         self.commands: Final = Commands(self._send)
         self.settings_lock: Final = asyncio.Lock()
         self._link: LinkServer | None = None
-        self._logs: Final = LogKeeper(self.premises.directory.log_dir, self._log_limits)
+        self.manager: Final = ServiceManager.of_environment(os.environ)
+        self.exit_code = 0
         self.state = "starting"
         self.started_at_ns = now_ns()
         self._notices: DownNotices | None = None
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
-        self._ticker: asyncio.TimerHandle | None = None
-        self._ticked_at = 0.0
+        self.rounds: Final = Rounds(self, self._reopen)
 
     @property
     def settings(self) -> Settings:
@@ -109,17 +105,15 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
-            self._say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
-            self._ticked_at = loop.time()
-            self._ticker = loop.call_later(TICK_S, self._tick)
+            self.say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
+            self.rounds.begin()
             starter = asyncio.create_task(self._start_layers(on_up))
             await self._stop_wanted.wait()
             starter.cancel()
             await asyncio.gather(starter, return_exceptions=True)
             await self._stop_layers()
         finally:
-            if self._ticker is not None:
-                self._ticker.cancel()
+            self.rounds.end()
             self._kill_all()
             self.premises.spares.close()
             if self._notices is not None:
@@ -133,7 +127,8 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             end_strangers(())
-            self._say("ended", "everything is stopped")
+            self.say("ended", "everything is stopped")
+            self.manager.close()
             self.premises.close()
 
     def request_stop(self, reason: str) -> None:
@@ -141,11 +136,12 @@ class Supervisor:
         self._stop_requests += 1
         if self._stop_requests == 1:
             self.state = "stopping"
-            self._say("stopping", f"stopping: {reason}")
+            self.manager.stopping()
+            self.say("stopping", f"stopping: {reason}")
             if self._stop_wanted is not None:
                 self._stop_wanted.set()
         else:
-            self._say("stopping", "asked again: killing what is left")
+            self.say("stopping", "asked again: killing what is left")
             for unit in self.units.values():
                 unit.stop()  # else a killed process that was still wanted is started again
                 unit.kill()
@@ -186,7 +182,7 @@ class Supervisor:
 
     def gone(self, unit: Unit) -> None:
         """A process has ended: tell the bus if it was a feed that died."""
-        self.figures.forget(unit.name)
+        self.rounds.forget(unit.name)
         self.commands.gone(unit.name)
         feed = unit.spec.feed
         died = unit.last_exit is None or unit.last_exit.code != 0 or unit.phase is Phase.READY
@@ -223,16 +219,17 @@ class Supervisor:
                 return  # asked for while this task was due to go on, and before it was cancelled
             units = [self.units[spec.name] for spec in layer]
             names = ", ".join(unit.name for unit in units)
-            self._say("waiting", f"waiting for {names} …")
+            self.say("waiting", f"waiting for {names} …")
             for unit in units:
                 unit.start()
             await asyncio.gather(*(unit.until(_settled, timeout_s) for unit in units))
             for unit in units:
                 if unit.phase is not Phase.READY:
-                    self._say("failing", "not ready; going on without it", unit.name)
+                    self.say("failing", "not ready; going on without it", unit.name)
         if self.state == "stopping":
             return
         self.state = "running"
+        self.manager.ready(self.in_words())
         if on_up is not None:
             on_up()
 
@@ -246,46 +243,18 @@ class Supervisor:
                         unit.stop()
                     await asyncio.gather(*(unit.until(_stopped, deadline_s) for unit in units))
         except TimeoutError:
-            self._say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
+            self.say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
             for unit in self.units.values():
                 unit.stop()
                 unit.kill()
             await asyncio.gather(*(unit.until(_stopped, 2.0) for unit in self.units.values()))
 
-    def _tick(self) -> None:
-        """Notice when this process itself did not run (a paused machine), and take figures.
-
-        A timer and not a task: after a pause it is due before any deadline that ran out
-        meanwhile, and must have moved them before their own timers are run.
-        """
-        loop = asyncio.get_running_loop()
-        self._ticker = loop.call_later(TICK_S, self._tick)
-        late_s = loop.time() - self._ticked_at - TICK_S
-        self._ticked_at = loop.time()
-        if late_s > LATE_S:
-            self._say("note", f"the supervisor did not run for {late_s:.1f} s")
-            for unit in self.units.values():
-                unit.paused()
-        for unit in self.units.values():
-            if unit.child is not None:
-                self.figures.sample(unit.name, unit.child.pid)
-                self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
-        if self.state == "running" and self._is_calm():
-            self.premises.keep_spares()
-        self._logs.check_own(self.premises.directory.own_log)
-
-    def _is_calm(self) -> bool:
-        """Whether nothing starts and nothing has just started: time for a spare's imports."""
-        return self.spare_worthy and all(
-            unit.phase not in (Phase.STARTING, Phase.STOPPING, Phase.ABORTING)
-            and (unit.age_s() or SETTLED_S) >= SETTLED_S
-            for unit in self.units.values()
-        )
-
-    @property
-    def spare_worthy(self) -> bool:
-        """Whether a spare could take the role of any process of the plan."""
-        return any(not spec.command for spec in self.specs)
+    def in_words(self) -> str:
+        """One line for the service manager."""
+        late = [unit.name for unit in self.not_ready()]
+        ready = sum(unit.serving for unit in self.units.values())
+        text = f"{ready} of {len(self.units)} processes ready"
+        return f"{text}, at fault: {', '.join(late)}" if late else text
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:
         unit = self.units.get(sender.name)
@@ -298,9 +267,6 @@ class Supervisor:
 
     def _reopen(self, unit: Unit, path: str) -> bool:
         return self._send(unit.sender, Reopen(path))
-
-    def _log_limits(self) -> tuple[int, int]:
-        return self.settings.supervisor.log_max_bytes, self.settings.supervisor.log_files
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
@@ -315,7 +281,8 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals) -> None:
         self.request_stop(number.name)
 
-    def _say(self, kind: str, text: str, process: str = "") -> None:
+    def say(self, kind: str, text: str, process: str = "") -> None:
+        """Tell an event that happens now."""
         self.tell(Happening(now_ns(), kind, process, text))
 
 

@@ -167,6 +167,14 @@ class Unit:
         self._say("failing", f"generation {heir.number} {why}; the old one goes on")
         return f"the new one {why}; the old one goes on"
 
+    def exceed(self, text: str, *, at_once: bool) -> None:
+        """It takes more than it may, as ``text`` says: drain it, or kill it at once."""
+        self._say("limit", f"{text}; {'killing' if at_once else 'replacing'} it")
+        if at_once:
+            self.kill()
+        else:
+            self._happen(Event.EXCEEDED)
+
     def kill(self) -> None:
         """End it at once, group and all; what follows is as for any other exit."""
         for child in self.children():

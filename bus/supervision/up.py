@@ -71,7 +71,7 @@ def _serve_here(settings: Settings, origin: Origin, arguments: argparse.Namespac
             screen.line(f"not ready: {unit.name}: {reason_of(unit)}")
 
     asyncio.run(supervisor.run(on_up))
-    return exit_codes.OK
+    return supervisor.exit_code
 
 
 def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
@@ -107,7 +107,7 @@ def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
     except (MdbusError, OSError) as error:
         report.send({"error": str(error), "code": exit_codes.FAILED})
         raise
-    return exit_codes.OK
+    return supervisor.exit_code
 
 
 def _detach(arguments: argparse.Namespace, settings: Settings) -> int:
