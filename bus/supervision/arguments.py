@@ -172,6 +172,16 @@ def _add_feed(verbs: Any) -> None:
 def _add_questions(verbs: Any) -> None:
     status = _verb(verbs, "status", "what runs, how long, how much it takes")
     _json(status)
+    top = _verb(
+        verbs,
+        "top",
+        "the same, live, with messages a second, lag, freshness and what was lost",
+        "top              again every second; q leaves",
+        "top --once       one look",
+    )
+    top.add_argument("--once", action="store_true", help="one look, then leave")
+    top.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds (1)")
+    _json(top)
     check = _verb(verbs, "check", "exit 0 when healthy, 1 when not (for probes)")
     check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
     _json(check)

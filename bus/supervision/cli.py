@@ -36,6 +36,7 @@ _VERBS: Final = {
     "scale": "operator_verbs",
     "dump": "operator_verbs",
     "events": "event_verb",
+    "top": "top_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
 

@@ -33,13 +33,16 @@ class LastExit:
 
 @dataclass(slots=True)
 class Vitals:
-    """What a generation last said of itself. ``rates`` are its counters' growth in one second."""
+    """What a generation last said of itself. ``rates`` are its counters' growth in one second;
+    ``moved_at`` is when it last reported more messages in than before (monotonic s).
+    """
 
     endpoints: Mapping[str, str] = field(default_factory=dict)
     verbs: tuple[str, ...] = ()
     counters: Mapping[str, int | float | str] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
     beat_at: float | None = None
+    moved_at: float | None = None
     beats: int = 0
     loop_lag_ms: float = 0.0
     farewell: str = ""
@@ -55,6 +58,8 @@ class Vitals:
                 if isinstance(value := counters.get(key), (int, float))
                 and isinstance(before := self.counters.get(key), (int, float))
             }
+        if counters.get("messages_in", 0) != self.counters.get("messages_in", 0):
+            self.moved_at = now
         self.beat_at, self.beats, self.loop_lag_ms = now, number, loop_lag_ms
         self.counters = counters
 

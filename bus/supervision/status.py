@@ -103,6 +103,7 @@ def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
         "endpoints": dict(unit.vitals.endpoints),
         "counters": dict(unit.vitals.counters),
         "rates": {key: round(rate, 1) for key, rate in unit.vitals.rates.items()},
+        "quiet_s": _rounded(unit.quiet_s(), 1),
         "commands": list(unit.vitals.verbs),
     }
 

@@ -213,6 +213,14 @@ class Unit:
         beat_at = self.vitals.beat_at
         return None if beat_at is None or self.child is None else self._loop.time() - beat_at
 
+    def quiet_s(self) -> float | None:
+        """Seconds since the process last reported a further message in, since its start when it
+        never did; None for one that counts none.
+        """
+        if self.child is None or "messages_in" not in self.vitals.counters:
+            return None
+        return self._loop.time() - (self.vitals.moved_at or self._current.started_at)
+
     def paused(self) -> None:
         """The supervisor itself did not run for a while: give the process time to be heard."""
         self._happen(Event.PAUSED)
