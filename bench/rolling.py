@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-_UPGRADE: Final = (
+UPGRADE: Final = (
     b"GET /ws/v1/ HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
@@ -52,7 +52,7 @@ def _connect(port: int, results: Any, over: multiprocessing.synchronize.Event) -
     while not over.is_set():
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-                connection.sendall(_UPGRADE)
+                connection.sendall(UPGRADE)
                 answer = connection.recv(4_096)
         except OSError as error:
             failures.append(repr(error))
