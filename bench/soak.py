@@ -211,6 +211,7 @@ class Soak:
             (1, self._scale),
             (1, self._stop_and_start),
             (1, self._kill_spare),
+            (1, self._reexec),
         ]
         weights = [weight for weight, _ in acts]
         end = time.monotonic() + seconds
@@ -377,6 +378,10 @@ class Soak:
         ask(self.run_dir, "stop", names=[name], wait_s=20, timeout_s=15)
         ask(self.run_dir, "start", names=[name], wait_s=20, timeout_s=15)
         return str(name)
+
+    def _reexec(self) -> str:
+        done = self.mdbus("reexec", "--timeout", "30", check=False)
+        return (done.stdout or done.stderr).strip()
 
     def _kill_spare(self) -> str:
         spares = [p for p in marked(self.mark) if "bus.runtime.spare" in p.cmdline()]

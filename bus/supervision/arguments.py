@@ -47,6 +47,7 @@ def _add_life(verbs: Any) -> None:
     _up_arguments(up)
     up.add_argument("--live", action="store_true", help="real venues, not the simulated market")
     up.add_argument("--events-fd", type=int, help=argparse.SUPPRESS)
+    up.add_argument("--resume-fd", type=int, help=argparse.SUPPRESS)
 
     replay = _verb(
         verbs,
@@ -61,7 +62,7 @@ def _add_life(verbs: Any) -> None:
         "--speed", default="1", metavar="1|N|max", help="a factor, or max for flat out (1)"
     )
     _up_arguments(replay)
-    replay.set_defaults(live=False, events_fd=None)
+    replay.set_defaults(live=False, events_fd=None, resume_fd=None)
 
     down = _verb(verbs, "down", "stop everything, in reverse order")
     down.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait")
@@ -114,6 +115,15 @@ def _add_life(verbs: Any) -> None:
     scale.add_argument("count", type=int, metavar="N", help="how many are to run")
     scale.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="for each step")
     _json(scale)
+
+    reexec = _verb(
+        verbs,
+        "reexec",
+        "run the supervisor's installed code anew, in place, keeping every process",
+        "reexec     after an upgrade; then `restart` what is to have the new code too",
+    )
+    reexec.add_argument("--timeout", type=_seconds, default=30.0, metavar="S", help="seconds (30)")
+    _json(reexec)
 
     _add_feed(verbs)
 

@@ -25,6 +25,7 @@ from bus.runtime import get_logger
 from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
 from bus.supervision.feed_symbols import change_symbols
+from bus.supervision.handover import try_out
 from bus.supervision.plan import nearest
 from bus.supervision.policy import Phase
 from bus.supervision.reload import reload, scale
@@ -74,6 +75,7 @@ class ControlServer:
             "reload": self._reload,
             "scale": self._scale,
             "dump": self._dump,
+            "reexec": self._reexec,
         }
 
     async def open(self, path: Path) -> None:
@@ -223,6 +225,16 @@ class ControlServer:
         unit = self._one(request)
         log_path = self._supervisor.premises.directory.log_dir / f"{unit.name}.log"
         return {"process": unit.name, "stacks": await dump(unit, log_path, _timeout_s(request))}
+
+    async def _reexec(self, request: dict[str, Any]) -> dict[str, Any]:
+        supervisor = self._supervisor
+        if supervisor.state != "running":
+            raise _Refused(exit_codes.FAILED, f"the supervisor is {supervisor.state}")
+        async with supervisor.settings_lock:  # not while a reload is under way
+            await try_out(_timeout_s(request), supervisor.helpers)
+            # answered first, done after: the answer must still get through
+            asyncio.get_running_loop().call_later(0.05, supervisor.hand_over)
+        return {"pid": os.getpid(), "program_started_at_ns": supervisor.program_started_at_ns}
 
     async def _down(self, _request: dict[str, Any]) -> dict[str, Any]:
         # answered first, done after: the answer must still get through

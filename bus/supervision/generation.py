@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from bus.supervision.spawn import Child
 from bus.wire.link import Sender
@@ -23,6 +24,11 @@ class LastExit:
     cause: str
     at_ns: int
     log_tail: tuple[str, ...] = ()
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> LastExit:
+        """From what :func:`dataclasses.asdict` made of one."""
+        return cls(**{**facts, "log_tail": tuple(facts["log_tail"])})
 
     def in_words(self) -> str:
         """One sentence for a table or a log."""
@@ -84,6 +90,31 @@ class Generation:
     def sender(self) -> Sender:
         """How it is addressed on the link."""
         return Sender(self.name, self.number, self.token)
+
+    def to_facts(self) -> dict[str, Any]:
+        """What `of_facts` makes it of again, with its pid, as JSON holds it."""
+        return {
+            "number": self.number,
+            "token": self.token,
+            "started_at": self.started_at,
+            "ready": self.ready,
+            "pid": None if self.child is None else self.child.pid,
+            "endpoints": dict(self.vitals.endpoints),
+            "verbs": list(self.vitals.verbs),
+        }
+
+    @classmethod
+    def of_facts(cls, name: str, facts: Mapping[str, Any]) -> Generation:
+        """The generation without its process, which the caller is to find."""
+        vitals = Vitals(endpoints=facts["endpoints"], verbs=tuple(facts["verbs"]))
+        return cls(
+            name,
+            facts["number"],
+            facts["token"],
+            facts["started_at"],
+            vitals=vitals,
+            ready=facts["ready"],
+        )
 
     def is_sender(self, sender: Sender) -> bool:
         """Whether ``sender`` is this very spawn, and it still runs."""

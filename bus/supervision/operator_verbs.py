@@ -1,12 +1,14 @@
-"""``down status start stop restart scale dump check``: one question to the supervisor, its answer
-shown.
+"""``down status start stop restart scale dump reexec check``: one question to the supervisor, its
+answer shown.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,31 @@ def run_scale(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write("nothing has changed\n")
     return exit_codes.OK if result["ok"] else exit_codes.FAILED
+
+
+def run_reexec(arguments: argparse.Namespace) -> int:
+    """Have the supervisor run its installed code anew, and wait until that answers."""
+    path = run_path_for(arguments)
+    end = time.monotonic() + arguments.timeout
+    before = ask(path, "reexec", wait_s=arguments.timeout, timeout_s=arguments.timeout)
+    while True:
+        with contextlib.suppress(RefusedError):  # for a moment nobody answers
+            status = ask(path, "status")
+            if status["program_started_at_ns"] != before["program_started_at_ns"]:
+                break
+        if time.monotonic() > end:
+            sys.stderr.write(f"mdbus: not replaced within {arguments.timeout:g} s\n")
+            return exit_codes.TIMEOUT
+        time.sleep(0.02)
+    if arguments.json:
+        _print_json({"pid": status["pid"], "mdbus": status["mdbus"]})
+    else:
+        kept = sum(process["pid"] is not None for process in status["processes"])
+        sys.stdout.write(
+            f"supervisor {status['mdbus']} runs in place (pid {status['pid']}), "
+            f"{kept} processes kept\n"
+        )
+    return exit_codes.OK
 
 
 def run_dump(arguments: argparse.Namespace) -> int:

@@ -25,8 +25,10 @@ not wanted is never started.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from typing import Any
 
 from bus.config.supervision import SupervisorSettings
 
@@ -95,6 +97,15 @@ class State:
     crashes: tuple[float, ...] = ()
     restarts: int = 0
     cause: str = ""
+
+    def to_facts(self) -> dict[str, Any]:
+        """What `of_facts` makes it of again, as JSON holds it."""
+        return {**asdict(self), "phase": self.phase.value, "crashes": list(self.crashes)}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> State:
+        """From `to_facts`; times are of the same machine since the same boot."""
+        return cls(**{**facts, "phase": Phase(facts["phase"]), "crashes": tuple(facts["crashes"])})
 
 
 @dataclass(frozen=True, slots=True)

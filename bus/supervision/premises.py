@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bus.config import Settings
 from bus.config.render import to_toml
@@ -64,6 +65,26 @@ class Premises:
         except BaseException:
             self.close()
             raise
+
+    def descriptors(self) -> dict[str, Any]:
+        """What a program that takes this one's place must inherit, by number."""
+        assert self._lifeline is not None
+        return {
+            "lock": self.directory.lock_fd,
+            "lifeline": list(self._lifeline),
+            "listeners": [listener.fileno() for listener in self._listeners],
+        }
+
+    def resume(self, descriptors: Mapping[str, Any]) -> None:
+        """Take over the descriptors of the program that this one took the place of."""
+        self.directory.resume(descriptors["lock"])
+        read_fd, write_fd = descriptors["lifeline"]
+        self._lifeline = (read_fd, write_fd)
+        self._listeners = [socket.socket(fileno=fd) for fd in descriptors["listeners"]]
+        for fd in (read_fd, write_fd, *descriptors["listeners"]):
+            os.set_inheritable(fd, False)
+        for listener in self._listeners:
+            listener.setblocking(False)
 
     def launch(
         self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]

@@ -125,6 +125,17 @@ class RunDirectory:
         os.write(fd, f"{os.getpid()}\n".encode())
         self._lock_fd = fd
 
+    @property
+    def lock_fd(self) -> int:
+        """The descriptor that holds the lock; whoever inherits it holds the directory."""
+        assert self._lock_fd is not None
+        return self._lock_fd
+
+    def resume(self, lock_fd: int) -> None:
+        """Hold the directory by the descriptor of the program that this one took the place of."""
+        os.set_inheritable(lock_fd, False)
+        self._lock_fd = lock_fd
+
     def unlock(self) -> None:
         """Remove the sockets and give the directory up; logs stay."""
         if self._lock_fd is None:

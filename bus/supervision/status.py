@@ -34,6 +34,7 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
         "pid": os.getpid(),
         "run_dir": str(settings.run_path),
         "started_at_ns": supervisor.started_at_ns,
+        "program_started_at_ns": supervisor.program_started_at_ns,
         "spares": {
             "wanted": settings.supervisor.spares,
             "ready": supervisor.premises.spares.ready,

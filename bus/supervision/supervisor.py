@@ -24,6 +24,7 @@ from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
+from bus.supervision.handover import Handover, capture, hold_signals, release_signals
 from bus.supervision.link_server import LinkServer
 from bus.supervision.log_files import tail_of
 from bus.supervision.origin import Origin
@@ -51,7 +52,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, settings: Settings, *, origin: Origin | None = None, planner: Planner = plan
+        self,
+        settings: Settings,
+        *,
+        origin: Origin | None = None,
+        planner: Planner = plan,
+        resumed: Handover | None = None,
     ) -> None:
         self.origin: Final = origin
         self.planner: Final = planner
@@ -67,6 +73,14 @@ class Supervisor:
         self.state = "starting"
         self.started_at_ns = now_ns()
         self._notices: DownNotices | None = None
+        self.program_started_at_ns: Final = self.started_at_ns
+        self.detached = False
+        self.helpers: Final[set[int]] = set()
+        """Children that are none of the plan, and will be waited for by who started them."""
+        self.handover: Handover | None = None
+        """What to pass on to the program that is to take this one's place, once `run` returns."""
+        self._resumed: Final = resumed
+        self._is_replaced = False
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
         self.rounds: Final = Rounds(self, self._reopen)
@@ -81,14 +95,18 @@ class Supervisor:
 
         Raises `MdbusError` kinds with nothing started and nothing left behind.
         """
-        self.premises.prepare(self.specs)
+        if self._resumed is not None:
+            self.premises.resume(self._resumed.descriptors)
+            self.started_at_ns = self._resumed.started_at_ns
+        else:
+            self.premises.prepare(self.specs)
         self.events.keep_in(self.premises.directory.log_dir)
 
     async def run(self, on_up: Callable[[], None] | None = None) -> None:
         """Start everything, call ``on_up`` once all layers were started, run until stopped.
 
         Stops on SIGTERM, SIGINT, SIGHUP and `request_stop`; a second one kills at once. When it
-        returns or raises, no process is left.
+        returns or raises, no process is left; or all of them are, after `hand_over`.
         """
         loop = asyncio.get_running_loop()
         self._stop_wanted = asyncio.Event()
@@ -106,15 +124,20 @@ class Supervisor:
                 loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
             self.say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
+            self._take_up()
             self.rounds.begin()
             starter = asyncio.create_task(self._start_layers(on_up))
             await self._stop_wanted.wait()
             starter.cancel()
             await asyncio.gather(starter, return_exceptions=True)
-            await self._stop_layers()
+            if not self._is_replaced:
+                await self._stop_layers()
         finally:
             self.rounds.end()
-            self._kill_all()
+            if self._is_replaced:
+                self._leave()
+            else:
+                self._kill_all()
             self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
@@ -126,10 +149,45 @@ class Supervisor:
             _end(context)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
-            end_strangers(())
-            self.say("ended", "everything is stopped")
+            if not self._is_replaced:
+                end_strangers(())
+                self.say("ended", "everything is stopped")
+                self.premises.close()
             self.manager.close()
-            self.premises.close()
+
+    def hand_over(self, tries: int = 100) -> None:
+        """Have another program take this one's place as soon as every process is steady."""
+        if self.state != "running" or self._stop_wanted is None:
+            return
+        if all(unit.is_steady for unit in self.units.values()):
+            self._is_replaced = True
+            self._stop_wanted.set()
+        elif tries:
+            asyncio.get_running_loop().call_later(0.1, self.hand_over, tries - 1)
+        else:
+            self.say("note", "not replaced: there was always a process starting or ending")
+
+    def _take_up(self) -> None:
+        """Watch on over the processes of the program that this one took the place of."""
+        if self._resumed is None:
+            return
+        for name, facts in self._resumed.units.items():
+            unit = self.units.get(name)
+            if unit is not None:
+                unit.resume(facts)
+        release_signals()
+        for unit in self.units.values():
+            if unit.spec.feed and unit.state.wanted and not unit.serving:
+                self._tell_down(unit.spec.feed, unit)
+
+    def _leave(self) -> None:
+        """Keep all there is for the next program, which is this very process."""
+        hold_signals()
+        self.say("note", "the supervisor is being replaced in place")
+        self.handover = capture(self, detached=self.detached)
+        for unit in self.units.values():
+            for child in unit.children():
+                child.leave()
 
     def request_stop(self, reason: str) -> None:
         """Take everything down in order; asked a second time, kill what is left at once."""
@@ -186,9 +244,14 @@ class Supervisor:
         self.commands.gone(unit.name)
         feed = unit.spec.feed
         died = unit.last_exit is None or unit.last_exit.code != 0 or unit.phase is Phase.READY
-        if feed and died and self.state != "stopping" and self._notices is not None:
-            detail = unit.last_exit.in_words() if unit.last_exit else ""
-            symbols = self.settings.feeds[feed].symbols if feed in self.settings.feeds else ()
+        if feed and died and self.state != "stopping":
+            self._tell_down(feed, unit)
+
+    def _tell_down(self, feed: str, unit: Unit) -> None:
+        """Tell the bus that a feed is dead."""
+        detail = unit.last_exit.in_words() if unit.last_exit else ""
+        symbols = self.settings.feeds[feed].symbols if feed in self.settings.feeds else ()
+        if self._notices is not None:
             self._notices.post(feed, symbols, detail)
 
     def served(self, unit: Unit) -> None:
@@ -214,7 +277,7 @@ class Supervisor:
 
     async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
         timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
-        for layer in layers(self.specs):
+        for layer in [] if self._resumed is not None else layers(self.specs):
             if self.state == "stopping":
                 return  # asked for while this task was due to go on, and before it was cancelled
             units = [self.units[spec.name] for spec in layer]
@@ -270,7 +333,7 @@ class Supervisor:
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
-        own |= {child.pid for child in self.premises.spares.children()}
+        own |= {child.pid for child in self.premises.spares.children()} | self.helpers
         for pid in end_strangers(own):
             _log.warning("ended a process whose parent died", pid=pid)
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final
 
 from bus.clock import now_ns
 from bus.config.supervision import SupervisorSettings
 from bus.runtime.link import new_token
 from bus.supervision.events import Happening
 from bus.supervision.generation import Generation, LastExit, Vitals
+from bus.supervision.ground import Ground
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Action, Event, Phase, State, decide, is_failing
 from bus.supervision.spawn import Child, signal_name
@@ -26,36 +28,6 @@ from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Sender
 
 LATE_S: Final = 0.5
 """A timer of ours that is later than this shows that the supervisor itself did not run."""
-
-
-class Ground(Protocol):
-    """What a process needs from its surroundings; the supervisor provides it."""
-
-    def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
-    ) -> Child:
-        """Start the process; raises `OSError` when it cannot be started."""
-        ...
-
-    def gone(self, unit: Unit) -> None:
-        """The current generation has ended and is reaped."""
-        ...
-
-    def ended(self, sender: Sender) -> None:
-        """A generation, the current one or another, has ended and is reaped."""
-        ...
-
-    def log_tail(self, name: str) -> Sequence[str]:
-        """The last lines of the process's log."""
-        ...
-
-    def served(self, unit: Unit) -> None:
-        """The process has become ready."""
-        ...
-
-    def tell(self, happening: Happening) -> None:
-        """Something happened that an operator may want to see."""
-        ...
 
 
 class Unit:
@@ -220,6 +192,29 @@ class Unit:
         if self.child is None or "messages_in" not in self.vitals.counters:
             return None
         return self._loop.time() - (self.vitals.moved_at or self._current.started_at)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether one generation at most runs, and neither starts nor ends."""
+        steady = (Phase.READY, Phase.STOPPED, Phase.BACKOFF, Phase.FATAL)
+        return self.phase in steady and self._successor is None and not self._retired
+
+    def facts(self) -> dict[str, Any]:
+        """All that a supervisor that takes this one's place must know of it, as JSON holds it."""
+        return {"state": self.state.to_facts(), "current": self._current.to_facts()} | {
+            "last_exit": None if self.last_exit is None else asdict(self.last_exit)
+        }
+
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Watch on from the `facts` of an earlier supervisor, which was this very process."""
+        last = facts["last_exit"]
+        self.last_exit = None if last is None else LastExit.of_facts(last)
+        self.state = State.of_facts(facts["state"])
+        run = self._current = Generation.of_facts(self.name, facts["current"])
+        self._last_number = run.number
+        if (pid := facts["current"]["pid"]) is not None:
+            run.child = Child(pid, partial(self._on_exit, run))
+        self._happen(Event.PAUSED)  # nobody is judged by the time it took
 
     def paused(self) -> None:
         """The supervisor itself did not run for a while: give the process time to be heard."""

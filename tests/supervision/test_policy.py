@@ -235,6 +235,8 @@ def test_a_process_runs_at_most_once_and_bounds_hold(seed: int, events: list[Eve
         if event is Event.EXITED:
             running = False
         decision = decide(state, event, now, SETTINGS, exit_code=1, jitter=source.uniform(-1, 1))
+        if event is Event.SUCCEEDED and decision.state is not state:
+            running = True  # the one that has taken the role
         for action in decision.actions:
             if action is Action.SPAWN:
                 assert not running

@@ -21,7 +21,8 @@ def greedy() -> Iterator[Driven]:
     """Processes that take too much once they are told to: memory, files, far too much memory."""
     plan = [(name, behaviour, 0) for name, behaviour in GREEDY.items()]
     ceilings = ("supervisor.max_rss_bytes=150000000", "supervisor.max_fds=200")
-    with driven_bus(plan, *ceilings) as bus:
+    patience = "supervisor.hang_timeout_s=60.0"  # taking 400 MiB may take long on a busy machine
+    with driven_bus(plan, *ceilings, patience) as bus:
         bus.up()
         for name in GREEDY:
             os.kill(bus.pid(name), signal.SIGUSR1)
