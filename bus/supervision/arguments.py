@@ -19,6 +19,7 @@ examples:
   {prog} restart bridge              replace the bridges, without refusing a connection
   {prog} feed add binance XRP-USDT   one more symbol, while it runs
   {prog} reload --dry-run            what the edited settings file would change
+  {prog} doctor                      what may be wrong with machine or settings
   {prog} down                        stop everything
 
 exit codes: 0 ok, 1 not healthy or failed, 2 usage or settings, 3 no such process,
@@ -195,6 +196,16 @@ def _add_questions(verbs: Any) -> None:
     check = _verb(verbs, "check", "exit 0 when healthy, 1 when not (for probes)")
     check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
     _json(check)
+    doctor = _verb(
+        verbs,
+        "doctor",
+        "check machine and settings, and say how to mend what is wrong",
+        "doctor              before the first `up`, or when something is odd",
+        "doctor --venues     whether the venues can be reached, too",
+    )
+    doctor.add_argument("--venues", action="store_true", help="look at the venues in any mode")
+    _settings_arguments(doctor)
+    _json(doctor)
     logs = _verb(
         verbs,
         "logs",

@@ -37,6 +37,7 @@ _VERBS: Final = {
     "dump": "operator_verbs",
     "events": "event_verb",
     "top": "top_verb",
+    "doctor": "doctor_verb",
     "reexec": "operator_verbs",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
