@@ -66,6 +66,7 @@ def _row(process: Mapping[str, Any]) -> tuple[Cell, ...]:
     quiet = process.get("quiet_s")
     rss, cpu = process["rss_bytes"], process["cpu_percent"]
     restarts = process["restarts"]
+    is_feed = process["kind"] == "feed"  # a bridge without clients hears nothing, rightly
     return (
         Cell(process["name"]),
         _state(process),
@@ -82,7 +83,7 @@ def _row(process: Mapping[str, Any]) -> tuple[Cell, ...]:
         ),
         Cell(
             "-" if quiet is None else age(quiet),
-            "odd" if quiet is not None and quiet >= QUIET_WARNING_S else "",
+            "odd" if is_feed and quiet is not None and quiet >= QUIET_WARNING_S else "",
         ),
         Cell(str(restarts), "odd" if restarts else ""),
         Cell(_last_exit(process["last_exit"]), "faint"),

@@ -54,6 +54,7 @@ def test_a_healthy_process_is_plain() -> None:
 def test_trouble_stands_out() -> None:
     assert row(loop_lag_ms=250.0)["LAG"].mood == "bad"
     assert row(quiet_s=30.0)["FRESH"] == Cell("30.0s", "odd")
+    assert row(quiet_s=30.0, kind="bridge")["FRESH"] == Cell("30.0s"), "it may have no clients"
     assert row(counters={"state": "recovering"})["STATE"] == Cell("ready, recovering", "odd")
     assert row(state="failing", retry_in_s=9.5)["STATE"] == Cell("failing 9.5s", "bad")
     last = {"code": None, "signal": "SIGKILL", "reason": "no heartbeat for 5 s"}
