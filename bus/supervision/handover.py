@@ -94,7 +94,8 @@ def become(handover: Handover, environment: Mapping[str, str]) -> None:
     os.write(fd, json.dumps(asdict(handover)).encode())
     kept = handover.descriptors
     for each in (kept["lock"], *kept["lifeline"], *kept["listeners"], fd):
-        os.set_inheritable(each, True)
+        if each >= 0:
+            os.set_inheritable(each, True)
     arguments = ["-P", "-m", "bus.supervision", "up", "--resume-fd", str(fd)]
     merged = {**os.environ, **environment, **import_path(os.environ)}
     os.execve(sys.executable, [sys.executable, *arguments], merged)  # noqa: S606

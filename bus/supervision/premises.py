@@ -7,6 +7,7 @@ link. Whatever is wrong with any of it is found here, before anything runs.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 from bus.config import Settings
 from bus.config.render import to_toml
+from bus.errors import MdbusError
 from bus.runtime import get_logger
 from bus.runtime.environment import Spawned
 from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
@@ -37,7 +39,7 @@ class Premises:
     def __init__(self, settings: Settings) -> None:
         self.settings = dataclasses.replace(settings, run_dir=str(settings.run_path.absolute()))
         self.directory = RunDirectory(self.settings.run_path)
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[socket.socket | None] = []  # None: closed for now
         self._lifeline: tuple[int, int] | None = None
         self.spares = Spares(
             self.directory.log_dir / "spare.log",
@@ -72,7 +74,7 @@ class Premises:
         return {
             "lock": self.directory.lock_fd,
             "lifeline": list(self._lifeline),
-            "listeners": [listener.fileno() for listener in self._listeners],
+            "listeners": [-1 if each is None else each.fileno() for each in self._listeners],
         }
 
     def resume(self, descriptors: Mapping[str, Any]) -> None:
@@ -80,10 +82,12 @@ class Premises:
         self.directory.resume(descriptors["lock"])
         read_fd, write_fd = descriptors["lifeline"]
         self._lifeline = (read_fd, write_fd)
-        self._listeners = [socket.socket(fileno=fd) for fd in descriptors["listeners"]]
-        for fd in (read_fd, write_fd, *descriptors["listeners"]):
+        numbers = descriptors["listeners"]
+        self._listeners = [None if fd < 0 else socket.socket(fileno=fd) for fd in numbers]
+        for fd in (read_fd, write_fd):
             os.set_inheritable(fd, False)
-        for listener in self._listeners:
+        for listener in filter(None, self._listeners):
+            listener.set_inheritable(False)
             listener.setblocking(False)
 
     def launch(
@@ -94,7 +98,7 @@ class Premises:
         log_path = self.directory.log_dir / f"{spec.name}.log"
         limits = self.settings.supervisor
         rotate_log(log_path, limits.log_max_bytes, limits.log_files)
-        listener = None if spec.slot is None else self._listeners[spec.slot]
+        listener = None if spec.slot is None else self._listener(spec.slot)
         spawned = Spawned(
             link=self.settings.endpoints.link,
             generation=generation,
@@ -122,6 +126,30 @@ class Premises:
             _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
         return child
 
+    def close_slot(self, slot: int) -> bool:
+        """Stop listening for a process that does not run: the kernel then gives all connections to
+        the others instead of letting some wait for nobody. The next `launch` listens again. False
+        when it was closed already.
+        """
+        listener = self._listeners[slot] if slot < len(self._listeners) else None
+        if listener is None:
+            return False
+        listener.close()
+        self._listeners[slot] = None
+        return True
+
+    def _listener(self, slot: int) -> socket.socket:
+        """The listening socket of a slot; raises `OSError` when the port has been taken."""
+        listener = self._listeners[slot]
+        if listener is None:
+            bridge = self.settings.bridge
+            try:
+                (listener,) = open_listeners(bridge.host, bridge.port, 1)
+            except MdbusError as error:
+                raise OSError(errno.EADDRINUSE, str(error)) from error
+            self._listeners[slot] = listener
+        return listener
+
     def keep_spares(self) -> None:
         """Start a spare that is missing; call it while nothing else starts."""
         assert self._lifeline is not None
@@ -148,11 +176,12 @@ class Premises:
             simulator = settings.simulator
             simulator = dataclasses.replace(simulator, ports={**simulator.ports, **claimed})
             settings = dataclasses.replace(settings, simulator=simulator)
-        listeners, dropped = self._listeners, []
+        listeners: list[socket.socket | None] = self._listeners
+        dropped: list[socket.socket | None] = []
         bridge = settings.bridge
         if (bridge.host, bridge.port) != (before.bridge.host, before.bridge.port):
             claim_port(bridge.host, bridge.port, "bridge.port")
-            listeners, dropped = open_listeners(bridge.host, bridge.port, slots), listeners
+            listeners, dropped = [*open_listeners(bridge.host, bridge.port, slots)], listeners
         elif slots > len(listeners):
             more = open_listeners(bridge.host, bridge.port, slots - len(listeners))
             listeners = [*listeners, *more]
@@ -162,16 +191,16 @@ class Premises:
             self.directory.write_effective(to_toml(settings))
         except OSError as error:
             for listener in listeners:
-                if listener not in self._listeners:
+                if listener is not None and listener not in self._listeners:
                     listener.close()
             raise RunDirectoryError(f"cannot write the settings: {error.strerror}") from error
-        for listener in dropped:  # a bridge that runs has a descriptor of its own
+        for listener in filter(None, dropped):  # a bridge that runs has a descriptor of its own
             listener.close()
         self._listeners, self.settings = listeners, settings
 
     def close(self) -> None:
         """Free the ports, the lifeline and the run directory; may be repeated."""
-        for listener in self._listeners:
+        for listener in filter(None, self._listeners):
             listener.close()
         self._listeners = []
         if self._lifeline is not None:
@@ -203,7 +232,7 @@ class Premises:
         if slots:
             bridge = settings.bridge
             port = claim_port(bridge.host, bridge.port, "bridge.port")
-            self._listeners = open_listeners(bridge.host, port, slots)
+            self._listeners = [*open_listeners(bridge.host, port, slots)]
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
         self.settings = settings
 

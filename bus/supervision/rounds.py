@@ -22,6 +22,10 @@ SETTLED_S: Final = 1.0
 """A process this old no longer minds a spare being started."""
 
 
+SLOT_PATIENCE_S: Final = 1.0
+"""How long the listening socket of a process that does not run stays open for its successor."""
+
+
 class Rounds:
     """One look after the other, from `begin` to `end`.
 
@@ -35,6 +39,7 @@ class Rounds:
         self._ceilings: Final = Ceilings()
         self._logs: Final = LogKeeper(supervisor.premises.directory.log_dir, self._log_limits)
         self._allowed_fds = 0
+        self._down_since: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._at = 0.0
 
@@ -76,6 +81,7 @@ class Rounds:
                 if self.figures.sample(unit.name, unit.child.pid):
                     self._hold_to_ceilings(unit, unit.child.pid)
                 self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
+        self._close_idle_slots(units, loop.time())
         self._logs.check_own(supervisor.premises.directory.own_log)
         if supervisor.state == "running":
             if self._is_calm(units):
@@ -83,6 +89,20 @@ class Rounds:
             supervisor.manager.status(supervisor.in_words())
         supervisor.manager.alive(loop.time())
         self._consider_giving_up(units)
+
+    def _close_idle_slots(self, units: list[Unit], now_s: float) -> None:
+        """Let no connection wait for a process that does not come: one that was stopped, or that
+        has been down for a second while another serves the same port.
+        """
+        for unit in units:
+            if unit.spec.slot is None or unit.children():
+                self._down_since.pop(unit.name, None)
+                continue
+            since = self._down_since.setdefault(unit.name, now_s)
+            others = any(other.spec.slot is not None and other.serving for other in units)
+            waits = unit.phase is Phase.BACKOFF and not others
+            if now_s - since >= SLOT_PATIENCE_S and not waits:
+                self._supervisor.premises.close_slot(unit.spec.slot)
 
     def _hold_to_ceilings(self, unit: Unit, pid: int) -> None:
         usage = self.figures.usage(unit.name, pid)

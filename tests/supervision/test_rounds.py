@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +70,30 @@ def test_a_bus_that_gives_up_for_the_broker_only_goes_on(drive: Drive) -> None:
     bus.wait_state("a", "failing")
     assert not ask(bus.run_dir, "check")["healthy"]
     assert bus.status()["state"] == "running"
+
+
+def test_no_connection_waits_for_a_process_that_was_stopped(drive: Drive) -> None:
+    """The kernel spreads connections over the sockets that listen: a stopped one must not."""
+    bus = drive(("bridge.1", "echo", 0, 0), ("bridge.2", "echo", 0, 1)).up()
+    port = int(bus.status()["endpoints"]["http"].rpartition(":")[2])
+
+    def listeners() -> int:
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        rows = [line.split() for line in lines]
+        return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+    def who() -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            return int(connection.recv(100) or 0)
+
+    assert listeners() == 2
+    ask(bus.run_dir, "stop", names=["bridge.1"], wait_s=20)
+    wait_until(lambda: listeners() == 1, 10)
+    assert {who() for _ in range(30)} == {bus.pid("bridge.2")}
+    ask(bus.run_dir, "start", names=["bridge.1"], wait_s=20)
+    assert listeners() == 2
+    wait_until(lambda: who() == bus.pid("bridge.1"), 10)
+    ask(bus.run_dir, "stop", names=["bridge.1", "bridge.2"], wait_s=20)
+    wait_until(lambda: listeners() == 0, 10)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10)
