@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from bus.config import load
 from bus.runtime.log import reopen
 
 IMPORTED = b"imported\n"
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))  # the socket's end covers the time before
         for module in modules:
             importlib.import_module(module)
+        load()  # what reading settings needs is then warm, too
         gc.collect()
         gc.freeze()  # what was imported stays: no later collection need look at it
         try:

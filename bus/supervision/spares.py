@@ -122,9 +122,11 @@ class Spares:
         return spare.child
 
     def close(self) -> None:
-        """End them all."""
+        """End them all; nobody need wait for it."""
         for spare in self._waiting:
+            spare.child.on_exit = _nothing
             self._end(spare)
+            self._forgotten(spare.child.pid)
         self._waiting = []
 
     def _start(self, lifeline_fd: int) -> _Spare:
@@ -184,6 +186,10 @@ class Spares:
         if spare.channel.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(spare.channel.fileno())
             spare.channel.close()
+
+
+def _nothing(_: int) -> None:
+    return
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -41,6 +41,11 @@ async def test_the_pool_is_filled_and_cut_to_what_is_wanted(tmp_path: Path) -> N
         spares.keep(0, lifeline)
         await eventually(lambda: not noted, what="both have ended and are forgotten")
         assert spares.ready == 0
+        spares.keep(1, lifeline)
+        (child,) = spares.children()
+        spares.close()
+        assert not noted, "nobody need wait for its end"
+        await eventually(lambda: child.exit_code is not None)
     os.close(lifeline)
     os.close(end)
 
