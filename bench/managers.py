@@ -124,12 +124,19 @@ def _cmdline(process: psutil.Process) -> list[str]:
 
 
 class Mdbus(Manager):
-    """Ours. A process counts as stable after a second, as supervisord's does by default."""
+    """Ours. A process counts as stable after a second, as supervisord's does by default; and twenty
+    kills within ten minutes, which are a crash loop by default, are none here: the others know of
+    no such limit.
+    """
 
     name = "mdbus"
     environment: Mapping[str, str] = MappingProxyType({"PYTHONPATH": str(ROOT)})
     """Not for the others: ``supervisor`` is a name of ours, too."""
-    settings: tuple[str, ...] = ("supervisor.stable_after_s=1.0", "bridge.port=0")
+    settings: tuple[str, ...] = (
+        "supervisor.stable_after_s=1.0",
+        "supervisor.crash_limit=10000",
+        "bridge.port=0",
+    )
 
     def argv(self) -> list[str]:
         plan = json.dumps(self.commands)

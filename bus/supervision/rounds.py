@@ -86,7 +86,8 @@ class Rounds:
         if supervisor.state == "running":
             if self._is_calm(units):
                 supervisor.premises.keep_spares()
-            supervisor.manager.status(supervisor.in_words())
+            if supervisor.manager.listens:
+                supervisor.manager.status(supervisor.in_words())
         supervisor.manager.alive(loop.time())
         self._consider_giving_up(units)
 

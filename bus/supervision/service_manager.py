@@ -44,6 +44,11 @@ class ServiceManager:
         watchdog_s = int(usec) / 1e6 if ours and usec.isdigit() else 0.0
         return cls(values[_SOCKET], watchdog_s)
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is one that hears what is said."""
+        return self._socket is not None
+
     def to_environment(self) -> dict[str, str]:
         """The variables that name it, for a program that takes this one's place."""
         if not self._address:
