@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 from typing import Any, Final
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
@@ -27,16 +29,57 @@ exit codes: 0 ok, 1 not healthy or failed, 2 usage or settings, 3 no such proces
 """
 
 
-def make_parser(prog: str) -> argparse.ArgumentParser:
-    """The parser of ``mdbus``, whose examples say ``prog`` for it."""
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse asks `shutil` for that, whose import takes longer than
+    all the rest of the parsing.
+    """
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        options.setdefault("width", _columns() - 2)
+        super().__init__(prog, **options)
+
+
+def _columns() -> int:
+    """The width of the terminal, or 80."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
+class _Skipped:
+    """Stands for the parser of a verb that was not asked for: takes everything, keeps nothing."""
+
+    def __getattr__(self, _: str) -> Callable[..., _Skipped]:
+        return lambda *_, **__: self
+
+
+class _Only:
+    """Adds the parser of one verb: building all of them takes longer than `status` itself."""
+
+    def __init__(self, verbs: Any, name: str) -> None:
+        self._verbs = verbs
+        self._name = name
+
+    def add_parser(self, name: str, **options: Any) -> Any:
+        return self._verbs.add_parser(name, **options) if name == self._name else _Skipped()
+
+
+def make_parser(prog: str, only: str = "") -> argparse.ArgumentParser:
+    """The parser of ``mdbus``, whose examples say ``prog`` for it; of one verb alone if named."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="mdbus: a market-data bus. Starts it, watches it, and reads what is on it.",
         epilog=_EXAMPLES.format(prog=prog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=_version())
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verbs: Any = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=prog)
+    if only:
+        verbs = _Only(verbs, only)
     _add_life(verbs)
     _add_questions(verbs)
     _add_data(verbs)
@@ -161,7 +204,7 @@ def _add_feed(verbs: Any) -> None:
             "feed add binance XRP-USDT ADA-USDT",
             "feed remove binance XRP-USDT",
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     _location(feed)
     what = feed.add_subparsers(dest="what", metavar="ACTION", required=True)
@@ -276,7 +319,7 @@ def _verb(verbs: Any, name: str, text: str, *examples: str) -> argparse.Argument
         help=text,
         description=text,
         epilog=_examples(*examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     _location(parser)
     return parser

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +44,9 @@ _VERBS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Never raises, and shows no traceback to a user."""
-    parser = make_parser(program_name())
     words = list(sys.argv[1:] if argv is None else argv)
+    only = words[0] if words and words[0] in _VERBS else ""
+    parser = make_parser(program_name(), only)
     if words and not words[0].startswith("-") and words[0] not in _VERBS:
         parser.error(_no_such_verb(words[0]))
     arguments = parser.parse_args(words)
@@ -97,6 +97,15 @@ def _explained(error: Exception) -> int | None:
     return None
 
 
+def _on_the_path(name: str) -> Path | None:
+    """Which program ``name`` is when typed; `shutil.which`, without its imports."""
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        path = Path(directory, name)
+        if path.is_file() and os.access(path, os.X_OK):
+            return path
+    return None
+
+
 def program_name() -> str:
     """What the user types, in this directory, to run this program."""
     path = Path(sys.argv[0])
@@ -104,8 +113,8 @@ def program_name() -> str:
         return "python -m bus.supervision"
     if path.suffix == ".py":
         return f"python {path.name}"
-    found = shutil.which(path.name)
-    if found is None or not path.exists() or Path(found).resolve() != path.resolve():
+    found = _on_the_path(path.name)
+    if found is None or not path.exists() or found.resolve() != path.resolve():
         # Not on the PATH (a virtual environment that is not activated): the short name would fail.
         return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     return path.name

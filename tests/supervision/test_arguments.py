@@ -42,3 +42,11 @@ def test_seconds_are_a_positive_number(given: str, capsys: pytest.CaptureFixture
         make_parser("mdbus").parse_args(["stop", "x", "--timeout", given])
     assert ended.value.code == 2
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("verb", _VERBS)
+def test_a_verb_alone_is_parsed_as_among_all(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = help_of(verb, capsys)
+    with pytest.raises(SystemExit):
+        make_parser("mdbus", verb).parse_args([verb, "--help"])
+    assert capsys.readouterr().out == whole
