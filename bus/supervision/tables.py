@@ -20,6 +20,9 @@ _COLOURS: Final = {
     "fatal": "\x1b[31m",
     "stopped": "\x1b[2m",
     "waiting": "\x1b[2m",
+    "begun": "\x1b[1m",
+    "ended": "\x1b[1m",
+    "limit": "\x1b[31m",
 }
 _HEADINGS: Final = (
     "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "CPU", "MEMORY", "BEAT", "LAST EXIT",
@@ -50,6 +53,13 @@ def event_line(at_ns: int, kind: str, process: str, text: str, *, colour: bool) 
     clock = time.strftime("%H:%M:%S", time.localtime(at_ns / 1e9))
     shown = _paint(text, kind) if colour else text
     return f"{clock}  {process or 'supervisor':<14} {shown}"
+
+
+def dated_event_line(at_ns: int, kind: str, process: str, text: str, *, colour: bool) -> str:
+    """As `event_line`, with the day and the kind: events may be old."""
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ns / 1e9))
+    shown = _paint(text, kind) if colour else text
+    return f"{clock}  {process or 'supervisor':<14} {kind:<10} {shown}"
 
 
 def up_summary(

@@ -172,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
             server.origins_refused += 1
             self._answer(plain(HTTPStatus.FORBIDDEN, "this Origin may not connect"))
             return
-        if not server.readiness.accepting or server.is_full:
+        if server.is_closed or server.is_full:
             server.connections_refused += 1
             why = "draining" if server.is_draining else "too many connections"
             self._answer(plain(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=RETRY_AFTER_S))

@@ -33,6 +33,8 @@ _TURN_S = 0.05
 _CLOSES_PER_TURN = 10
 """Connections closed per turn while draining: 200 a second."""
 _BACKLOG = 1_024
+_LATECOMERS_S = 1.0
+"""How long a drain waits for handshakes on connections accepted before it began."""
 
 _log = get_logger("wsbridge.server")
 
@@ -53,6 +55,8 @@ class Server:
         )
         self.bridge = Bridge(settings, name, self.upstream, __version__)
         self.is_draining = False
+        self.is_closed = False
+        """While draining: whether also those who were accepted before are refused by now."""
         self.requests_in = 0
         self.bytes_out = 0
         self.dropped_bytes = 0
@@ -106,18 +110,27 @@ class Server:
         return f"http://{shown}:{port}"
 
     async def drain(self) -> None:
-        """Accept nobody any more, tell every client, and close them over ``drain_s``."""
+        """Accept nobody any more, tell every client, and close them over ``drain_s``.
+
+        A connection that was accepted before and has not finished its handshake may do so within
+        a second: its client was let in by the port and is not turned away at the door.
+        """
         self.is_draining = True
         if self._listener is not None:
             self._listener.close()
         drain_ms = int(self.settings.drain_s * 1000)
         for client in list(self._clients):
             client.announce_drain(random.randint(0, drain_ms), drain_ms)
-        for other in [c for c in self._sockets if not c.is_client]:
-            other.abort()
         assert self._loop is not None, "drain comes after start"
         end = self._loop.time() + self.settings.drain_s
-        while self._clients:
+        late_end = self._loop.time() + min(_LATECOMERS_S, self.settings.drain_s)
+        while self._clients or len(self._sockets) > len(self._clients):
+            if self._loop.time() >= late_end and not self.is_closed:
+                self.is_closed = True
+                for other in [c for c in self._sockets if not c.is_client]:
+                    other.abort()
+            if not self._clients and self.is_closed:
+                break
             left_s = max(end - self._loop.time(), _TURN_S)
             share = max(_CLOSES_PER_TURN, round(len(self._clients) * _TURN_S / left_s))
             for client in list(self._clients)[:share]:
