@@ -267,7 +267,7 @@ def _add_questions(verbs: Any) -> None:
         "metrics",
         "every figure of every process, for Prometheus",
         "metrics --listen 9464         at http://127.0.0.1:9464/metrics, until Ctrl-C",
-        "metrics > mdbus.prom          once, for node_exporter",
+        "metrics                       print them once, e.g. into a file for node_exporter",
     )
     metrics.add_argument(
         "--listen", metavar="[HOST:]PORT", help="serve them over HTTP, on loopback"
