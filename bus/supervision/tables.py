@@ -45,6 +45,8 @@ def status_table(status: Mapping[str, Any], *, colour: bool) -> str:
             painted = _paint(row[1].ljust(widths[1]), row[1].split(" ")[0])
             line = line[:start] + painted + line[start + widths[1] :]
         lines.append(line)
+    for process in status["processes"]:
+        lines += _why_it_fails(process)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -104,6 +106,19 @@ def age(seconds: float | None) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def _why_it_fails(process: Mapping[str, Any]) -> list[str]:
+    """The last lines of the log of a process that cannot be kept running."""
+    tail = (process["last_exit"] or {}).get("log_tail")
+    if process["state"] not in ("failing", "fatal") or not tail:
+        return []
+    return ["", f"{process['name']} is {process['state']}; its log ends with", *_indented(tail)]
+
+
+def _indented(tail: Sequence[str]) -> list[str]:
+    """Log lines as a terminal may show them: without what it would obey."""
+    return ["  " + "".join(c if c.isprintable() else "?" for c in line) for line in tail]
 
 
 def _summary(status: Mapping[str, Any]) -> str:
