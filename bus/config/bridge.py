@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bus.config.access import (
+    DEFAULT_TIERS,
+    AccessSettings,
+    AdminSettings,
+    LimitSettings,
+    TierSettings,
+)
 from bus.config.field import setting
 
 
@@ -13,8 +20,8 @@ class BridgeSettings:
 
     host: str = setting(
         "127.0.0.1",
-        doc='Address to listen on. Off loopback the bridge starts only with auth = "none" said '
-        "outright.",
+        doc='Address to listen on. Off loopback the bridge starts only with auth = "jwt", or with '
+        'auth = "none" said outright.',
     )
     port: int = setting(8000, minimum=0, maximum=65535, doc="TCP port, shared by all workers.")
     workers: int = setting(
@@ -22,9 +29,9 @@ class BridgeSettings:
     )
     auth: str = setting(
         "",
-        choices=("", "none"),
+        choices=("", "none", "jwt"),
         doc="Who may connect. Empty: everybody who reaches a loopback address, and nothing else "
-        'may be listened on. "none": everybody, on any address.',
+        'may be listened on. "jwt": who has a token. "none": everybody, on any address.',
     )
     origins: tuple[str, ...] = setting(
         (),
@@ -124,3 +131,7 @@ class BridgeSettings:
         doc="High-water mark of the bridge's bus socket; beyond it ZeroMQ drops, the bridge sees "
         "the gap and repairs it by replay. 0 means no limit.",
     )
+    access: AccessSettings = field(default_factory=AccessSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    tiers: dict[str, TierSettings] = field(default_factory=lambda: dict(DEFAULT_TIERS))
+    admin: AdminSettings = field(default_factory=AdminSettings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import UNSET, UnsetType
@@ -76,10 +76,19 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Check the token; then call ``Session.admitted`` with what it grants, or refuse and close."""
+
+    token: str = field(repr=False)
+    id: RequestId | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
-    """Close the connection. No step follows."""
+    """Close the connection, with the word of the code or with ``reason``. No step follows."""
 
     code: CloseCode
+    reason: str = ""
 
 
-Step = Send | Attach | Join | Owe | Leave | Close
+Step = Send | Attach | Join | Owe | Leave | Authenticate | Close
