@@ -18,6 +18,8 @@ from typing import Protocol
 from bus.client.deliveries import Delivery
 from bus.config import Settings
 from bus.config.bridge import BridgeSettings
+from bus.wsbridge.access.grant import with_limits
+from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.frames import text_frame
 from bus.wsbridge.inquiries import Greeting
@@ -25,7 +27,7 @@ from bus.wsbridge.market import Market
 from bus.wsbridge.messages import CloseCode, Limits, encode
 from bus.wsbridge.routes import Endpoint, Options
 from bus.wsbridge.session import Session
-from bus.wsbridge.steps import Attach, Join, Leave, Owe, Send, Step, Wanted
+from bus.wsbridge.steps import Attach, Authenticate, Join, Leave, Owe, Send, Step, Wanted
 from bus.wsbridge.subscriptions import Subscriptions
 from bus.wsbridge.topics import Directory
 
@@ -55,8 +57,11 @@ class BridgeClient(Protocol):
     def allow_burst(self, size: int) -> None:
         """The next ``size`` bytes are an answer: not held against a client that reads slowly."""
 
-    def close(self, code: CloseCode) -> None:
-        """Begin the closing handshake; nothing is written after it."""
+    def close(self, code: CloseCode, *, reason: str = "") -> None:
+        """Begin the closing handshake, with the code's word or ``reason``; the last write."""
+
+    def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
+        """Check a token; the steps that follow from it."""
 
     def resume(self) -> None:
         """The waiting request is complete: handle the messages that came meanwhile."""
@@ -100,13 +105,16 @@ class Bridge:
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
         self.fanout: Fanout[BridgeClient] = Fanout(self.market, self.subscriptions, self._on_warm)
-        self.limits = Limits(
+        base = Limits(
             subscriptions=own.max_subscriptions,
             message_bytes=own.max_message_bytes,
             buffered_bytes=own.max_buffered_bytes,
+            min_conflate_ms=0,
             max_depth=own.max_depth,
             max_history=own.history,
+            wildcard_cost=100,
         )
+        self.limits = with_limits(base, own)
         self._bus = bus
         self._wait_ns = own.first_value_wait_ms * NS_PER_MS
         self._simulated = settings.simulated
@@ -125,7 +133,7 @@ class Bridge:
 
     # ------------------------------------------------------------------ clients
 
-    def new_session(self, endpoint: Endpoint, options: Options) -> Session:
+    def new_session(self, endpoint: Endpoint, options: Options, warden: Warden) -> Session:
         """The session of a connection that has just been upgraded."""
         self._ids += 1
         greeting = Greeting(
@@ -140,11 +148,16 @@ class Bridge:
             market=self.market,
             limits=self.limits,
             greeting=greeting,
+            warden=warden,
         )
 
     def opened(self, client: BridgeClient, now_ns: int) -> None:
         """The client's handshake is complete."""
         self._run(client, client.session.opened(now_ns), now_ns)
+
+    def say(self, client: BridgeClient, steps: list[Step], now_ns: int) -> None:
+        """Execute steps that the session knows nothing of: a refusal, a reminder, the end."""
+        self._run(client, steps, now_ns)
 
     def received(self, client: BridgeClient, text: bytes, now_ns: int) -> None:
         """One message of the client. Not to be called while :meth:`is_waiting` for it."""
@@ -209,9 +222,11 @@ class Bridge:
             elif isinstance(step, Leave):
                 self._cancel_debt(client, step.name, now_ns)
                 self.subscriptions.leave(client, step.name, now_ns)
+            elif isinstance(step, Authenticate):
+                todo.extend(client.authenticate(step, now_ns))
             else:
                 self._write(client)
-                client.close(step.code)
+                client.close(step.code, reason=step.reason)
                 break
         self._write(client)
 

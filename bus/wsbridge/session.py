@@ -16,8 +16,18 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from bus.wsbridge.access.grant import Access
+from bus.wsbridge.access.replies import (
+    NOT_ALLOWED,
+    auth_required,
+    forbidden,
+    identified,
+    not_yet,
+    rate_limited,
+)
+from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal, parse_request
 from bus.wsbridge.grants import grant
 from bus.wsbridge.inquiries import (
@@ -32,6 +42,7 @@ from bus.wsbridge.inquiries import (
 from bus.wsbridge.market import Market
 from bus.wsbridge.messages import (
     ERRORS,
+    AuthRequest,
     CloseCode,
     Connection,
     Limits,
@@ -39,6 +50,7 @@ from bus.wsbridge.messages import (
     Ping,
     Pong,
     Rejection,
+    RequestId,
     SnapshotRequest,
     StatusRequest,
     Subscribe,
@@ -51,7 +63,7 @@ from bus.wsbridge.messages import (
 from bus.wsbridge.naming import held_topics, named_topics, only_stream
 from bus.wsbridge.payloads import DEFAULT_DEPTH
 from bus.wsbridge.routes import Endpoint, EndpointKind, Options
-from bus.wsbridge.steps import Attach, Close, Join, Leave, Owe, Send, Step, Wanted
+from bus.wsbridge.steps import Attach, Authenticate, Close, Join, Leave, Owe, Send, Step, Wanted
 from bus.wsbridge.topics import Directory, MarketTopic, Unknown, shown
 
 STRIKES = 10
@@ -71,22 +83,78 @@ class Session:
         market: Market,
         limits: Limits,
         greeting: Greeting,
+        warden: Warden | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._options = options
         self._directory = directory
         self._market = market
-        self._limits = limits
+        self._warden = warden or Warden(limits, Access(limits))
         self._greeting = greeting
         self._fixed: MarketTopic | None = None
         self._strikes: deque[int] = deque(maxlen=STRIKES)
         self._held: dict[str, Join] = {}
         self._owed: dict[str, Wanted] = {}
 
+    # ------------------------------------------------------------------ who it is
+
+    @property
+    def _limits(self) -> Limits:
+        return self._warden.limits
+
+    @property
+    def held_count(self) -> int:
+        """Topics held."""
+        return len(self._held)
+
+    def admitted(self, access: Access, id: RequestId | UnsetType, now_ns: int) -> list[Step]:
+        """The client has shown a good token: the first one opens, a later one takes its place."""
+        is_first = self._warden.is_locked
+        self._warden.access = access
+        if is_first:
+            return self.opened(now_ns, id)
+        removed = {
+            name: held.topic
+            for name, held in self._held.items()
+            if not self._warden.allows(held.topic)
+        }
+        steps: list[Step] = [Send(self._greet(now_ns, id))]
+        if not removed:
+            return steps
+        entries = [removed_entry(topic, self._market, now_ns) for topic in removed.values()]
+        for name in removed:
+            del self._held[name]
+            self._owed.pop(name, None)
+        notice = Subscription(
+            action="unsubscribed",
+            symbols=symbols_of(removed.values()),
+            remaining=self._symbols_held(None),
+            topics=entries,
+            rejected=[],
+            count=len(self._held),
+            limit=self._limits.subscriptions,
+            reason="forbidden",
+            timestamp=rfc3339(now_ns),
+        )
+        steps += [Leave(name) for name in removed]
+        steps.append(Send(notice))
+        if self._fixed is not None:
+            steps.append(Close(CloseCode.FORBIDDEN))
+        return steps
+
     # ------------------------------------------------------------------ opening
 
-    def opened(self, now_ns: int) -> list[Step]:
-        """The first steps: the greeting, or the refusal of a URL that names nothing known."""
+    def opened(self, now_ns: int, id: RequestId | UnsetType = UNSET) -> list[Step]:
+        """The first steps: the greeting, or the refusal of a URL that names nothing known.
+
+        A client that has still to say who it is hears ``auth_required`` and nothing else.
+        """
+        if self._warden.is_locked:
+            greeting = self._greeting
+            required = auth_required(
+                greeting.connection_id, greeting.server, self._limits, now_ns
+            )
+            return [Send(required)]
         endpoint = self._endpoint
         if endpoint.kind is EndpointKind.REPLAY:
             refusal = error("unsupported", "replay is not enabled", now_ns=now_ns)
@@ -98,8 +166,11 @@ class Session:
                     found.code, found.message, now_ns=now_ns, topic=found.topic or UNSET
                 )
                 return [Send(refusal), Close(CloseCode.UNKNOWN_STREAM)]
+            if not self._warden.allows(found):
+                refusal = error("forbidden", NOT_ALLOWED, now_ns=now_ns, topic=found.name)
+                return [Send(refusal), Close(CloseCode.FORBIDDEN)]
             self._fixed = found
-        steps: list[Step] = [Send(self._greet(now_ns))]
+        steps: list[Step] = [Send(self._greet(now_ns, id))]
         for problem in self._options.problems:
             refusal = error(problem.code, problem.message, now_ns=now_ns, field=problem.field)
             steps.append(Send(refusal))
@@ -113,10 +184,11 @@ class Session:
             steps.append(self._attach_all(request))
         return steps
 
-    def _greet(self, now_ns: int) -> Connection:
-        return connected(
+    def _greet(self, now_ns: int, id: RequestId | UnsetType) -> Connection:
+        message = connected(
             self._greeting, self._fixed, self._directory, self._market, self._limits, now_ns
         )
+        return identified(message, self._warden.access, id, now_ns)
 
     # ------------------------------------------------------------------ requests
 
@@ -125,9 +197,16 @@ class Session:
         request = parse_request(
             text, max_depth=self._limits.max_depth, max_history=self._limits.max_history
         )
+        over = self._warden.spend(now_ns)
+        if over is not None:
+            return rate_limited(request.id, over, now_ns)
+        if not self._warden.lets_through(request):
+            return not_yet(request.id, now_ns)
         match request:
             case Refusal():
                 return self._refuse(request, now_ns)
+            case AuthRequest():
+                return [Authenticate(request.token, request.id)]
             case Subscribe():
                 return self._subscribe(request, now_ns)
             case Unsubscribe():
@@ -186,6 +265,8 @@ class Session:
         for requested, found in named_topics(self._directory, request):
             if isinstance(found, Unknown):
                 rejected.append(_rejection(found))
+            elif not self._warden.allows(found):
+                rejected.append(forbidden(found, requested))
             elif found.name in wanted:
                 continue
             else:
@@ -244,6 +325,8 @@ class Session:
             refused: Unknown | Rejection | None = None
             if isinstance(found, Unknown):
                 refused = found
+            elif not self._warden.allows(found):
+                refused = forbidden(found, requested)
             elif found.name in wanted:
                 continue
             elif len(wanted) >= self._limits.subscriptions:

@@ -43,16 +43,12 @@ class Access:
         return found if isinstance(found, int) else None
 
 
-def limits_of(settings: BridgeSettings) -> Limits:
-    """The limits that hold for everybody."""
+def with_limits(base: Limits, settings: BridgeSettings) -> Limits:
+    """``base`` with the limits of requests, connections and times that hold for everybody."""
     own, access = settings.limits, settings.access
     needs_token = settings.auth == "jwt"
-    return Limits(
-        subscriptions=settings.max_subscriptions,
-        message_bytes=settings.max_message_bytes,
-        buffered_bytes=settings.max_buffered_bytes,
-        max_depth=settings.max_depth,
-        max_history=settings.history,
+    return msgspec.structs.replace(
+        base,
         actions_per_s=own.actions_per_s,
         burst=own.actions_burst,
         connections_per_ip=own.connections_per_ip,
