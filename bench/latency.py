@@ -11,42 +11,37 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import platform
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
-import httpx
 import psutil
 import uvloop
 
+from bench.rig import (
+    NS,
+    cpu_s,
+    machine,
+    process,
+    symbols_of,
+    wait_for_line,
+    wait_until_ready,
+    write_config,
+)
 from bus.client import Publisher
 from bus.config import load
 from bus.model import Price
 from bus.model.topic import Topic
 
-ROOT = Path(__file__).resolve().parent.parent
 WARM_UP_S = 2.0
 PUBLISH_EVERY_S = 0.0004
-NS = 1_000_000_000
 _DATA = b'{"type":"price"'
 _DUE = b'"recv_us":'
-
-
-def symbols_of(count: int) -> list[str]:
-    return [f"S{number:03d}-USD" for number in range(count)]
 
 
 # ---------------------------------------------------------------------- the publisher process
@@ -205,56 +200,9 @@ def receive(port: int, args: argparse.Namespace, begin_ns: int, end_ns: int) -> 
 # ---------------------------------------------------------------------- the conductor
 
 
-@contextlib.contextmanager
-def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that ends with this block."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=ROOT, text=True, env=os.environ, **options
-    )
-    try:
-        yield running
-    finally:
-        if running.poll() is None:
-            running.send_signal(signal.SIGTERM)
-            try:
-                running.wait(10)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait()
-
-
-def wait_for_line(stream: IO[str] | None, pattern: str) -> re.Match[str]:
-    assert stream is not None, "a pipe was asked for"
-    seen: list[str] = []
-    for line in stream:
-        seen.append(line)
-        if found := re.search(pattern, line):
-            return found
-    sys.exit(f"a process ended before it said {pattern!r}:\n{''.join(seen)}")
-
-
-def wait_until_ready(port: str) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-            return
-        time.sleep(0.02)
-    sys.exit("the bridge did not find the broker")
-
-
-def cpu_s(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
-
-
 def measure(args: argparse.Namespace) -> None:
     run_dir = tempfile.mkdtemp(prefix="mdb-")
-    config = Path(run_dir) / "mdbus.toml"
-    listed = ", ".join(f'"{symbol}"' for symbol in symbols_of(args.topics))
-    config.write_text(
-        f'run_dir = "{run_dir}"\nlog_level = "info"\n[bridge]\nport = 0\n'
-        f"[feeds.binance]\nsymbols = [{listed}]\n[feeds.finnhub]\nenabled = false\n"
-    )
+    config = write_config(run_dir, args.topics)
     own = ("bench.latency", "--role")
     shared = [
         "--config", str(config), "--rate", str(args.rate), "--topics", str(args.topics),
@@ -301,12 +249,7 @@ def show(
     spent: dict[str, float],
     rss_bytes: int,
 ) -> None:
-    load_average = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    libraries = ", ".join(
-        f"{name} {version(name)}" for name in ("uvloop", "websockets", "pyzmq", "msgspec")
-    )
-    print(f"machine: {os.cpu_count()} cores, {_cpu_model()}, {platform.platform()}")
-    print(f"         Python {platform.python_version()}, {libraries}; load average {load_average}")
+    print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
     print(
         f"load:    {args.rate:,} messages/s in, over {args.topics} topics; {args.clients} clients, "
         f"{args.per_client} topics each; {args.seconds} s after {WARM_UP_S:g} s of warm-up"
@@ -337,14 +280,6 @@ def show(
     )
     if lost:
         sys.exit(f"{lost} frames are missing")
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def main() -> None:
