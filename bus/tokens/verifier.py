@@ -21,6 +21,8 @@ MAX_TOKEN_BYTES: Final = 4_096
 MAX_SUBJECT_CHARS: Final = 128
 MAX_TOKEN_ID_CHARS: Final = 128
 MAX_PATTERNS: Final = 256
+MAX_TIME_S: Final = 1e11
+"""Later than the year 5000: milliseconds, or nonsense."""
 _NS: Final = 1_000_000_000
 
 
@@ -116,6 +118,8 @@ class Verifier:
 
     def _check_times(self, claims: _Claims, now_s: float) -> None:
         leeway_s = self._settings.leeway_s
+        if not abs(claims.exp) < MAX_TIME_S:
+            raise TokenRefused("claims", "the token's exp is no time in seconds")
         if claims.exp + leeway_s <= now_s:
             raise TokenRefused("expired", "the token has expired")
         issued_s = claims.nbf if isinstance(claims.iat, UnsetType) else claims.iat

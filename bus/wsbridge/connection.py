@@ -28,6 +28,7 @@ from websockets.server import ServerProtocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
+from bus.wsbridge.access.entrance import Visit
 from bus.wsbridge.frames import text_frame
 from bus.wsbridge.http import is_allowed_origin, plain
 from bus.wsbridge.intake import Intake
@@ -41,8 +42,10 @@ from bus.wsbridge.messages import (
 from bus.wsbridge.messages import (
     Connection as ConnectionMessage,
 )
-from bus.wsbridge.routes import endpoint_of, options_of
+from bus.wsbridge.routes import Endpoint, EndpointKind, endpoint_of, options_of
 from bus.wsbridge.session import Session
+from bus.wsbridge.steps import Authenticate, Step
+from bus.wsbridge.topics import MarketTopic
 
 if TYPE_CHECKING:
     from bus.wsbridge.server import Server
@@ -51,6 +54,10 @@ MAX_BACKLOG = 64
 """Requests of one client that wait for an earlier one before reading from it stops."""
 
 RETRY_AFTER_S = 5
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
 SLOW_RETRY_MS = 5_000
 _NS = 1_000_000_000
 _RETRYABLE_BELOW = 4500
@@ -73,6 +80,7 @@ class ClientConnection(asyncio.Protocol):
     """Made by the loop for each accepted connection."""
 
     session: Session
+    visit: Visit
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -92,7 +100,8 @@ class ClientConnection(asyncio.Protocol):
         self._allowance_bytes = 0
         self._awaits_pong = False
         self._is_ending = False
-        self.deadline_ns = monotonic_ns() + int(self._settings.handshake_timeout_s * _NS)
+        self.since_ns = monotonic_ns()
+        self.deadline_ns = self.since_ns + int(self._settings.handshake_timeout_s * _NS)
 
     # ------------------------------------------------------------------ the loop's callbacks
 
@@ -163,6 +172,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _on_request(self, request: Request) -> None:
         server = self._server
+        server.shaken(self)
         path, _, query = request.path.partition("?")
         endpoint = endpoint_of(path)
         if endpoint is None:
@@ -177,18 +187,69 @@ class ClientConnection(asyncio.Protocol):
             why = "draining" if server.is_draining else "too many connections"
             self._answer(plain(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=RETRY_AFTER_S))
             return
+        entered = self._enter(request, query, endpoint)
+        if isinstance(entered, Response):
+            self._answer(entered)
+            return
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
         self._write_protocol()
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            entered.leave()
             self._expect_end()
             return
+        self.visit = entered
         options = options_of(query, endpoint, self._settings.max_depth)
-        self.session = server.bridge.new_session(endpoint, options)
+        self.session = server.bridge.new_session(endpoint, options, entered.warden)
         self.is_client = True
         self._rest()
         server.joined(self)
+        if entered.refusal is not None:
+            self.say(entered.refusal)
+            return
         self._guarded(lambda: server.bridge.opened(self, now_ns()))
+        self._note_held()
+
+    def _enter(self, request: Request, query: str, endpoint: Endpoint) -> Visit | Response:
+        """Ask the entrance; see :mod:`bus.wsbridge.access.entrance`."""
+        server, now = self._server, now_ns()
+        is_multi = endpoint.kind is EndpointKind.MULTI
+        entered = server.entrance.receive(request.headers, query, self.peer, now, is_multi=is_multi)
+        if isinstance(entered, Response):
+            server.connections_refused += 1
+            return entered
+        if endpoint.is_fixed:
+            topic = server.bridge.directory.resolve(endpoint.stream, endpoint.symbol)
+            if isinstance(topic, MarketTopic):
+                answer = server.entrance.forbids(entered, topic, request.headers)
+                if answer is not None:
+                    entered.leave()
+                    return answer
+        return entered
+
+    @property
+    def peer(self) -> str:
+        """The address of the socket's other end, which may be a proxy."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
+        """Check a token; the steps that follow from it."""
+        return self.visit.authenticate(step, self.session, now_ns)
+
+    def say(self, steps: list[Step]) -> None:
+        """Execute steps that come from outside the session."""
+        if self.is_open:
+            self._guarded(lambda: self._server.bridge.say(self, steps, now_ns()))
+
+    def _note_held(self) -> None:
+        self.visit.tenure.holding(self.session.held_count > 0, now_ns())
+
+    def refuse_handshake(self) -> None:
+        """Drop a handshake that does not come to its end, with a word that may be read."""
+        self._server.shaken(self)
+        self._transport.write(_BUSY)
+        self._transport.close()
 
     def _answer(self, response: Response) -> None:
         self._protocol.send_response(response)
@@ -226,11 +287,13 @@ class ClientConnection(asyncio.Protocol):
             self.close(CloseCode.BAD_UTF8)
             return
         self._guarded(lambda: self._server.bridge.received(self, text, now_ns()))
+        self._note_held()
 
     def resume(self) -> None:
         """Handle the requests that waited for an earlier one, or for the client to read."""
         while self._backlog and self._may_handle() and self.is_open:
             self._handle(self._backlog.popleft())
+        self._note_held()
         self._go_on()
 
     def _guarded(self, act: Callable[[], None]) -> None:
@@ -298,11 +361,13 @@ class ClientConnection(asyncio.Protocol):
         self._transport.write(text_frame(encode(message)))
         self.close(CloseCode.SLOW_CONSUMER)
 
-    def close(self, code: CloseCode, *, retry_after_ms: int | None = None) -> None:
+    def close(
+        self, code: CloseCode, *, reason: str = "", retry_after_ms: int | None = None
+    ) -> None:
         """Begin the closing handshake; nothing is written after it. Later calls change nothing."""
         if self._protocol.state is not State.OPEN:
             return
-        reason = CLOSE_REASONS[code]
+        reason = reason or CLOSE_REASONS[code]
         if code is not CloseCode.BYE:
             last_word = ConnectionMessage(
                 status="closing",

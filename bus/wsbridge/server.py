@@ -23,6 +23,7 @@ from bus.config import Settings, load
 from bus.config.bridge import BridgeSettings
 from bus.errors import ConfigError
 from bus.runtime import Life, get_logger
+from bus.wsbridge.access.entrance import Entrance
 from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.http import Pages, Readiness
@@ -33,6 +34,9 @@ _TURN_S = 0.05
 _CLOSES_PER_TURN = 10
 """Connections closed per turn while draining: 200 a second."""
 _BACKLOG = 1_024
+_TURNS_PER_REVIEW = 2
+_TURNS_PER_TEND = 20
+_SLOW_HANDSHAKE_NS = 1_000_000_000
 
 _log = get_logger("wsbridge.server")
 
@@ -52,6 +56,8 @@ class Server:
             on_batch=self._on_batch,
         )
         self.bridge = Bridge(settings, name, self.upstream, __version__)
+        self._all_settings = settings
+        self.name = name
         self.is_draining = False
         self.requests_in = 0
         self.bytes_out = 0
@@ -62,6 +68,10 @@ class Server:
         self.internal_errors = 0
         self._sockets: dict[ClientConnection, None] = {}
         self._clients: dict[ClientConnection, None] = {}
+        self._shaking: dict[ClientConnection, None] = {}
+        self._numbered: dict[int, ClientConnection] = {}
+        self.handshakes_dropped = 0
+        self._turns = 0
         self._listener: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,6 +103,7 @@ class Server:
         Raises :class:`~bus.errors.ConfigError` when the address cannot be listened on.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self.entrance = Entrance(self._all_settings, self.bridge.limits, self.name)
         sock = listener if listener is not None else _bind(self.settings)
         self._listener = await loop.create_server(
             lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG
@@ -138,6 +149,8 @@ class Server:
             connection.abort()
         if self._sockets:
             await self._all_left.wait()
+        if self._loop is not None:
+            self.entrance.close()
         self.upstream.close()
 
     # ------------------------------------------------------------------ connections
@@ -160,20 +173,33 @@ class Server:
     def connected(self, connection: ClientConnection) -> None:
         """A TCP connection was accepted."""
         self._sockets[connection] = None
+        self._shaking[connection] = None
         self._all_left.clear()
+        if len(self._shaking) > self.settings.limits.max_handshakes:
+            self._drop_slow_handshakes()
+
+    def shaken(self, connection: ClientConnection) -> None:
+        """Its HTTP request is complete. Idempotent."""
+        self._shaking.pop(connection, None)
 
     def joined(self, connection: ClientConnection) -> None:
         """It has become a WebSocket client."""
         self._clients[connection] = None
+        if connection.visit.number is not None:
+            self._numbered[connection.visit.number] = connection
 
     def left(self, connection: ClientConnection) -> None:
         """It is no client any more, though its socket may not be closed yet. Idempotent."""
         if self._clients.pop(connection, connection) is None:
             self.bridge.gone(connection, now_ns())
+            if connection.visit.number is not None:
+                self._numbered.pop(connection.visit.number, None)
+            connection.visit.leave()
 
     def disconnected(self, connection: ClientConnection) -> None:
         """Its socket is closed."""
         self.left(connection)
+        self.shaken(connection)
         self._sockets.pop(connection, None)
         if not self._sockets:
             self._all_left.set()
@@ -192,7 +218,38 @@ class Server:
         self.bridge.sweep(now_ns())
         now = monotonic_ns()
         for connection in [c for c in self._sockets if c.deadline_ns <= now]:
+            if connection in self._shaking:
+                self.handshakes_dropped += 1
             connection.overdue()
+        self._turns += 1
+        self._turn_visits(now_ns())
+
+    def _turn_visits(self, now: int) -> None:
+        """Who has to go: by time, for a newer connection of his, by an operator's word."""
+        for number, code in self.entrance.ending():
+            replaced = self._numbered.get(number)
+            if replaced is not None:
+                replaced.close(code)
+        if self._turns % _TURNS_PER_REVIEW == 0:
+            for client in [c for c in self._clients if c.visit.tenure.next_ns <= now]:
+                client.say(client.visit.due(now))
+        if self._turns % _TURNS_PER_TEND == 0 and self.entrance.tend(now):
+            for client in [c for c in self._clients if self.entrance.is_denied(c.visit)]:
+                client.close(CloseCode.UNAUTHORIZED)
+
+    def _drop_slow_handshakes(self) -> None:
+        """Too many at once: those that have taken longest make room, unless they are quick ones.
+
+        A real client's request comes with its first packet, so whoever has not sent it after
+        a second is not held up by our own queue.
+        """
+        surplus = len(self._shaking) - self.settings.limits.max_handshakes
+        now = monotonic_ns()
+        for connection in list(self._shaking)[:surplus]:
+            if now - connection.since_ns < _SLOW_HANDSHAKE_NS:
+                break  # the rest is younger still
+            self.handshakes_dropped += 1
+            connection.refuse_handshake()
 
     def report(self) -> dict[str, int | float | str]:
         """The figures of every heartbeat; ``loop_lag_ms`` is the worst since the last one."""
@@ -211,6 +268,7 @@ class Server:
             "slow_closed": self.slow_closed,
             "origins_refused": self.origins_refused,
             "connections_refused": self.connections_refused,
+            "handshakes_dropped": self.handshakes_dropped,
             "internal_errors": self.internal_errors,
             "bus_topics": self.bridge.subscriptions.bus_topic_count,
             "channels": self.bridge.subscriptions.channel_count,
@@ -226,16 +284,17 @@ def check_bind(settings: BridgeSettings) -> None:
 
     Raises :class:`~bus.errors.ConfigError`.
     """
-    if settings.auth == "none" or _is_loopback(settings.host):
+    if settings.auth in ("jwt", "none") or is_loopback(settings.host):
         return
     raise ConfigError.of(
         "bridge.host",
         f"{settings.host!r} is reachable from other machines, and there is no authentication",
-        hint='listen on 127.0.0.1, or set bridge.auth = "none" to serve everybody',
+        hint='listen on 127.0.0.1, set bridge.auth = "jwt" and a key, or bridge.auth = "none" to '
+        "serve everybody",
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -21,6 +21,7 @@ from bus.wsbridge.steps import Close, Send, Step
 from bus.wsbridge.topics import MarketTopic, shown
 
 NOT_ALLOWED = "the token does not allow this topic"
+RETRY_MS = 5_000
 _NS_PER_MS = 1_000_000
 
 
@@ -64,7 +65,10 @@ def identified(
 
 
 def refused(found: TokenRefused, id: RequestId | UnsetType, now_ns: int) -> list[Step]:
-    """A token does not hold: why, and the end."""
+    """A token does not hold, or cannot be checked: why, and the end."""
+    if found.why == "unavailable":
+        failed = error("internal", str(found), now_ns=now_ns, id=id, retry_after_ms=RETRY_MS)
+        return [Send(failed), Close(CloseCode.INTERNAL)]
     message = error(found.code, str(found), now_ns=now_ns, id=id)
     return [Send(message), Close(CloseCode.UNAUTHORIZED)]
 
