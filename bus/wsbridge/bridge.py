@@ -133,7 +133,9 @@ class Bridge:
 
     # ------------------------------------------------------------------ clients
 
-    def new_session(self, endpoint: Endpoint, options: Options, warden: Warden) -> Session:
+    def new_session(
+        self, endpoint: Endpoint, options: Options, warden: Warden | None = None
+    ) -> Session:
         """The session of a connection that has just been upgraded."""
         self._ids += 1
         greeting = Greeting(
