@@ -16,6 +16,7 @@ from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.messages import CloseCode
 from bus.wsbridge.routes import Endpoint, EndpointKind, Options, endpoint_of, options_of
 from bus.wsbridge.session import Session
+from bus.wsbridge.steps import Authenticate, Step
 
 T0_NS = 1_769_596_200_000_000_000
 """2026-01-28T10:30:00Z"""
@@ -107,8 +108,11 @@ class FakeClient:
     def allow_burst(self, size: int) -> None:
         assert size > 0
 
-    def close(self, code: CloseCode) -> None:
+    def close(self, code: CloseCode, *, reason: str = "") -> None:
         self.closed = code
+
+    def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
+        raise AssertionError("no test of the bridge shows a token")
 
     def resume(self) -> None:
         self.resumed += 1
