@@ -11,6 +11,7 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import math
 import random
 import socket
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.http import Pages, Readiness
 from bus.wsbridge.messages import CloseCode
+from bus.wsbridge.pacing import Pacer
 from bus.wsbridge.upstream import Upstream
 
 _TURN_S = 0.05
@@ -56,6 +58,11 @@ class Server:
             on_batch=self._on_batch,
         )
         self.bridge = Bridge(settings, name, self.upstream, __version__)
+        self._pacer = Pacer(self.bridge)
+        self.behind: dict[ClientConnection, None] = {}
+        self.compresses = self.settings.compression == "on" or (
+            self.settings.compression == "auto" and not is_loopback(self.settings.host)
+        )
         self._all_settings = settings
         self.name = name
         self.is_draining = False
@@ -91,7 +98,7 @@ class Server:
             raise ConfigError.of("config", "the command needs the path of a settings file")
         settings = await asyncio.to_thread(load, path)
         directory = self.bridge.directory
-        directory.take(settings)
+        self.bridge.take_settings(settings)
         _log.info("settings taken", symbols=len(directory.symbols), feeds=len(directory.feeds))
         return {"symbols": len(directory.symbols)}
 
@@ -117,32 +124,44 @@ class Server:
         return f"http://{shown}:{port}"
 
     async def drain(self) -> None:
-        """Accept nobody any more, tell every client, and close them over ``drain_s``."""
+        """Accept nobody any more, tell every client, serve on, and close them over ``drain_s``.
+
+        At most 200 are closed a second, so that their return is no stampede: many clients take
+        longer than ``drain_s``. A handshake that has begun comes to its end first.
+        """
         self.is_draining = True
         if self._listener is not None:
             self._listener.close()
-        drain_ms = int(self.settings.drain_s * 1000)
         for client in list(self._clients):
-            client.announce_drain(random.randint(0, drain_ms), drain_ms)
-        for other in [c for c in self._sockets if not c.is_client]:
-            other.abort()
+            self._announce_drain(client)
+        for other in [c for c in self._shaking if not c.has_begun]:
+            other.leave_quietly()
         assert self._loop is not None, "drain comes after start"
         end = self._loop.time() + self.settings.drain_s
-        while self._clients:
-            left_s = max(end - self._loop.time(), _TURN_S)
-            share = max(_CLOSES_PER_TURN, round(len(self._clients) * _TURN_S / left_s))
+        while self._clients or self._shaking:
+            turns_left = max((end - self._loop.time()) / _TURN_S, 1)
+            share = min(_CLOSES_PER_TURN, math.ceil(len(self._clients) / turns_left))
             for client in list(self._clients)[:share]:
-                client.close(CloseCode.DRAINING, retry_after_ms=random.randint(0, max(drain_ms, 1)))
+                retry_ms = random.randint(0, self._drain_ms)
+                client.close(CloseCode.DRAINING, retry_after_ms=retry_ms)
             await asyncio.sleep(_TURN_S)
         try:
             await asyncio.wait_for(self._all_left.wait(), self.settings.close_timeout_s)
         except TimeoutError:
             _log.warning("clients did not answer the close", clients=len(self._sockets))
 
+    @property
+    def _drain_ms(self) -> int:
+        return int(self.settings.drain_s * 1000)
+
+    def _announce_drain(self, client: ClientConnection) -> None:
+        client.announce_drain(random.randint(0, self._drain_ms), self._drain_ms)
+
     async def close(self) -> None:
         """Cut off whoever is left and free everything."""
         if self._timer is not None:
             self._timer.cancel()
+        self._pacer.close()
         if self._listener is not None:
             self._listener.close()
         for connection in list(self._sockets):
@@ -188,10 +207,16 @@ class Server:
         if connection.visit.number is not None:
             self._numbered[connection.visit.number] = connection
 
+    def opened(self, connection: ClientConnection) -> None:
+        """It has been greeted. Who came in while we drain is told so at once."""
+        if self.is_draining:
+            self._announce_drain(connection)
+
     def left(self, connection: ClientConnection) -> None:
         """It is no client any more, though its socket may not be closed yet. Idempotent."""
         if self._clients.pop(connection, connection) is None:
             self.bridge.gone(connection, now_ns())
+            self._pacer.discard(connection)
             if connection.visit.number is not None:
                 self._numbered.pop(connection.visit.number, None)
             connection.visit.leave()
@@ -200,6 +225,7 @@ class Server:
         """Its socket is closed."""
         self.left(connection)
         self.shaken(connection)
+        self.behind.pop(connection, None)
         self._sockets.pop(connection, None)
         if not self._sockets:
             self._all_left.set()
@@ -208,6 +234,11 @@ class Server:
 
     def _on_batch(self, deliveries: list[Delivery]) -> None:
         self.bridge.batch(deliveries, now_ns())
+        self._pacer.see_to_due()
+
+    def pump(self, connection: ClientConnection) -> None:
+        """Something waits for this client, and its socket takes it."""
+        self._pacer.pump(connection)
 
     def _turn(self) -> None:
         assert self._loop is not None, "turns begin with start"
@@ -215,8 +246,12 @@ class Server:
         self._worst_lag_s = max(self._worst_lag_s, late_s)
         self._turn_due = self._loop.time() + _TURN_S
         self._timer = self._loop.call_at(self._turn_due, self._turn)
-        self.bridge.sweep(now_ns())
+        wall = now_ns()
+        self.bridge.sweep(wall)
+        self._pacer.see_to_due()
         now = monotonic_ns()
+        for slow in list(self.behind):
+            slow.review(now, wall)
         for connection in [c for c in self._sockets if c.deadline_ns <= now]:
             if connection in self._shaking:
                 self.handshakes_dropped += 1
