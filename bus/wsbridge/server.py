@@ -64,6 +64,7 @@ class Server:
             self.settings.compression == "auto" and not is_loopback(self.settings.host)
         )
         self._all_settings = settings
+        self._entrance: Entrance | None = None
         self.name = name
         self.is_draining = False
         self.requests_in = 0
@@ -110,7 +111,7 @@ class Server:
         Raises :class:`~bus.errors.ConfigError` when the address cannot be listened on.
         """
         self._loop = loop = asyncio.get_running_loop()
-        self.entrance = Entrance(self._all_settings, self.bridge.limits, self.name)
+        self._entrance = Entrance(self._all_settings, self.bridge.limits, self.name)
         sock = listener if listener is not None else _bind(self.settings)
         self._listener = await loop.create_server(
             lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG
@@ -168,11 +169,17 @@ class Server:
             connection.abort()
         if self._sockets:
             await self._all_left.wait()
-        if self._loop is not None:
-            self.entrance.close()
+        if self._entrance is not None:
+            self._entrance.close()
         self.upstream.close()
 
     # ------------------------------------------------------------------ connections
+
+    @property
+    def entrance(self) -> Entrance:
+        """Who is let in; there from :meth:`start` on."""
+        assert self._entrance is not None, "there is an entrance once the server has started"
+        return self._entrance
 
     @property
     def readiness(self) -> Readiness:
