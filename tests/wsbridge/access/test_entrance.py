@@ -267,17 +267,17 @@ async def test_requests_too_fast_are_refused_and_the_third_time_closes(
 
 async def test_a_connection_without_a_subscription_is_closed(start_server: StartServer) -> None:
     running = await start_server("bridge.limits.idle_s=0.4")
-    async with connect(f"{running.ws_url}/ws/v1/") as idle:
-        async with connect(f"{running.ws_url}/ws/v1/") as busy:
-            async with connect(f"{running.ws_url}/ws/market/ETH/price/") as fixed:
-                await said(busy)
-                await ask(busy, action="subscribe", topics=["price.BTC"])
-                assert await end_of(idle) == (4009, "idle")
-                assert (await ask(busy, action="ping"))["type"] == "pong"
-                await ask(busy, action="unsubscribe", all=True)
-                assert await end_of(busy) == (4009, "idle")
-                await fixed.send('{"action":"ping"}')
-                assert await until(fixed, "pong")
+    url = f"{running.ws_url}/ws/v1/"
+    fixed_url = f"{running.ws_url}/ws/market/ETH/price/"
+    async with connect(url) as idle, connect(url) as busy, connect(fixed_url) as fixed:
+        await said(busy)
+        await ask(busy, action="subscribe", topics=["price.BTC"])
+        assert await end_of(idle) == (4009, "idle")
+        assert (await ask(busy, action="ping"))["type"] == "pong"
+        await ask(busy, action="unsubscribe", all=True)
+        assert await end_of(busy) == (4009, "idle")
+        await fixed.send('{"action":"ping"}')
+        assert await until(fixed, "pong")
 
 
 async def test_a_connection_grows_too_old(start_server: StartServer) -> None:
@@ -291,7 +291,7 @@ PROXY = 'bridge.limits.trusted_proxies=["127.0.0.1"]'
 
 async def attempts(running: RunningServer, address: str, count: int) -> list[int]:
     """HTTP statuses of so many connections of an address, each held open to the end."""
-    statuses, held = [], []
+    statuses, held, waits_s = [], [], []
     for _ in range(count):
         try:
             held.append(
@@ -302,9 +302,10 @@ async def attempts(running: RunningServer, address: str, count: int) -> list[int
             statuses.append(101)
         except InvalidStatus as refused:
             statuses.append(refused.response.status_code)
-            assert int(refused.response.headers["Retry-After"]) >= 1
+            waits_s.append(int(refused.response.headers["Retry-After"]))
     for client in held:
         await client.close()
+    assert all(wait_s >= 1 for wait_s in waits_s)
     return statuses
 
 
