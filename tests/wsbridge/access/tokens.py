@@ -34,7 +34,7 @@ def jwt_of(
     head = encoded(json.dumps(header or {"alg": "HS256", "typ": "JWT"}).encode())
     body = f"{head}.{encoded(json.dumps(claims).encode())}"
     digest = {"HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(
-        (header or {}).get("alg", ""), hashlib.sha256
+        str((header or {}).get("alg")), hashlib.sha256
     )
     return f"{body}.{encoded(hmac.new(secret.encode(), body.encode(), digest).digest())}"
 
