@@ -60,6 +60,14 @@ class Holdings:
         joins += [one.topics[name] for one in self.patterns.values() if name in one.topics]
         return min(joins, key=lambda join: join.terms.style.conflate_ms, default=None)
 
+    def symbols(self, stream: str | None) -> list[str]:
+        """The display symbols held by name: of one stream, or of all."""
+        return symbols_of(
+            join.topic
+            for join in self.named.values()
+            if stream is None or join.topic.stream == stream
+        )
+
     def feeds(self) -> set[str]:
         """The feeds of everything the client gets."""
         return {join.topic.feed for join in self.effective()}

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 
 from msgspec import UNSET, UnsetType
 
@@ -29,19 +28,16 @@ from bus.wsbridge.access.replies import (
 )
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal, parse_request
-from bus.wsbridge.grants import Grant, grant
+from bus.wsbridge.completion import Completion
 from bus.wsbridge.holdings import Holdings, symbols_of
 from bus.wsbridge.inquiries import (
     Greeting,
     connected,
     feed_status,
     listing,
-    pattern_entry,
     pong,
     removed_entry,
     removed_pattern,
-    snapshot_end,
-    snapshot_reply,
     updated,
 )
 from bus.wsbridge.market import Market
@@ -60,7 +56,6 @@ from bus.wsbridge.messages import (
     StatusRequest,
     Subscribe,
     Subscription,
-    TopicEntry,
     Unsubscribe,
     error,
     rfc3339,
@@ -73,10 +68,7 @@ from bus.wsbridge.steps import (
     Attach,
     Authenticate,
     Close,
-    Give,
-    Join,
     Leave,
-    Owe,
     Rewire,
     Send,
     Step,
@@ -114,6 +106,7 @@ class Session:
         self._strikes: deque[int] = deque(maxlen=STRIKES)
         self.profile = profile or Profile()
         self.holdings = Holdings(options, directory)
+        self._completion = Completion(self.holdings, self.profile, options, directory, market)
 
     # ------------------------------------------------------------------ who it is
 
@@ -311,7 +304,7 @@ class Session:
             action="unsubscribed",
             id=id,
             symbols=symbols_of(names.values()),
-            remaining=self._symbols_held(label),
+            remaining=holdings.symbols(label),
             stream_type=label or UNSET,
             topics=entries,
             rejected=rejected,
@@ -348,87 +341,11 @@ class Session:
 
     def attached(self, attach: Attach, now_ns: int) -> list[Step]:
         """The steps that complete ``attach``, now that its bus topics are warm or overdue."""
-        if attach.purpose == "snapshot":
-            return snapshot_reply(attach, self._market, self._limits, now_ns)
-        entries: list[TopicEntry] = []
-        rejected = list(attach.rejected)
-        matched: dict[str, list[Grant]] = {text: [] for text in attach.patterns}
-        empty: list[str] = []
-        after: list[Step] = []
-        sent = 0
-        budget = self._limits.max_history
-        for wanted in attach.wanted:
-            if wanted.pattern and wanted.pattern not in self.holdings.patterns:
-                continue
-            granted = grant(wanted, self._market, now_ns, budget)
-            if not granted.view.has_value and not wanted.allow_pending and not wanted.pattern:
-                rejected.append(_pending(wanted))
-                continue
-            self.holdings.take(wanted)
-            if not wanted.pattern or wanted.since is not None:
-                entries.append(granted.entry)
-            if wanted.pattern in matched:
-                matched[wanted.pattern].append(granted)
-            if not granted.view.has_value:
-                empty.append(wanted.topic.name)
-            steps, used = self._begin(wanted, granted, budget)
-            after += steps
-            budget -= used
-            sent += len(granted.given.kepts)
-        entries += [
-            pattern_entry(self.holdings.patterns[text], self._options, self._limits, grants)
-            for text, grants in matched.items()
-        ]
-        if attach.purpose == "created":
-            return after
-        if self.profile.is_full:
-            topics = len(attach.wanted)
-            after.append(Send(snapshot_end(attach.id, topics, sent, empty, now_ns)))
-        if self.profile.events:
-            feeds = dict.fromkeys(wanted.topic.feed for wanted in attach.wanted)
-            after += [
-                Send(feed_status(UNSET, feed, self._directory, self._market, now_ns))
-                for feed in feeds
-            ]
-        if attach.purpose == "open":
-            return after
-        reply = Subscription(
-            action="subscribed",
-            id=attach.id,
-            symbols=self._symbols_held(attach.stream_type),
-            stream_type=attach.stream_type or UNSET,
-            topics=entries,
-            rejected=rejected,
-            count=self.holdings.count(self._limits),
-            limit=self._limits.subscriptions,
-            timestamp=rfc3339(now_ns),
-        )
-        return [Send(reply), *after]
-
-    def _begin(self, wanted: Wanted, granted: Grant, budget: int) -> tuple[list[Step], int]:
-        """The first messages of a topic and its live ones, now or later; what they cost."""
-        name = wanted.topic.name
-        if self._market.is_warm(wanted.topic.bus_key):
-            self.holdings.owed.pop(name, None)
-            join = self.holdings.best(name) or Join(wanted.topic, wanted.terms)
-            cost = 0 if wanted.topic.is_state else len(granted.given.kepts)
-            return [*_gift(granted), join], cost
-        # The acknowledgement has said that nothing is recovered: the rest is a first
-        # subscription, and its history counts against this request.
-        history = min(wanted.history, budget)
-        owed = replace(wanted, since=None, history=history)
-        self.holdings.owed[name] = owed
-        return [Owe(owed)], history
+        return self._completion.attached(attach, self._limits, now_ns)
 
     def arrived(self, wanted: Wanted, now_ns: int) -> list[Step]:
         """The first messages of an owed topic that has turned warm; nothing if it was given up."""
-        name = wanted.topic.name
-        if self.holdings.owed.get(name) is not wanted:
-            return []
-        del self.holdings.owed[name]
-        granted = grant(wanted, self._market, now_ns, self._limits.max_history)
-        join = self.holdings.best(name) or Join(wanted.topic, wanted.terms)
-        return [*_gift(granted), join]
+        return self._completion.arrived(wanted, self._limits, now_ns)
 
     def created(self) -> list[Step]:
         """The names that are known have changed: what the client's wildcards match now."""
@@ -436,25 +353,3 @@ class Session:
             one for one in self.holdings.created(self._limits) if self._warden.allows(one.topic)
         ]
         return [Attach("created", tuple(wanted))] if wanted else []
-
-    # ------------------------------------------------------------------ what is held
-
-    def _symbols_held(self, stream: str | None) -> list[str]:
-        return symbols_of(
-            join.topic
-            for join in self.holdings.named.values()
-            if stream is None or join.topic.stream == stream
-        )
-
-
-def _gift(granted: Grant) -> list[Step]:
-    return [Give(granted.given)] if granted.given.kepts else []
-
-
-def _pending(wanted: Wanted) -> Rejection:
-    return Rejection(
-        topic=wanted.topic.name,
-        requested=shown(wanted.requested),
-        code="symbol_unknown",
-        message="nothing has been published of it yet, and allow_pending is false",
-    )
