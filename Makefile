@@ -34,13 +34,14 @@ types: $(VENV)/installed-dev  ## Types
 imports: $(VENV)/installed-dev  ## Import contracts
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/installed-dev  ## Measure broker, feeds, books, capture and WebSocket latency here
+bench: $(VENV)/installed-dev  ## Measure broker, feeds, books, capture and WebSocket fan-out here
 	$(BIN)/python -m bench.broker
 	$(BIN)/python -m bench.feeds
 	$(BIN)/python -m bench.book
 	$(BIN)/python -m bench.capture
 	$(BIN)/python -m bench.symbols
 	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.fanout --servers mdbus,floor,picows,websockets --clients 100,1000
 
 clean:  ## Remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -41,6 +41,7 @@ from bench.rig import (
     process,
     pss_bytes,
     wait_for_line,
+    wait_in_log,
     wait_until_ready,
     write_config,
 )
@@ -482,8 +483,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         bridge = stack.enter_context(
             process("bus.wsbridge", *settings, "bridge.1", stderr=log.fileno())
         )
-        with Path(log.name).open() as reading:
-            port = _port(reading, bridge)
+        pattern = r"ready http=http://[^:]+:(\d+)\s"
+        port = int(wait_in_log(Path(log.name), pattern, bridge)[1])
         wait_until_ready(str(port))
         if given.only is not None:
             session = session_of(given.seed, given.only)
@@ -533,18 +534,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"WRONG: {line}")
     print("everything ended as it should" if not outcome.wrong else "see WRONG above")
     return int(bool(outcome.wrong))
-
-
-def _port(reading: Any, bridge: subprocess.Popen[str]) -> int:
-    """The port that a bridge whose log goes to a file listens on."""
-    deadline, text = time.monotonic() + 10, ""
-    while time.monotonic() < deadline and bridge.poll() is None:
-        text += reading.read()
-        _, mark, after = text.partition("ready http=http://")
-        if mark and "\n" in after:
-            return int(after.split()[0].rpartition(":")[2])
-        time.sleep(0.02)
-    sys.exit(f"the bridge did not start:\n{text}")
 
 
 if __name__ == "__main__":

@@ -5,29 +5,39 @@ connections; broker and bridge run as in production. Latency is the time from th
 was *due* to be published until the client's socket was read, so a stall anywhere counts in full for
 every message it delayed (no coordinated omission). Everything runs on this one machine and competes
 for its cores: compare runs on one machine, never figures of two.
+
+``--idle 10000`` measures twice: alone, and while so many more clients are connected (each holds a
+topic that says nothing, from addresses of 127.0.1.0/24 and further), and what each costs in memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import psutil
 import uvloop
 
+from bench.fanout.native import compiled
 from bench.rig import (
     NS,
+    allow_files,
     cpu_s,
     machine,
     process,
+    pss_bytes,
+    running,
     symbols_of,
     wait_for_line,
     wait_until_ready,
@@ -200,9 +210,32 @@ def receive(port: int, args: argparse.Namespace, begin_ns: int, end_ns: int) -> 
 # ---------------------------------------------------------------------- the conductor
 
 
-def measure(args: argparse.Namespace) -> None:
+@contextlib.contextmanager
+def idle_clients(count: int, port: str, folder: str, quiet: str, bridge: int) -> Iterator[None]:
+    """Hold ``count`` clients of a topic that says nothing; tell what they cost ``bridge``."""
+    join = Path(folder) / "idle.json"
+    join.write_text(json.dumps({"action": "subscribe", "topics": [f"price.{quiet}"]}))
+    before, began = pss_bytes(bridge), time.monotonic()
+    command = [str(compiled("client")), "-p", port, "-n", str(count), "-u", "/ws/market-multi/"]
+    command += ["-j", str(join), "-w", '"action":"subscribed"']
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None, "a pipe was asked for"
+        answer = client.stdout.readline().strip()
+        if answer != "ready":
+            sys.exit(f"the idle clients could not all join: {answer}")
+        took_s, each = time.monotonic() - began, (pss_bytes(bridge) - before) / count
+        print(
+            f"idle:    {count:,} clients joined in {took_s:.1f} s; "
+            f"{each / 1024:.1f} KiB of the bridge's memory each\n"
+        )
+        yield
+
+
+def measure(args: argparse.Namespace, idle: int = 0) -> None:
     run_dir = tempfile.mkdtemp(prefix="mdb-")
-    config = write_config(run_dir, args.topics)
+    # One symbol more than is published: the topic that says nothing.
+    most = f"max_connections = {args.clients + idle + 100}"
+    config = write_config(run_dir, args.topics + 1, most)
     own = ("bench.latency", "--role")
     shared = [
         "--config", str(config), "--rate", str(args.rate), "--topics", str(args.topics),
@@ -213,10 +246,14 @@ def measure(args: argparse.Namespace) -> None:
         with (
             process("bus.broker", *start, "broker", stderr=subprocess.PIPE) as broker,
             process("bus.wsbridge", *start, "bridge.1", stderr=subprocess.PIPE) as bridge,
+            contextlib.ExitStack() as held,
         ):
             wait_for_line(broker.stderr, " ready ")
             port = wait_for_line(bridge.stderr, r"ready http=http://[^:]+:(\d+)")[1]
             wait_until_ready(port)
+            if idle:
+                quiet = symbols_of(args.topics + 1)[-1]
+                held.enter_context(idle_clients(idle, port, run_dir, quiet, bridge.pid))
             connect_s = 2.0 + args.clients * 0.005
             begin_ns = time.time_ns() + int(connect_s * NS)
             measured_ns = begin_ns + int(WARM_UP_S * NS)
@@ -249,7 +286,6 @@ def show(
     spent: dict[str, float],
     rss_bytes: int,
 ) -> None:
-    print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
     print(
         f"load:    {args.rate:,} messages/s in, over {args.topics} topics; {args.clients} clients, "
         f"{args.per_client} topics each; {args.seconds} s after {WARM_UP_S:g} s of warm-up"
@@ -289,6 +325,7 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=100, help="topics published (100)")
     parser.add_argument("--per-client", type=int, default=5, help="topics of each client (5)")
     parser.add_argument("--seconds", type=int, default=15, help="time measured (15)")
+    parser.add_argument("--idle", type=int, default=0, help="measure again with so many idle ones")
     for hidden in ("--role", "--config"):
         parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
     for hidden in ("--begin", "--end", "--port"):
@@ -299,7 +336,12 @@ def main() -> None:
     elif args.role == "client":
         receive(args.port, args, args.begin, args.end)
     else:
+        print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
         measure(args)
+        if args.idle:
+            allow_files(args.idle + 1_000)
+            print()
+            measure(args, args.idle)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -60,6 +61,21 @@ def wait_for_line(stream: IO[str] | None, pattern: str) -> re.Match[str]:
     sys.exit(f"a process ended before it said {pattern!r}:\n{''.join(seen)}")
 
 
+def wait_in_log(
+    log: Path, pattern: str, started: subprocess.Popen[str], limit_s: float = 20.0
+) -> re.Match[str]:
+    """Until a line in a file that a process writes to matches. Ends the program if none does."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        has_ended = started.poll() is not None
+        if found := re.search(pattern, log.read_text()):
+            return found
+        if has_ended:
+            break
+        time.sleep(0.02)
+    sys.exit(f"a process did not say {pattern!r}:\n{log.read_text()}")
+
+
 def wait_until_ready(port: str) -> None:
     """Until the bridge on ``port`` takes clients and has found the broker."""
     deadline = time.monotonic() + 10
@@ -84,6 +100,15 @@ def write_config(run_dir: str, topics: int, bridge: str = "") -> Path:
         f"[feeds.binance]\nsymbols = [{listed}]\n[feeds.finnhub]\nenabled = false\n"
     )
     return path
+
+
+def allow_files(count: int) -> None:
+    """Raise the limit of open files for this process and those it starts; ends the program if the
+    machine allows fewer."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        sys.exit(f"only {hard:,} open files are allowed here; this needs {count:,}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def cpu_s(pid: int) -> float:

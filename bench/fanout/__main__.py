@@ -17,8 +17,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
-import select
 import statistics
 import subprocess
 import sys
@@ -27,17 +25,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.fanout.native import compiled
 from bench.fanout.servers import KINDS, TOPICS, Kind, Server, Stage
+from bench.fanout.talk import await_ready, cpu_s, run, say, start
 from bench.peers.rivals import NotHere, cache_dir
-from bench.rig import machine, pss_bytes
+from bench.rig import allow_files, machine, pss_bytes
 
-JOIN_S = 90.0
-SETTLE_S = 5.0
 WARM_UP_SHARE = 0.25
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+LEAST_BURSTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +46,8 @@ class Load:
     messages_per_s: int
     deflate: bool = False
 
-    def ticks_per_s(self, clients: int, share: float) -> int:
-        return max(self.burst, round(self.messages_per_s * share / clients))
+    def ticks_per_s(self, clients: int, share: float) -> float:
+        return self.messages_per_s * share / clients
 
 
 LOADS = {
@@ -84,28 +80,6 @@ class Cell:
     connection_kib: float
 
 
-def cpu_s(pids: Sequence[int]) -> float:
-    """User and system seconds of ``pids``, from /proc/<pid>/stat."""
-    spent = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        spent += int(fields[11]) + int(fields[12])
-    return spent / TICKS_PER_SECOND
-
-
-def say(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
-    """Give a process a command; its answer. Raises :class:`NotHere` when it has ended."""
-    assert process.stdin is not None, "a pipe was asked for"
-    assert process.stdout is not None, "a pipe was asked for"
-    try:
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-        answer: dict[str, Any] = json.loads(process.stdout.readline())
-    except (BrokenPipeError, ValueError):
-        raise NotHere("a process of this measurement ended early") from None
-    return answer
-
-
 def measure(
     kind: Kind,
     server: Server,
@@ -119,13 +93,13 @@ def measure(
     """One load on a server whose clients have joined."""
     rate = load.ticks_per_s(clients, kind.share)
     # Rare bursts to many clients take longer to be as many.
-    seconds = max(seconds, 4 * load.burst / rate)
+    seconds = max(seconds, LEAST_BURSTS * load.burst / rate)
     order: dict[str, float] = {"ticks_per_s": rate, "burst": load.burst, "topics": load.topics}
-    run(client, publisher, {**order, "seconds": max(1, round(seconds * WARM_UP_SHARE))}, clients)
+    run(client, publisher, {**order, "seconds": seconds * WARM_UP_SHARE}, clients)
     say(client, "latency")
     pids = server.pids()
     began, before = time.monotonic(), cpu_s(pids)
-    ran = run(client, publisher, {**order, "seconds": max(1, round(seconds))}, clients)
+    ran = run(client, publisher, {**order, "seconds": seconds}, clients)
     spent, took = cpu_s(pids) - before, time.monotonic() - began
     delays = say(client, "latency")
     return Cell(
@@ -144,31 +118,6 @@ def measure(
     )
 
 
-def run(
-    client: subprocess.Popen[str],
-    publisher: subprocess.Popen[str],
-    order: dict[str, float],
-    clients: int,
-) -> dict[str, int]:
-    """Publish, and wait until everything has come or nothing more does; what the clients got."""
-    before = say(client, "read")
-    sent = say(publisher, json.dumps(order))["sent"]
-    expected = sent * clients
-    got, moved = 0, time.monotonic()
-    while True:
-        now = say(client, "read")
-        messages = now["messages"] - before["messages"]
-        if messages != got:
-            got, moved = messages, time.monotonic()
-        if got >= expected or time.monotonic() - moved > SETTLE_S:
-            break
-        time.sleep(0.005)
-    return {
-        "expected": expected,
-        **{name: now[name] - before[name] for name in ("messages", "bytes", "reads")},
-    }
-
-
 def on_stage(
     kind: Kind, clients: int, loads: Sequence[Load], seconds: float, pin: bool
 ) -> list[Cell]:
@@ -181,28 +130,19 @@ def on_stage(
         stage = Stage(stack, run_dir, loads[0].deflate, clients, spread)
         server = kind.start(stage)
         bare = sum(map(pss_bytes, server.pids()))
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         command = [str(compiled("client")), "-p", server.port, "-n", str(clients), *server.client]
         if loads[0].deflate:
             command.append("-z")
-        client = stage.help(command, **pipes)
+        client = start(stage, command)
         await_ready(client, stage)
         per_client = (sum(map(pss_bytes, server.pids())) - bare) / clients
         publish = [sys.executable, "-m", "bench.fanout.publisher", *server.publish, str(TOPICS)]
-        publisher = stage.help(publish, **pipes)
+        publisher = start(stage, publish)
         await_ready(publisher, stage)
         kib = per_client / 1024
         return [
             measure(kind, server, client, publisher, load, clients, kib, seconds) for load in loads
         ]
-
-
-def await_ready(process: subprocess.Popen[str], stage: Stage) -> None:
-    """Until the process says so. Raises :class:`NotHere` when it ends, or takes too long."""
-    assert process.stdout is not None, "a pipe was asked for"
-    ready, _, _ = select.select([process.stdout], [], [], JOIN_S)
-    if not ready or process.stdout.readline().strip() != "ready":
-        raise NotHere(f"its clients could not all join: {stage.last_words()}")
 
 
 # ---------------------------------------------------------------------- the report
@@ -282,9 +222,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-pin", action="store_true", help="leave the cores to the scheduler")
     parser.add_argument("--json", type=Path, help="write every cell there")
     given = parser.parse_args(argv)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     sizes = [int(size) for size in given.clients.split(",")]
+    allow_files(max(sizes) + 1_000)
     loads = [LOADS[name.strip()] for name in given.loads.split(";") if name] or [*LOADS.values()]
     chosen = tuple(name.strip() for name in given.servers.split(",") if name)
     kinds = [kind for kind in KINDS if not chosen or kind.name.startswith(chosen)]
@@ -308,6 +247,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 for deflate in (False, True):
                     part = [load for load in loads if load.deflate is deflate]
                     if not part or kind.name in skipped or (deflate and not kind.deflates):
+                        continue
+                    if size > kind.most_clients:
+                        skipped[kind.name] = f"not run with more than {kind.most_clients:,} clients"
                         continue
                     try:
                         cells += on_stage(kind, size, part, given.seconds, not given.no_pin)

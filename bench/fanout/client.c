@@ -1,18 +1,20 @@
 /* Many WebSocket clients in one process, cheap enough not to be what is measured.
  *
  *   client -p PORT -n COUNT [-u PATH] [-s SUBPROTOCOL] [-z] [-j JOIN_FILE] [-w WORD] [-k IN_FLIGHT]
+ *          [-t TYPE]
  *
  * Connects COUNT clients (at most IN_FLIGHT handshakes at a time), each from an address of
  * 127.0.1.0/24 and further, 500 clients an address; sends the text in JOIN_FILE on each as one
  * masked frame; a client is joined when a text frame that contains WORD came (at once if there is no
- * WORD). `-z` offers permessage-deflate as browsers do. Says `ready` when all have joined.
+ * WORD). `-z` offers permessage-deflate as browsers do. Says `ready` when all have joined, `lost N`
+ * when the last of those that can has.
  *
  * Commands on standard input, one line of JSON each in answer:
  *   read      what was counted since the start
  *   latency   percentiles of the delays sampled since the last such command, in µs
  * End of input ends the program.
  *
- * A message is an object of type "price"; a frame holds one, or an array of several. Compressed
+ * A message is an object of type TYPE ("price"); a frame holds one, or an array of several. Compressed
  * frames are inflated when the server promised server_no_context_takeover (the last one is
  * remembered: a shared frame is inflated once), else one frame is taken for one message. Delays are
  * the time of the read minus "recv_us", on about 20 of the clients.
@@ -56,6 +58,8 @@ static size_t sample_count;
 static char request[4096], join[1 << 16];
 static size_t request_size, join_size;
 static const char *word = "";
+static char type_head[64] = "{\"type\":\"price\"";
+static int has_spoken;
 
 static void die(const char *what) {
     fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
@@ -95,6 +99,14 @@ static void progress(void) {
     while (next_number < count && next_number - joined - gone < in_flight) connect_next();
 }
 
+static void speak(void) {
+    if (has_spoken || joined + gone < count) return;
+    has_spoken = 1;
+    if (gone) printf("lost %d\n", gone);
+    else printf("ready\n");
+    fflush(stdout);
+}
+
 static void lose(struct client *c) {
     if (c->state != JOINED && c->state != GONE && !gone)
         fprintf(stderr, "client: refused before it had joined (close code %d)\n", last_close);
@@ -105,16 +117,15 @@ static void lose(struct client *c) {
     c->rest_size = 0;
     c->state = GONE;
     gone++;
+    progress();
+    speak();
 }
 
 static void has_joined(struct client *c) {
     c->state = JOINED;
     joined++;
-    if (joined == count) {
-        printf("ready\n");
-        fflush(stdout);
-    }
     progress();
+    speak();
 }
 
 static void sample(const unsigned char *text, size_t size, int64_t at_us) {
@@ -128,15 +139,16 @@ static void sample(const unsigned char *text, size_t size, int64_t at_us) {
 }
 
 static long long messages_in(const unsigned char *text, size_t size) {
-    static const char head[] = "{\"type\":\"price\"";
-    if (size < sizeof head - 1) return 0;
-    if (text[0] == '{') return !memcmp(text, head, sizeof head - 1);
+    const char *head = type_head;
+    size_t head_size = strlen(head);
+    if (size < head_size) return 0;
+    if (text[0] == '{') return !memcmp(text, head, head_size);
     if (text[0] != '[') return 0;
     long long found = 0;
     const unsigned char *end = text + size, *at = text;
-    while ((at = memmem(at, (size_t)(end - at), head, sizeof head - 1))) {
+    while ((at = memmem(at, (size_t)(end - at), head, head_size))) {
         found++;
-        at += sizeof head - 1;
+        at += head_size;
     }
     return found;
 }
@@ -323,7 +335,7 @@ int main(int argc, char **argv) {
     const char *path = "/", *subprotocol = "", *join_file = "";
     int option, deflate = 0;
     in_flight = 64;
-    while ((option = getopt(argc, argv, "p:n:u:s:zj:w:k:")) != -1) {
+    while ((option = getopt(argc, argv, "p:n:u:s:zj:w:k:t:")) != -1) {
         if (option == 'p') port = atoi(optarg);
         else if (option == 'n') count = atoi(optarg);
         else if (option == 'u') path = optarg;
@@ -331,6 +343,7 @@ int main(int argc, char **argv) {
         else if (option == 'z') deflate = 1;
         else if (option == 'j') join_file = optarg;
         else if (option == 'w') word = optarg;
+        else if (option == 't') snprintf(type_head, sizeof type_head, "{\"type\":\"%s\"", optarg);
         else if (option == 'k') in_flight = atoi(optarg);
         else return 2;
     }

@@ -1,8 +1,9 @@
 """Publishes ticks on time, on command: ``python -m bench.fanout.publisher``.
 
-``bus CONFIG``: to the broker, as a feed does. ``stream PATH``: to a server that knows no bus, as
-the finished text that the bridge makes of the same tick (four bytes of length before each), on a
-Unix socket; what arrives together was written together. Such a server decodes and encodes nothing.
+``bus CONFIG TOPICS [STREAM]``: prices, or trades, to the broker, as a feed does. ``stream PATH
+TOPICS``: to a server that knows no bus, as the finished text that the bridge makes of the same
+tick (four bytes of length before each), on a Unix socket; what arrives together was written
+together. Such a server decodes and encodes nothing.
 
 One line of JSON on standard input is one run: ``ticks_per_s``, ``burst`` (ticks due at the same
 moment), ``topics`` (round robin), ``seconds``. The answer is one line: the ticks sent, the most
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from bench.rig import NS, symbols_of
 from bus.client import Publisher
 from bus.config import load
-from bus.model import Price
+from bus.model import Price, Trade
 from bus.model.topic import Topic
 
 _LEAST_SLEEP_S = 0.0004
@@ -31,7 +32,7 @@ Burst = Callable[[int, int, int, int], None]
 """Publish (first number, how many, over how many topics, due ns)."""
 
 
-def to_bus(config: str, topics: int) -> tuple[Burst, Callable[[], int]]:
+def to_bus(config: str, topics: int, stream: str) -> tuple[Burst, Callable[[], int]]:
     """A burst to the broker, and how many messages were dropped so far."""
     publisher = Publisher(load(config).endpoints.publish)
     deadline = time.monotonic() + 10
@@ -40,11 +41,14 @@ def to_bus(config: str, topics: int) -> tuple[Burst, Callable[[], int]]:
         if time.monotonic() > deadline:
             sys.exit("the broker did not attach")
         time.sleep(0.01)
-    writers = [publisher.writer(Topic.md("price", "sim", name)) for name in symbols_of(topics)]
+    writers = [publisher.writer(Topic.md(stream, "sim", name)) for name in symbols_of(topics)]
 
     def burst(first: int, count: int, over: int, due_ns: int) -> None:
         for number in range(first, first + count):
-            body = Price(50_000.0 + number % 100, 250.3, 0.5, 1_000_000.0)
+            price = 50_000.0 + number % 100
+            body: Price | Trade = Price(price, 250.3, 0.5, 1_000_000.0)
+            if stream == "trades":
+                body = Trade(price, 0.25, "buy", str(number))
             writers[number % over].publish(body, venue_ts_ns=due_ns, recv_ts_ns=due_ns)
 
     return burst, lambda: publisher.stats().dropped
@@ -78,14 +82,15 @@ def text_of(symbol: str, number: int, due_ns: int) -> str:
     )
 
 
-def run(burst: Burst, order: dict[str, int]) -> tuple[int, float]:
+def run(burst: Burst, order: dict[str, float]) -> tuple[int, float]:
     """One paced run: the ticks sent, and the most ms that a burst was late."""
-    rate, size, over = order["ticks_per_s"], order["burst"], order["topics"]
-    bursts = max(1, order["seconds"] * rate // size)
+    rate, size, over = order["ticks_per_s"], int(order["burst"]), int(order["topics"])
+    bursts = max(1, round(order["seconds"] * rate / size))
+    every_ns = round(size * NS / rate)
     begin_ns = time.time_ns() + NS // 100
     late_ns = 0
     for number in range(bursts):
-        due_ns = begin_ns + number * size * NS // rate
+        due_ns = begin_ns + number * every_ns
         early_ns = due_ns - time.time_ns()
         if early_ns > 0:
             time.sleep(max(early_ns / NS, _LEAST_SLEEP_S))
@@ -97,7 +102,10 @@ def run(burst: Burst, order: dict[str, int]) -> tuple[int, float]:
 
 def main() -> None:
     kind, where, topics = sys.argv[1:4]
-    burst, dropped = (to_bus if kind == "bus" else to_stream)(where, int(topics))
+    if kind == "bus":
+        burst, dropped = to_bus(where, int(topics), (*sys.argv[4:], "price")[0])
+    else:
+        burst, dropped = to_stream(where, int(topics))
     print("ready", flush=True)
     with contextlib.suppress(BrokenPipeError):
         for line in sys.stdin:

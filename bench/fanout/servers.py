@@ -25,7 +25,14 @@ import psutil
 
 from bench.fanout.native import compiled
 from bench.peers.rivals import HERE, NotHere, install, install_node, unpack_debian
-from bench.rig import running, symbols_of, wait_for_line, write_config
+from bench.rig import (
+    running,
+    symbols_of,
+    wait_for_line,
+    wait_in_log,
+    wait_until_ready,
+    write_config,
+)
 
 TOPICS = 20
 START_S = 20.0
@@ -50,7 +57,8 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A server that can be measured. ``share`` is the part of the load it is given.
+    """A server that can be measured. ``share`` is the part of the load it is given,
+    ``most_clients`` where measuring it would take minutes.
 
     ``start`` raises :class:`~bench.peers.rivals.NotHere` where the server is not to be had.
     """
@@ -60,6 +68,7 @@ class Kind:
     start: Callable[[Stage], Server]
     deflates: bool = False
     share: float = 1.0
+    most_clients: int = 1_000_000
 
 
 @dataclass(slots=True)
@@ -74,7 +83,7 @@ class Stage:
     log: IO[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log = self.stack.enter_context((Path(self.run_dir) / "stderr.txt").open("w+"))
+        self.log = self.stack.enter_context((Path(self.run_dir) / "stderr.txt").open("a+"))
 
     @property
     def input(self) -> str:
@@ -142,17 +151,19 @@ def _await_path(path: str, stage: Stage) -> None:
 # ---------------------------------------------------------------------- ours
 
 
-def bridge(stage: Stage, batch_ms: int = 0) -> Server:
+def bridge(stage: Stage, stream: str = "price", batch_ms: int = 0) -> Server:
     """``python -m bus.wsbridge`` behind ``python -m bus.broker``."""
     more = f"max_connections = {stage.max_clients + 1_000}"
     config = write_config(stage.run_dir, TOPICS, more)
     python = [sys.executable, "-m"]
     settings = ["--config", str(config), "--name"]
-    broker = stage.help([*python, "bus.broker", *settings, "broker"], stderr=subprocess.PIPE)
-    wait_for_line(broker.stderr, " ready ")
-    served = stage.serve([*python, "bus.wsbridge", *settings, "bridge.1"], stderr=subprocess.PIPE)
-    port = wait_for_line(served.stderr, r"ready http=http://[^:]+:(\d+)")[1]
-    topics = [f"price.{name}" for name in symbols_of(TOPICS)]
+    log = Path(stage.log.name)
+    broker = stage.help([*python, "bus.broker", *settings, "broker"])
+    wait_in_log(log, r" broker \S+ ready ", broker)
+    served = stage.serve([*python, "bus.wsbridge", *settings, "bridge.1"])
+    port = wait_in_log(log, r"ready http=http://[^:]+:(\d+)\s", served)[1]
+    wait_until_ready(port)
+    topics = [f"{stream}.{name}" for name in symbols_of(TOPICS)]
     join = Path(stage.run_dir) / "join.json"
     request = {"action": "subscribe", "topics": topics, "snapshot": False}
     join.write_text(json.dumps(request))
@@ -279,11 +290,13 @@ KINDS = (
         "Django Channels, channels_redis, Redis",
         lambda s: channels(s, "uvicorn"),
         share=0.05,
+        most_clients=1_000,
     ),
     Kind(
         "Channels, daphne",
         "Django Channels, channels_redis, Redis",
         lambda s: channels(s, "daphne"),
         share=0.05,
+        most_clients=1_000,
     ),
 )
