@@ -302,23 +302,21 @@ class Bridge:
     def _join(self, client: BridgeClient, join: Join, now_ns: int) -> None:
         """Put a client on the channel of a topic, with what its old channel still owes it."""
         topic, terms = join.topic, join.terms
+        client.on_slow[topic.name] = terms.on_slow
         old = self.subscriptions.channel_of(client, topic.name)
+        if old is not None and (old.style, old.wire) == (terms.style, client.wire):
+            return
         behind = 0 if old is None else self.fanout.leaving(client, old)
         line = self.market.open(topic)
         new = self.subscriptions.join(client, topic, terms.style, now_ns, client.wire, line.epoch)
-        if old is not None and old is not new:
+        if old is not None:
             self.fanout.moved(client, old, new, behind)
-        client.on_slow[topic.name] = terms.on_slow
 
     def _rewire(self, client: BridgeClient, now_ns: int) -> None:
         """Let everything of a client follow its session's profile."""
         profile = client.session.profile
-        client.close_batch()
-        was_batched = client.wire.batched
-        client.wire = profile.wire
+        client.rewire(profile.wire)
         client.batch_ms = profile.batch_ms
-        if was_batched != client.wire.batched:
-            client.is_direct = not client.wire.batched and client.is_direct | was_batched
         for channel in self.subscriptions.of_client(client):
             join = client.session.holdings.best(channel.topic.name)
             if join is not None:

@@ -24,13 +24,15 @@ _NS_PER_MS: Final = 1_000_000
 class Unit(NamedTuple):
     """Bytes for every client of a channel, and the messages (of one epoch) they stand for.
 
-    ``first`` and ``last`` are 0 for what carries no message (``reset``, ``gap``, ``status``).
+    ``first`` and ``last`` are 0 for what carries no message (``reset``, ``gap``, ``status``);
+    ``is_frame``: a whole frame, not an encoded message.
     """
 
     data: bytes
     epoch: int = 0
     first: int = 0
     last: int = 0
+    is_frame: bool = False
 
 
 class Mark(NamedTuple):

@@ -258,6 +258,12 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         name = self._transport.get_extra_info("peername")
         return str(name[0]) if isinstance(name, tuple) and name else ""
 
+    def is_named(self, what: str, value: str) -> bool:
+        """Whether ``value`` is its ``user``, its ``address`` (as limits group them), its ``id``."""
+        if what == "id":
+            return self.session.connection_id == value
+        return value == (self.visit.user if what == "user" else self.visit.origin.group)
+
     def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
         """Check a token; the steps that follow from it."""
         return self.visit.authenticate(step, self.session, now_ns)

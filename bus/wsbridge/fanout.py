@@ -330,7 +330,7 @@ class Fanout(Generic[ClientT]):
             return 0
         if channel.waiting:
             known = channel.newcomers.get(client, 0)
-            units = self.rendering.waiting_units(channel, known)
+            units = self.rendering.waiting_units(channel, known, client.wire)
             if units:
                 touched: dict[ClientT, None] = {}
                 self._offer(client, channel, units, None, touched)

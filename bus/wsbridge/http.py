@@ -100,7 +100,7 @@ class Pages:
 
 def plain(status: HTTPStatus, line: str, *, retry_after_s: int | None = None) -> Response:
     """A one-line text answer."""
-    response = _response(status, f"{line}\n".encode(), "text/plain; charset=utf-8")
+    response = answer(status, f"{line}\n".encode(), "text/plain; charset=utf-8")
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(retry_after_s)
     return response
@@ -167,14 +167,14 @@ def _readyz(readiness: Readiness) -> Response:
         }
     )
     status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return _response(status, body + b"\n", "application/json")
+    return answer(status, body + b"\n", "application/json")
 
 
 def _page(request: Request, found: _File) -> Response:
     if found.etag in request.headers.get_all("If-None-Match"):
-        response = _response(HTTPStatus.NOT_MODIFIED, b"", found.content_type)
+        response = answer(HTTPStatus.NOT_MODIFIED, b"", found.content_type)
     else:
-        response = _response(HTTPStatus.OK, found.body, found.content_type)
+        response = answer(HTTPStatus.OK, found.body, found.content_type)
     headers = response.headers
     headers["ETag"] = found.etag
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -184,7 +184,8 @@ def _page(request: Request, found: _File) -> Response:
     return response
 
 
-def _response(status: HTTPStatus, body: bytes, content_type: str) -> Response:
+def answer(status: HTTPStatus, body: bytes, content_type: str) -> Response:
+    """The answer to one request, after which the connection is closed."""
     headers = Headers(
         [
             ("Date", formatdate(usegmt=True)),

@@ -143,6 +143,12 @@ class Outbox(ABC):
             self._put(_Entry(unit, now_ns, channel))
         self._keep_to_limit(now_ns)
 
+    def rewire(self, wire: Wire) -> None:
+        """Messages look like this from here on."""
+        self.close_batch()
+        self.wire = wire
+        self.is_direct = not (wire.batched or self.has_waiting or self.is_pressed)
+
     def catch_up(self, channel: Channel[Any], mark: Mark) -> None:
         """The client changed channels with something still due to it: bring it up to date soon."""
         self._marks.setdefault(channel, mark)
@@ -284,8 +290,7 @@ class Outbox(ABC):
                 assert entry.unit is not None, "an entry is a unit or messages to make"
                 payload = entry.unit.data
                 self._queued_bytes -= len(payload)
-                is_framed = entry.channel is not None and not self.wire.batched
-                made = [_Framed(payload) if is_framed else payload]
+                made = [_Framed(payload) if entry.unit.is_frame else payload]
             payloads += made
             size += sum(map(len, made))
         if not self._queue:
@@ -329,11 +334,21 @@ class Outbox(ABC):
         return blob + self.wire.frame(encode(message, self.wire.codec))
 
     def _framed(self, payloads: list[bytes]) -> bytes:
-        if self.wire.batched and payloads:
-            return batch_frame(payloads, self.wire)
-        return b"".join(
-            one if isinstance(one, _Framed) else self.wire.frame(one) for one in payloads
-        )
+        frames: list[bytes] = []
+        together: list[bytes] = []
+        for payload in payloads:
+            if not isinstance(payload, _Framed):
+                together.append(payload)
+                if self.wire.batched:
+                    continue
+            if together:
+                frames.append(batch_frame(together, self.wire))
+                together = []
+            if isinstance(payload, _Framed):
+                frames.append(payload)
+        if together:
+            frames.append(batch_frame(together, self.wire))
+        return b"".join(frames)
 
     def _gap(self, channel: Channel[Any], epoch: int, first: int, last: int, now_ns: int) -> bytes:
         message = Gap(
@@ -379,5 +394,5 @@ class _Framed(bytes):
 def batch_frame(payloads: Sequence[bytes], wire: Wire) -> bytes:
     """Encoded messages as one frame: an array, or the message itself where there is one."""
     if len(payloads) == 1:
-        return wire.frame(payloads[0], always_deflate=True)
+        return wire.frame(payloads[0])
     return wire.frame(array_of(payloads, binary=wire.is_binary), always_deflate=True)

@@ -64,6 +64,11 @@ class Outgoing(BridgeClient):
         return protocol.state is State.OPEN and not protocol.expect_continuation_frame
 
     @property
+    def bytes_out(self) -> int:
+        """Bytes of messages written to this client."""
+        return self._pressure.written_bytes
+
+    @property
     def buffered_bytes(self) -> int:
         """Bytes written and not yet accepted by the kernel."""
         return self._transport.get_write_buffer_size()
@@ -160,6 +165,7 @@ class Outgoing(BridgeClient):
         if self._protocol.state is not State.OPEN:
             return
         reason = reason or CLOSE_REASONS[code]
+        self._server.closes[int(code)] += 1
         if code is not CloseCode.BYE:
             last_word = ConnectionMessage(
                 status="closing",

@@ -81,14 +81,15 @@ class Rendering:
                 continue
             channel.epoch = tick.epoch
             data_bytes = payload
-            if not channel.wire.batched:
+            is_frame = not channel.wire.batched
+            if is_frame:
                 frame_key = (*key, channel.wire.deflate)
                 found = memo.get(frame_key)
                 if found is None:
                     found = memo[frame_key] = channel.wire.frame(payload)
                     made += 1
                 data_bytes = found
-            channel.units.append(Unit(data_bytes, tick.epoch, tick.seq, tick.seq))
+            channel.units.append(Unit(data_bytes, tick.epoch, tick.seq, tick.seq, is_frame))
         return made
 
     def _reset(self, channel: Channel[Any], line: Line, reason: Any, tick: Tick) -> None:
@@ -122,7 +123,9 @@ class Rendering:
 
     def unit(self, channel: Channel[Any], payload: bytes) -> Unit:
         """An encoded message that is no market data, as a unit of the channel."""
-        return Unit(payload if channel.wire.batched else channel.wire.frame(payload))
+        if channel.wire.batched:
+            return Unit(payload)
+        return Unit(channel.wire.frame(payload), is_frame=True)
 
     # ------------------------------------------------------------------ conflated channels
 
@@ -148,12 +151,12 @@ class Rendering:
         channel.waiting_bytes = 0
         channel.sent_updates = channel.updates
         channel.epoch = line.epoch
-        channel.units += _together(channel, waiting)
-        return lambda known: _together(channel, waiting[known:])
+        channel.units += _together(channel.wire, waiting)
+        return lambda known: _together(channel.wire, waiting[known:])
 
-    def waiting_units(self, channel: Channel[Any], known: int) -> list[Unit]:
+    def waiting_units(self, channel: Channel[Any], known: int, wire: Wire) -> list[Unit]:
         """What waits on a lossless conflated channel, for a client that knows part of it."""
-        return _together(channel, channel.waiting[known:])
+        return _together(wire, channel.waiting[known:])
 
     def _value_maker(self, channel: Channel[Any], line: Line) -> Callable[[int], list[Unit]]:
         """Makes the units that bring a client from so many updates to the present."""
@@ -166,7 +169,7 @@ class Rendering:
             payloads = self._present(channel, line, updates - known, epoch, merge, reason)
             units = [self.unit(channel, payload) for payload in payloads]
             if units:
-                units[-1] = Unit(units[-1].data, line.epoch, line.seq, line.seq)
+                units[-1] = units[-1]._replace(epoch=line.epoch, first=line.seq, last=line.seq)
             return units
 
         return make
@@ -291,13 +294,12 @@ def _merge(channel: Channel[Any], tick: Tick, reset: str | None) -> None:
     channel.merge.add(body)
 
 
-def _together(channel: Channel[Any], waiting: list[Unit]) -> list[Unit]:
+def _together(wire: Wire, waiting: list[Unit]) -> list[Unit]:
     """Messages that waited: one array where the wire has arrays, else one after the other."""
-    wire = channel.wire
     if wire.batched:
         return list(waiting)
     if not wire.arrays or len(waiting) < 2:
-        return [Unit(wire.frame(u.data), u.epoch, u.first, u.last) for u in waiting]
+        return [u._replace(data=wire.frame(u.data), is_frame=True) for u in waiting]
     units: list[Unit] = []
     start = 0
     for index in range(1, len(waiting) + 1):
@@ -308,9 +310,11 @@ def _together(channel: Channel[Any], waiting: list[Unit]) -> list[Unit]:
                 array_of([unit.data for unit in group], binary=wire.is_binary), always_deflate=True
             )
             if marked:
-                units.append(Unit(frame, marked[0].epoch, marked[0].first, marked[-1].last))
+                units.append(
+                    Unit(frame, marked[0].epoch, marked[0].first, marked[-1].last, is_frame=True)
+                )
             else:
-                units.append(Unit(frame))
+                units.append(Unit(frame, is_frame=True))
             start = index
     return units
 

@@ -8,12 +8,12 @@ loop's own lag, measured by how late the turn comes (a helper thread would not n
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
 import math
 import random
+import signal
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,9 +25,11 @@ from bus.config.bridge import BridgeSettings
 from bus.errors import ConfigError
 from bus.runtime import Life, get_logger
 from bus.wsbridge.access.entrance import Entrance
+from bus.wsbridge.admin.port import AdminPort
 from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.http import Pages, Readiness
+from bus.wsbridge.listening import bind, check_bind, is_loopback, url_of
 from bus.wsbridge.messages import CloseCode
 from bus.wsbridge.pacing import Pacer
 from bus.wsbridge.upstream import Upstream
@@ -74,6 +76,8 @@ class Server:
         self.origins_refused = 0
         self.connections_refused = 0
         self.internal_errors = 0
+        self.closes: Counter[int] = Counter()
+        """Connections that were closed from here, by close code."""
         self._sockets: dict[ClientConnection, None] = {}
         self._clients: dict[ClientConnection, None] = {}
         self._shaking: dict[ClientConnection, None] = {}
@@ -112,7 +116,7 @@ class Server:
         """
         self._loop = loop = asyncio.get_running_loop()
         self._entrance = Entrance(self._all_settings, self.bridge.limits, self.name)
-        sock = listener if listener is not None else _bind(self.settings)
+        sock = listener if listener is not None else bind(self.settings.host, self.settings.port)
         self._listener = await loop.create_server(
             lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG
         )
@@ -120,9 +124,7 @@ class Server:
         self.bridge.start()
         self._turn_due = loop.time() + _TURN_S
         self._timer = loop.call_at(self._turn_due, self._turn)
-        host, port = sock.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{port}"
+        return url_of(sock)
 
     async def drain(self) -> None:
         """Accept nobody any more, tell every client, serve on, and close them over ``drain_s``.
@@ -190,6 +192,49 @@ class Server:
     def is_full(self) -> bool:
         """Whether no further client fits."""
         return len(self._clients) >= self.settings.max_connections
+
+    @property
+    def clients(self) -> list[ClientConnection]:
+        """The WebSocket clients connected now."""
+        return list(self._clients)
+
+    @property
+    def connection_count(self) -> int:
+        """TCP connections open now."""
+        return len(self._sockets)
+
+    @property
+    def handshake_count(self) -> int:
+        """Of these, the ones whose request is not complete."""
+        return len(self._shaking)
+
+    @property
+    def worst_lag_s(self) -> float:
+        """How late the loop was at worst since the last heartbeat."""
+        return self._worst_lag_s
+
+    def kick(self, what: str, value: str) -> int:
+        """Close the connections of a ``user`` or ``address``, or the one of an ``id``, with 4508.
+
+        Users and addresses: of every worker of this host, as far as they are counted; how many.
+        Raises LedgerError.
+        """
+        if what == "address":
+            value = self.entrance.group_of(value)
+        here = [client for client in self._clients if client.is_named(what, value)]
+        elsewhere = 0
+        if what != "id":
+            counted = sum(1 for client in here if client.visit.number is not None)
+            elsewhere = self.entrance.ledger.kick(**{what: value}) - counted
+        for client in here:
+            client.close(CloseCode.KICKED)
+        return len(here) + max(0, elsewhere)
+
+    def reload(self) -> None:
+        """Read keys and deny list again; who is on the list now has to go."""
+        if self.entrance.gate is not None:
+            self.entrance.gate.reload()
+            self._drop_denied()
 
     @property
     def client_count(self) -> int:
@@ -276,8 +321,11 @@ class Server:
             for client in [c for c in self._clients if c.visit.tenure.next_ns <= now]:
                 client.say(client.visit.due(now))
         if self._turns % _TURNS_PER_TEND == 0 and self.entrance.tend(now):
-            for client in [c for c in self._clients if self.entrance.is_denied(c.visit)]:
-                client.close(CloseCode.UNAUTHORIZED)
+            self._drop_denied()
+
+    def _drop_denied(self) -> None:
+        for client in [c for c in self._clients if self.entrance.is_denied(c.visit)]:
+            client.close(CloseCode.UNAUTHORIZED)
 
     def _drop_slow_handshakes(self) -> None:
         """Too many at once: those that have taken longest make room, unless they are quick ones.
@@ -321,73 +369,23 @@ class Server:
         }
 
 
-def check_bind(settings: BridgeSettings) -> None:
-    """Refuse to listen off loopback unless that was asked for outright.
-
-    Raises :class:`~bus.errors.ConfigError`.
-    """
-    if settings.auth in ("jwt", "none") or is_loopback(settings.host):
-        return
-    raise ConfigError.of(
-        "bridge.host",
-        f"{settings.host!r} is reachable from other machines, and there is no authentication",
-        hint='listen on 127.0.0.1, set bridge.auth = "jwt" and a key, or bridge.auth = "none" to '
-        "serve everybody",
-    )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _bind(settings: BridgeSettings) -> socket.socket:
-    """A socket of our own on the configured address, shareable with other workers."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror:
-        raise ConfigError.of(
-            "bridge.host", f"{settings.host!r} is not an address of this machine"
-        ) from None
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-    except OSError as error:
-        sock.close()
-        raise _bind_error(settings, error) from None
-    return sock
-
-
-def _bind_error(settings: BridgeSettings, error: OSError) -> ConfigError:
-    if error.errno == errno.EADDRINUSE:
-        return ConfigError.of(
-            "bridge.port",
-            f"port {settings.port} on {settings.host} is in use by another program",
-            hint="stop it, or choose another port: bridge.port=8001",
-        )
-    if error.errno == errno.EACCES:
-        return ConfigError.of("bridge.port", f"port {settings.port} needs more privileges")
-    return ConfigError.of("bridge.host", f"cannot listen on {settings.host}: {error.strerror}")
-
-
 async def body(life: Life, settings: Settings) -> None:
     """The bridge process from start to end."""
     server = Server(settings, life.name)
+    loop = asyncio.get_running_loop()
+    admin = AdminPort(settings.bridge.admin, server, lambda: life.request_stop("drain"))
+    endpoints: dict[str, str] = {}
     try:
-        url = await server.start(life.listen_socket())
+        endpoints["http"] = await server.start(life.listen_socket())
+        if settings.bridge.admin.enabled:
+            endpoints["admin"] = await admin.start()
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
         life.report = server.report
         life.handle("settings", server.take_settings)
-        life.ready({"http": url})
+        life.ready(endpoints)
         await life.stopping.wait()
         await server.drain()
     finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        admin.close()
         await server.close()

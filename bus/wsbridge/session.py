@@ -115,6 +115,11 @@ class Session:
         return self._warden.limits
 
     @property
+    def connection_id(self) -> str:
+        """The id that the client was told."""
+        return self._greeting.connection_id
+
+    @property
     def held_count(self) -> int:
         """Topics and wildcards held."""
         return len(self.holdings.named) + len(self.holdings.patterns)

@@ -33,3 +33,18 @@ def test_a_clock_that_runs_behind_counts_as_no_delay() -> None:
     gauge = LagGauge(INTERVAL_NS)
     gauge.add(-50)
     assert gauge.p99_us(1) == 0
+
+
+def test_since_the_start_nothing_is_forgotten() -> None:
+    gauge = LagGauge(1_000)
+    gauge.p99_us(1)
+    for lag_us in (3, 100, 100, 5_000, 200_000_000):
+        gauge.add(lag_us * 1_000)
+        gauge.p99_us(lag_us * 10_000)
+    bounds, sum_us = gauge.cumulative()
+    assert sum_us == 200_005_203
+    assert [bound for bound, _ in bounds] == sorted({bound for bound, _ in bounds})
+    assert dict(bounds)[15] == 1
+    assert dict(bounds)[127] == 3
+    assert dict(bounds)[8191] == 4
+    assert bounds[-1][1] == 5, "what is longer than the last bound is in the last one"

@@ -165,6 +165,7 @@ def test_batches_are_arrays_of_what_came_and_are_shared() -> None:
     bridge.run_due(T0_NS + 20_000_000)
     for client in clients:
         assert [types(frame) for frame in client.frames] == [["price", "trade", "trade"]]
+        client.take()
     deliver(bridge, live("trades", 3), now_ns=T0_NS + 21_000_000)
     got = clients[0].say(action="unsubscribe", all=True)
     assert seqs(got, "trades.BTC") + seqs(clients[0].take(), "trades.BTC") == [3]
@@ -220,6 +221,7 @@ def test_whatever_the_socket_does_trades_are_whole_or_the_hole_is_told(
     client.is_stuck = False
     client.go_on()
     bridge.run_due(now_ns + SECOND_NS)
+    bridge.run_due(now_ns + 2 * SECOND_NS)
     client.go_on()
     got += client.take()
     expected = 2

@@ -227,6 +227,10 @@ class Entrance:
         self.gate.refusals[why] += 1
         return found
 
+    def group_of(self, address: str) -> str:
+        """What connections of an address are counted by."""
+        return self._addresses.origin(address, ()).group
+
     # ------------------------------------------------------------------ tokens and places
 
     def check_token(

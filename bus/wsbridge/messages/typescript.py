@@ -95,4 +95,5 @@ def _array(schema: dict[str, Any], indent: str) -> str:
     if "prefixItems" in schema:
         return "[" + ", ".join(_type(one, indent) for one in schema["prefixItems"]) + "]"
     inner = _type(schema.get("items", {}), indent)
-    return f"({inner})[]" if " | " in inner else f"{inner}[]"
+    is_union = " | " in inner and not inner.startswith("[")
+    return f"({inner})[]" if is_union else f"{inner}[]"

@@ -13,7 +13,7 @@ from tests.wsbridge.access.tokens import encoded
 
 
 def found(
-    query: str = "", *, allow_query_token: bool = True, **headers: str | list[str]
+    query: str = "", allow_query_token: bool = True, /, **headers: str | list[str]
 ) -> Credential | None:
     made = Headers()
     for name, values in headers.items():
@@ -33,7 +33,7 @@ def test_the_places_in_their_order() -> None:
     assert found(query, **everywhere) == Credential("subprotocol", "b")
     assert found(query) == Credential("ticket", "c", is_ticket=True)
     assert found("token=d") == Credential("query", "d")
-    assert found("token=d", allow_query_token=False) is None
+    assert found("token=d", False) is None
     assert found() is None
     assert found("ticket=") == Credential("ticket", "", is_ticket=True), "it decides, and fails"
     assert found("ticket=c&ticket=e") == Credential("ticket", "c", is_ticket=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ async def test_a_query_token_is_accepted_only_when_that_was_asked_for(
     assert refused.value.response.status_code == 401
 
 
-BAD = [
+BAD: list[Callable[[], str]] = [
     lambda: jwt_of({"sub": "u", "exp": now_s() + 60}, header={"alg": "none"}),
     lambda: (
         jwt_of({"sub": "u", "exp": now_s() + 60}, header={"alg": "none"}).rpartition(".")[0] + "."

@@ -126,11 +126,17 @@ CHILD = """
 import sys
 from pathlib import Path
 from bus.wsbridge.limits.bucket import Rate
-from bus.wsbridge.limits.ledger import Ledger
+from bus.wsbridge.limits.ledger import Ledger, LedgerError
 ledger = Ledger(Path(sys.argv[1]), "bridge.9")
 rate = Rate(1_000_000, 1_000_000_000)
 count = 0
-while isinstance(ledger.arrive("a", most=int(sys.argv[2]), rate=rate, now_ns=1), int):
+while True:
+    try:
+        found = ledger.arrive("a", most=int(sys.argv[2]), rate=rate, now_ns=1)
+    except LedgerError:  # the others were faster for a tenth of a second
+        continue
+    if not isinstance(found, int):
+        break
     count += 1
 print(count, flush=True)
 sys.stdin.read()
@@ -281,6 +287,6 @@ def test_any_order_of_comings_and_goings(tmp_path: Path) -> None:
     class Machine(LedgerMachine):
         directory = tmp_path
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None)
     )
