@@ -473,7 +473,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(machine(("uvloop", "websockets")))
     with contextlib.ExitStack() as stack:
         run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="mdb-"))
-        config = write_config(run_dir, 4)
+        config = write_config(run_dir, 4, 'compression = "on"')
         settings = ["--config", str(config), "--name"]
         log = stack.enter_context((Path(run_dir) / "log.txt").open("w+"))
         broker = stack.enter_context(

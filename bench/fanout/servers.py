@@ -36,6 +36,7 @@ from bench.rig import (
 
 TOPICS = 20
 START_S = 20.0
+BATCH_MS = 10
 NODE_PACKAGES = ("ws@8.23.0", "@btc-vision/uwebsockets.js@20.57.0")
 DEBIAN_PACKAGES = ("nginx", "nginx-common", "libnginx-mod-nchan", "libhiredis0.14")
 
@@ -151,9 +152,15 @@ def _await_path(path: str, stage: Stage) -> None:
 # ---------------------------------------------------------------------- ours
 
 
-def bridge(stage: Stage, stream: str = "price", batch_ms: int = 0) -> Server:
-    """``python -m bus.wsbridge`` behind ``python -m bus.broker``."""
+def bridge(stage: Stage, stream: str = "price") -> Server:
+    """``python -m bus.wsbridge`` behind ``python -m bus.broker``.
+
+    Where it is to compress, its clients ask for batches, as clients do that want compression: a
+    single tick is too short to gain from it.
+    """
     more = f"max_connections = {stage.max_clients + 1_000}"
+    if stage.deflate:
+        more += '\ncompression = "on"'
     config = write_config(stage.run_dir, TOPICS, more)
     python = [sys.executable, "-m"]
     settings = ["--config", str(config), "--name"]
@@ -167,7 +174,7 @@ def bridge(stage: Stage, stream: str = "price", batch_ms: int = 0) -> Server:
     join = Path(stage.run_dir) / "join.json"
     request = {"action": "subscribe", "topics": topics, "snapshot": False}
     join.write_text(json.dumps(request))
-    path = f"/ws/v1/?batch_ms={batch_ms}" if batch_ms else "/ws/v1/"
+    path = f"/ws/v1/?batch_ms={BATCH_MS}" if stage.deflate else "/ws/v1/"
     client = ("-u", path, "-j", str(join), "-w", '"action":"subscribed"')
     return Server(port, served.pid, ("bus", str(config)), client)
 
@@ -272,7 +279,12 @@ def nchan(stage: Stage) -> Server:
 
 
 KINDS = (
-    Kind("mdbus", "python -m bus.wsbridge, behind its broker", bridge),
+    Kind(
+        "mdbus",
+        f"python -m bus.wsbridge behind its broker; with deflate, batch_ms={BATCH_MS}",
+        bridge,
+        deflates=True,
+    ),
     Kind("floor", "C, one send() per client and message", lambda s: floor(s, "single")),
     Kind("floor, joined", "C, one send() per client and read", lambda s: floor(s, "joined")),
     Kind("uWebSockets", "uWebSockets.js on Node", lambda s: node_peer(s, "uws"), deflates=True),

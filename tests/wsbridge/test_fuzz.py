@@ -21,7 +21,7 @@ FRAMES = 20_000
 async def test_every_hostile_session_ends_as_it_should(
     start_server: StartServer, loop_kind: str, seed: int
 ) -> None:
-    running = await start_server()
+    running = await start_server("bridge.compression=on")
     playing = fuzz(running.port, seed=seed, frames=FRAMES, at_once=8, long_frames=400)
     outcome = await asyncio.wait_for(playing, 120)
     assert not outcome.wrong
