@@ -42,7 +42,9 @@ def test_book_delta_asks_for_the_changes_of_a_book() -> None:
     fixed = full(bridge, "/ws/market/BTC/orderbook/?book=delta")
     bridge.sweep(T0_NS + 2 * WAIT_NS)
     fixed.take()
-    (ack, *_) = fixed.say(action="subscribe", symbols=["BTC"], stream_type="orderbook")
+    fixed.say(action="subscribe", symbols=["BTC"], stream_type="orderbook")
+    bridge.sweep(T0_NS + 4 * WAIT_NS)
+    (ack, *_) = fixed.take()
     assert (ack["topics"][0]["topic"], ack["topics"][0]["already"]) == ("orderbook.BTC#delta", True)
     (refusal,) = fixed.say(action="subscribe", topics=["*.*"])
     assert refusal["code"] == "fixed_subscription"

@@ -215,6 +215,11 @@ def test_a_ledger_that_is_none_or_cannot_be_made_is_told(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="cannot open the ledger"):
         Ledger(tmp_path / "file", "bridge.1")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o770)
+    for directory in (tmp_path / "open", tmp_path / "open" / "below"):
+        with pytest.raises(LedgerError, match="this user alone"):
+            Ledger(directory, "bridge.1")
 
 
 class LedgerMachine(RuleBasedStateMachine):
