@@ -124,7 +124,7 @@ class Entrance:
         self.timeouts: Counter[str] = Counter()
         self._quiet_until_ns = 0
         try:
-            self.ledger = Ledger(settings.run_path / "bridge", name)
+            self.ledger = Ledger(settings.run_path / "shared" / "bridge", name)
         except LedgerError as broken:
             raise ConfigError.of("run_dir", str(broken)) from None
         try:

@@ -1,4 +1,4 @@
-"""What the bridge workers of this host count together: an SQLite file in the run directory.
+"""What the bridge workers of this host count together: an SQLite file in a private directory.
 
 Users' requests, users' and addresses' connections, tickets that were used. One transaction a
 question (20 to 40 µs), so two workers never both give away the last place. The file is a matter of
@@ -14,10 +14,12 @@ refusal. Nobody is let in because the ledger is broken.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -79,7 +81,8 @@ class Ledger:
         self._tidied_ns = 0
         self._unleft: list[int] = []
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(directory.parent)
+            _make_private(directory)
             self._lock_fd = self._lock(self._lock_path(self._id))
             self._db = sqlite3.connect(
                 directory / "ledger.db", timeout=BUSY_S, isolation_level=None, cached_statements=64
@@ -342,6 +345,14 @@ class Ledger:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory of this user alone. Raises OSError for one that others can get into."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "must be a directory of this user alone (mode 0700)")
 
 
 def _seconds(wait_ns: int) -> int:
