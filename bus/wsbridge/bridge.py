@@ -244,6 +244,9 @@ class Bridge:
         interval_ms = client.session.profile.heartbeat_ms
         if not interval_ms:
             return
+        if client.session.is_locked:  # it hears of nothing before it has shown a token
+            self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
+            return
         client.heartbeats += 1
         lag_us = self.fanout.lag.p99_us(now_ns)
         beat = self._health.heartbeat(client.heartbeats, interval_ms, lag_us, now_ns)

@@ -120,6 +120,11 @@ class Session:
         return self._greeting.connection_id
 
     @property
+    def is_locked(self) -> bool:
+        """Whether the client has still to show a token."""
+        return self._warden.is_locked
+
+    @property
     def held_count(self) -> int:
         """Topics and wildcards held."""
         return len(self.holdings.named) + len(self.holdings.patterns)

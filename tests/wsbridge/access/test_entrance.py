@@ -142,6 +142,16 @@ async def test_without_a_token_nothing_but_auth_and_ping_is_answered(
         assert await end_of(client) == (4009, "auth_timeout")
 
 
+async def test_who_shows_no_token_hears_of_nothing(start_server: StartServer) -> None:
+    running = await start_server(*JWT, PAGES, "bridge.access.auth_timeout_s=2.5")
+    url = f"{running.ws_url}/ws/v1/?heartbeat_ms=1000&events=all&streams=price.BTC"
+    protocols = [Subprotocol("mdbus.v1.json")]
+    async with connect(url, origin=PAGE, subprotocols=protocols) as client:
+        heard = [await said(client), await said(client)]
+        assert [one["status"] for one in heard] == ["auth_required", "closing"]
+        assert await end_of(client) == (4009, "auth_timeout")
+
+
 async def test_programs_may_be_allowed_to_show_it_later(start_server: StartServer) -> None:
     running = await start_server(*JWT, "bridge.access.message_auth=everyone")
     async with connect(f"{running.ws_url}/ws/market/BTC/price/") as client:
