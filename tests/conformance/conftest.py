@@ -180,8 +180,9 @@ class Client:
         """The next message; of an array one after the other."""
         if not self._waiting:
             data = await asyncio.wait_for(self.ws.recv(), timeout_s)
-            text = isinstance(data, str)
-            found = msgspec.json.decode(data) if text else msgspec.msgpack.decode(data)
+            found: Any = (
+                msgspec.json.decode(data) if isinstance(data, str) else msgspec.msgpack.decode(data)
+            )
             check_message(found)
             self._waiting = found if isinstance(found, list) else [found]
         return self._waiting.pop(0)

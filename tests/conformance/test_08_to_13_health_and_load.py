@@ -70,7 +70,8 @@ async def test_10_conflation_keeps_its_rate_and_its_counts(
             loop.call_later(0.002, publish)
 
     publish()
-    seqs, counts = [], []
+    seqs: list[int] = []
+    counts: list[int] = []
     while not seqs or seqs[-1] != last or loop.time() < ends:
         message = await client.until("price")
         seqs.append(message["seq"])

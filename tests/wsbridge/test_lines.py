@@ -9,8 +9,14 @@ from bus.wsbridge.lines import BookStep, Kept, Line, book_checksum
 from bus.wsbridge.topics import Directory, MarketTopic
 from tests.wsbridge.makers import live, settings_of
 
-TOPIC = Directory(settings_of()).resolve_topic("orderbook.BTC#delta")
-assert isinstance(TOPIC, MarketTopic)
+
+def _topic() -> MarketTopic:
+    found = Directory(settings_of()).resolve_topic("orderbook.BTC#delta")
+    assert isinstance(found, MarketTopic)
+    return found
+
+
+TOPIC = _topic()
 
 
 def take(line: Line, seq: int, body: Depth) -> BookStep:

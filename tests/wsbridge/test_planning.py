@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.wsbridge.makers import T0_NS, WAIT_NS, deliver, full, live, make_bridge, multi, warm
@@ -19,7 +21,7 @@ from tests.wsbridge.makers import T0_NS, WAIT_NS, deliver, full, live, make_brid
         ({"topics": ["price.*@sim"]}, ["price.*@sim"]),
     ],
 )
-def test_wildcards_in_every_spelling(request_fields: dict[str, object], topics: list[str]) -> None:
+def test_wildcards_in_every_spelling(request_fields: dict[str, Any], topics: list[str]) -> None:
     bridge, _ = make_bridge()
     client = multi(bridge)
     client.say(action="subscribe", **request_fields)
