@@ -199,7 +199,16 @@ class _Loader:
         for venue, port in settings.simulator.ports.items():
             if not 0 <= port <= 65_535:
                 self.problem(f"simulator.ports.{venue}", f"{port} is no port", "0 to 65535")
-        ports = {"bridge.port": settings.bridge.port}
+        bridge = settings.bridge
+        ports = {"bridge.port": bridge.port}
+        if bridge.admin.enabled and bridge.admin.port:
+            last = bridge.admin.port + bridge.workers - 1
+            if last > 65_535:
+                self.problem(
+                    "bridge.admin.port", f"the last of {bridge.workers} workers would have {last}"
+                )
+            if bridge.admin.port <= bridge.port <= last:
+                self.problem("bridge.admin.port", f"the workers' ports reach {bridge.port}")
         for venue, port in settings.simulated_ports.items():
             ports[f"simulator.ports.{venue}"] = port
         seen: dict[int, str] = {}
