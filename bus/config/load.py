@@ -245,8 +245,8 @@ class _Loader:
         bridge = settings.bridge
         for index, name in enumerate(bridge.access.algorithms):
             if name not in ALGORITHMS:
-                near = _nearest(name, ALGORITHMS) or f"algorithms are {', '.join(ALGORITHMS)}"
-                self.problem("bridge.access.algorithms", f"item {index + 1} is {name!r}", near)
+                known = f"algorithms are {', '.join(ALGORITHMS)}"
+                self.problem("bridge.access.algorithms", f"item {index + 1} is {name!r}", known)
         if not bridge.access.algorithms:
             self.problem("bridge.access.algorithms", "is empty: no token could ever be accepted")
         if bridge.access.default_tier not in bridge.tiers:

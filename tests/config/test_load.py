@@ -180,7 +180,7 @@ def test_any_value_for_any_key_is_taken_or_refused_clearly(key: str, value: obje
     ("override", "named"),
     [
         ('bridge.access.algorithms=["none"]', "item 1 is 'none'"),
-        ('bridge.access.algorithms=["HS256", "hs512"]', "did you mean HS512"),
+        ('bridge.access.algorithms=["HS256", "hs512"]', "'hs512' (algorithms are HS256"),
         ("bridge.access.algorithms=[]", "no token could ever be accepted"),
         ("bridge.access.default_tier=fre", "did you mean free"),
         ('bridge.limits.trusted_proxies=["10.0.0.0/8", "10.0.0.1/8"]', "'10.0.0.1/8' is neither"),
