@@ -29,6 +29,8 @@ from typing import Final
 from bus.errors import MdbusError
 from bus.wsbridge.limits.bucket import Rate
 
+OPEN_S: Final = 5.0
+"""How long a worker that starts waits for the others; it serves nobody yet."""
 BUSY_S: Final = 0.1
 """How long a worker waits for another one's transaction before it refuses."""
 MAX_TICKETS: Final = 100_000
@@ -85,20 +87,22 @@ class Ledger:
             _make_private(directory)
             self._lock_fd = self._lock(self._lock_path(self._id))
             self._db = sqlite3.connect(
-                directory / "ledger.db", timeout=BUSY_S, isolation_level=None, cached_statements=64
+                directory / "ledger.db", timeout=OPEN_S, isolation_level=None, cached_statements=64
             )
         except (OSError, sqlite3.Error) as error:
             self._free_lock()
             raise LedgerError(f"cannot open the ledger in {directory}: {_why(error)}") from None
         try:
             (directory / "ledger.db").chmod(0o600)
-            self._db.execute("PRAGMA journal_mode=WAL").fetchone()
-            self._db.execute("PRAGMA synchronous=OFF")
-            self._db.execute("PRAGMA wal_autocheckpoint=256")
-            self._make_tables()
+            with self._alone():
+                self._db.execute("PRAGMA journal_mode=WAL").fetchone()
+                self._db.execute("PRAGMA synchronous=OFF")
+                self._db.execute("PRAGMA wal_autocheckpoint=256")
+                self._make_tables()
             with self._change() as db:
                 db.execute("INSERT INTO worker VALUES (?, ?)", (self._id, worker))
             self._reap()
+            self._db.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
         except (OSError, sqlite3.Error, LedgerError) as error:
             self.close()
             raise LedgerError(f"cannot use the ledger in {directory}: {_why(error)}") from None
@@ -253,7 +257,8 @@ class Ledger:
         except (LedgerError, OSError):  # the lock is let go below: the others will clear up
             pass
         finally:
-            self._db.close()
+            with suppress(OSError), self._alone():
+                self._db.close()
             self._free_lock()
 
     # ------------------------------------------------------------------ inside
@@ -271,6 +276,20 @@ class Ledger:
             db.execute("COMMIT")
         except sqlite3.Error as error:
             raise LedgerError(_why(error)) from None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The file comes into being, and its last user leaves it, with nobody else doing so.
+
+        SQLite does not wait for that by itself. The lock ends with its holder.
+        """
+        path = self._directory / "open.lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def _make_tables(self) -> None:
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:

@@ -176,12 +176,38 @@ def test_workers_that_compete_never_give_away_a_place_twice_and_a_killed_one_giv
         ledger.tend(T0_NS)
         wait_until(lambda: ledger.counts()["workers"] == 1, 10, "the dead are cleared away")
         assert ledger.counts()["connections"] == 1
-        assert len(list(tmp_path.glob("*.lock"))) == 1
+        assert len(list(tmp_path.glob("bridge.*.lock"))) == 1
     finally:
         ledger.close()
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+COMER_AND_GOER = """
+import sys
+from pathlib import Path
+from bus.wsbridge.limits.ledger import Ledger
+for _ in range(40):
+    ledger = Ledger(Path(sys.argv[1]), "bridge.8")
+    assert ledger.act("u", 1_000_000, 1) == 0
+    ledger.close()
+"""
+
+
+def test_workers_may_come_and_go_at_the_same_time(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMER_AND_GOER, str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, ends
 
 
 def test_what_cannot_be_asked_is_an_error_of_its_own(pair: tuple[Ledger, Ledger]) -> None:
