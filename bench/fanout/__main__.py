@@ -1,7 +1,9 @@
 """CPU per delivered WebSocket frame, ours beside others: ``python -m bench.fanout``.
 
 Every server gets the same ticks in the same rhythm and the same clients: a C program on another
-core, so that clients are not what is measured. Ours is the bridge as shipped, fed by its broker;
+core, so that clients are not what is measured, which looks at its sockets every half millisecond
+and is never woken by a sender: on one machine the sender would pay for that, and more the slower it
+is. Ours is the bridge as shipped, fed by its broker;
 the others are handed finished texts of the same size and neither decode nor encode. CPU is what the
 kernel counted for the server's processes (user and system) over a run of an exact number of ticks,
 divided by the messages that clients really received; a run in which messages are missing says how
@@ -34,6 +36,7 @@ from bench.rig import allow_files, machine, pss_bytes
 
 WARM_UP_SHARE = 0.25
 LEAST_BURSTS = 3
+CLIENT_PAUSE_US = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ def on_stage(
         server = kind.start(stage)
         bare = sum(map(pss_bytes, server.pids()))
         command = [str(compiled("client")), "-p", server.port, "-n", str(clients), *server.client]
+        command += ["-q", str(CLIENT_PAUSE_US)]
         if loads[0].deflate:
             command.append("-z")
         client = start(stage, command)

@@ -1,13 +1,17 @@
 /* Many WebSocket clients in one process, cheap enough not to be what is measured.
  *
  *   client -p PORT -n COUNT [-u PATH] [-s SUBPROTOCOL] [-z] [-j JOIN_FILE] [-w WORD] [-k IN_FLIGHT]
- *          [-t TYPE]
+ *          [-t TYPE] [-q PAUSE_US]
  *
  * Connects COUNT clients (at most IN_FLIGHT handshakes at a time), each from an address of
  * 127.0.1.0/24 and further, 500 clients an address; sends the text in JOIN_FILE on each as one
  * masked frame; a client is joined when a text frame that contains WORD came (at once if there is no
  * WORD). `-z` offers permessage-deflate as browsers do. Says `ready` when all have joined, `lost N`
  * when the last of those that can has.
+ *
+ * With `-q` it looks at its sockets only every PAUSE_US once all have joined. A client that sleeps
+ * until data come is woken by the sender, at the sender's cost, which no client on another machine
+ * would be; one that is not waiting costs the sender nothing beyond the delivery.
  *
  * Commands on standard input, one line of JSON each in answer:
  *   read      what was counted since the start
@@ -59,7 +63,7 @@ static char request[4096], join[1 << 16];
 static size_t request_size, join_size;
 static const char *word = "";
 static char type_head[64] = "{\"type\":\"price\"";
-static int has_spoken;
+static int has_spoken, pause_us;
 
 static void die(const char *what) {
     fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
@@ -335,7 +339,7 @@ int main(int argc, char **argv) {
     const char *path = "/", *subprotocol = "", *join_file = "";
     int option, deflate = 0;
     in_flight = 64;
-    while ((option = getopt(argc, argv, "p:n:u:s:zj:w:k:t:")) != -1) {
+    while ((option = getopt(argc, argv, "p:n:u:s:zj:w:k:t:q:")) != -1) {
         if (option == 'p') port = atoi(optarg);
         else if (option == 'n') count = atoi(optarg);
         else if (option == 'u') path = optarg;
@@ -344,6 +348,7 @@ int main(int argc, char **argv) {
         else if (option == 'j') join_file = optarg;
         else if (option == 'w') word = optarg;
         else if (option == 't') snprintf(type_head, sizeof type_head, "{\"type\":\"%s\"", optarg);
+        else if (option == 'q') pause_us = atoi(optarg);
         else if (option == 'k') in_flight = atoi(optarg);
         else return 2;
     }
@@ -370,11 +375,13 @@ int main(int argc, char **argv) {
     samples = malloc(SAMPLES * sizeof *samples);
     epoll_fd = epoll_create1(0);
     if (!clients || !buffer || !samples || epoll_fd < 0) die("start");
-    struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL}, events[512];
+    static struct epoll_event events[1 << 14];
+    struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, 0, &input)) die("standard input");
     progress();
     for (;;) {
-        int ready = epoll_wait(epoll_fd, events, 512, -1);
+        if (pause_us && has_spoken) usleep((useconds_t)pause_us);
+        int ready = epoll_wait(epoll_fd, events, 1 << 14, pause_us && has_spoken ? 0 : -1);
         if (ready < 0 && errno != EINTR) die("epoll_wait");
         for (int i = 0; i < ready; i++) {
             struct client *c = events[i].data.ptr;
