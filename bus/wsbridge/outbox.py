@@ -137,8 +137,8 @@ class Outbox(ABC):
         if channel.topic.is_state and self.is_pressed:
             self._marks.setdefault(channel, mark)
             return
-        if self._marks.get(channel) is _RESYNC:
-            return  # its book starts anew anyway
+        if channel in self._marks:
+            return  # it will be brought up to date, with these
         for unit in units:
             self._put(_Entry(unit, now_ns, channel))
         self._keep_to_limit(now_ns)
@@ -276,8 +276,8 @@ class Outbox(ABC):
 
         Afterwards the client is direct again if that was everything.
         """
-        payloads: list[bytes] = []
-        size = 0
+        payloads, self.batch = self.batch, []  # whatever waits came after it
+        size = sum(map(len, payloads))
         for (channel, epoch), (first, last) in self._gaps.items():
             if self.wire.events:
                 payloads.append(self._gap(channel, epoch, first, last, now_ns))
