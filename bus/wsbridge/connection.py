@@ -50,6 +50,7 @@ MAX_BACKLOG = 64
 """Requests of one client that wait for an earlier one before reading from it stops."""
 
 RETRY_AFTER_S = 5
+_REFUSALS = {401: "token", 429: "address", 503: "unavailable"}
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -200,11 +201,11 @@ class ClientConnection(Outgoing, asyncio.Protocol):
             self._answer(server.pages.answer(request, server.readiness))
             return
         if not is_allowed_origin(request.headers, self._settings.origins):
-            server.origins_refused += 1
+            server.refused["origin"] += 1
             self._answer(plain(HTTPStatus.FORBIDDEN, "this Origin may not connect"))
             return
         if server.is_full:
-            server.connections_refused += 1
+            server.refused["full"] += 1
             why = "too many connections"
             self._answer(plain(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=RETRY_AFTER_S))
             return
@@ -241,13 +242,14 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         is_multi = endpoint.kind is EndpointKind.MULTI
         entered = server.entrance.receive(request.headers, query, self.peer, now, is_multi=is_multi)
         if isinstance(entered, Response):
-            server.connections_refused += 1
+            server.refused[_REFUSALS.get(entered.status_code, "other")] += 1
             return entered
         if endpoint.is_fixed:
             topic = server.bridge.directory.resolve(endpoint.stream, endpoint.symbol)
             if isinstance(topic, MarketTopic):
                 answer = server.entrance.forbids(entered, topic, request.headers)
                 if answer is not None:
+                    server.refused["topic"] += 1
                     entered.leave()
                     return answer
         return entered

@@ -15,6 +15,7 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from bus import __version__
@@ -73,8 +74,8 @@ class Server:
         self.bytes_out = 0
         self.dropped_bytes = 0
         self.slow_closed = 0
-        self.origins_refused = 0
-        self.connections_refused = 0
+        self.refused: Counter[str] = Counter()
+        """Handshakes that were refused, by reason."""
         self.internal_errors = 0
         self.closes: Counter[int] = Counter()
         """Connections that were closed from here, by close code."""
@@ -335,7 +336,7 @@ class Server:
         """
         surplus = len(self._shaking) - self.settings.limits.max_handshakes
         now = monotonic_ns()
-        for connection in list(self._shaking)[:surplus]:
+        for connection in list(islice(self._shaking, surplus)):
             if now - connection.since_ns < _SLOW_HANDSHAKE_NS:
                 break  # the rest is younger still
             self.handshakes_dropped += 1
@@ -356,8 +357,8 @@ class Server:
             "drops": inbox.lost + fanout.malformed,
             "dropped_bytes": self.dropped_bytes,
             "slow_closed": self.slow_closed,
-            "origins_refused": self.origins_refused,
-            "connections_refused": self.connections_refused,
+            "origins_refused": self.refused["origin"],
+            "connections_refused": self.refused.total() - self.refused["origin"],
             "handshakes_dropped": self.handshakes_dropped,
             "internal_errors": self.internal_errors,
             "bus_topics": self.bridge.subscriptions.bus_topic_count,

@@ -8,6 +8,7 @@ allows, the user's connections. A forbidden Origin and a full or leaving server 
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -24,7 +25,7 @@ from bus.tokens import TokenRefused
 from bus.wsbridge.access.credentials import Credential, credential_of
 from bus.wsbridge.access.gate import Gate
 from bus.wsbridge.access.grant import Access, anonymous
-from bus.wsbridge.access.replies import NOT_ALLOWED, auth_expiring, refused
+from bus.wsbridge.access.replies import NOT_ALLOWED, ageing, auth_expiring, refused
 from bus.wsbridge.access.tenure import Due, Tenure, Terms
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.http import plain
@@ -39,6 +40,7 @@ from bus.wsbridge.topics import MarketTopic
 RETRY_AFTER_S = 5
 _NS = 1_000_000_000
 _QUIET_NS = 10 * _NS
+_AGE_SHARE = (0.9, 1.0)
 
 _log = get_logger("wsbridge.entrance")
 
@@ -89,6 +91,8 @@ class Visit:
                 return [Send(auth_expiring(access.expires_ns, now_ns))]
             case Due.EXPIRED:
                 return [Close(CloseCode.TOKEN_EXPIRED)]
+            case Due.AGEING:
+                return [Send(ageing(self._entrance.farewell_ms, now_ns))]
             case Due.MAX_AGE:
                 return [Close(CloseCode.MAX_AGE)]
             case Due.AUTH_TIMEOUT | Due.IDLE:
@@ -120,6 +124,7 @@ class Entrance:
         self._arrivals = Rate(
             limits.new_connections_per_ip, int(limits.new_connections_period_s * _NS)
         )
+        self.farewell_ms = int(settings.bridge.drain_s * 1000)
         self.limits_hit: Counter[str] = Counter()
         self.timeouts: Counter[str] = Counter()
         self._quiet_until_ns = 0
@@ -168,7 +173,13 @@ class Entrance:
 
     def _visit(self, origin: Origin, is_multi: bool, now_ns: int) -> Visit:
         is_locked = self.gate is not None
-        tenure = Tenure(self._terms, is_multi=is_multi, is_locked=is_locked, now_ns=now_ns)
+        tenure = Tenure(
+            self._terms,
+            is_multi=is_multi,
+            is_locked=is_locked,
+            now_ns=now_ns,
+            share=random.uniform(*_AGE_SHARE),
+        )
         return Visit(self, origin, Warden(self._base, None, self._quota), tenure)
 
     def _arrive(self, origin: Origin, now_ns: int) -> int | Response | None:

@@ -46,6 +46,16 @@ def auth_expiring(expires_ns: int, now_ns: int) -> Connection:
     )
 
 
+def ageing(within_ms: int, now_ns: int) -> Connection:
+    """The word that the connection has grown too old, and ends in ``within_ms``."""
+    return Connection(
+        status="draining",
+        reconnect_within_ms=within_ms,
+        retry_after_ms=0,
+        timestamp=rfc3339(now_ns),
+    )
+
+
 def identified(
     message: Connection, access: Access | None, id: RequestId | UnsetType, now_ns: int
 ) -> Connection:

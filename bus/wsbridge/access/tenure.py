@@ -16,12 +16,13 @@ NEVER_NS = 2**63 - 1
 
 
 class Due(Enum):
-    """What is to be done now. Each but ``EXPIRING`` is the end of the connection."""
+    """What is to be done now. ``EXPIRING`` and ``AGEING`` are announcements, the rest the end."""
 
     AUTH_TIMEOUT = "auth_timeout"
     EXPIRING = "auth_expiring"
     EXPIRED = "token_expired"
     IDLE = "idle"
+    AGEING = "ageing"
     MAX_AGE = "max_age"
 
 
@@ -34,6 +35,8 @@ class Terms:
     leeway_ns: int
     idle_ns: int
     max_age_ns: int
+    farewell_ns: int
+    """Between the word that a connection has grown too old and its end."""
 
     @classmethod
     def of(cls, settings: BridgeSettings) -> Terms:
@@ -45,6 +48,7 @@ class Terms:
             leeway_ns=int(access.leeway_s * _NS),
             idle_ns=int(limits.idle_s * _NS),
             max_age_ns=int(limits.max_age_s * _NS),
+            farewell_ns=int(settings.drain_s * _NS),
         )
 
 
@@ -56,6 +60,7 @@ class Tenure:
         "_auth_ns",
         "_expired_ns",
         "_idle_ns",
+        "_is_ageing",
         "_is_multi",
         "_notice_ns",
         "_terms",
@@ -63,13 +68,23 @@ class Tenure:
         "next_ns",
     )
 
-    def __init__(self, terms: Terms, *, is_multi: bool, is_locked: bool, now_ns: int) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        is_multi: bool,
+        is_locked: bool,
+        now_ns: int,
+        share: float = 1.0,
+    ) -> None:
+        """``share`` of the longest age is this one's: those that came together leave apart."""
         self._terms = terms
         self._is_multi = is_multi
         self._auth_ns = now_ns + terms.auth_timeout_ns if is_locked else NEVER_NS
         self._notice_ns = NEVER_NS
         self._expired_ns = NEVER_NS
-        self._age_ns = now_ns + terms.max_age_ns if terms.max_age_ns else NEVER_NS
+        self._age_ns = now_ns + int(terms.max_age_ns * share) if terms.max_age_ns else NEVER_NS
+        self._is_ageing = False
         self._idle_ns = NEVER_NS
         self._was_holding = True
         self.next_ns = NEVER_NS
@@ -111,7 +126,12 @@ class Tenure:
         if now_ns >= self._expired_ns:
             return Due.EXPIRED
         if now_ns >= self._age_ns:
-            return Due.MAX_AGE
+            if self._is_ageing:
+                return Due.MAX_AGE
+            self._is_ageing = True
+            self._age_ns = now_ns + self._terms.farewell_ns
+            self._plan()
+            return Due.AGEING
         if now_ns >= self._idle_ns:
             return Due.IDLE
         if now_ns >= self._notice_ns:

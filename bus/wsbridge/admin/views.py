@@ -135,10 +135,7 @@ def figures(server: Server) -> Figures:
                     "slow_client_bytes": server.dropped_bytes,
                 },
             ),
-            "refused": (
-                "reason",
-                {"origin": server.origins_refused, "other": server.connections_refused},
-            ),
+            "refused": ("reason", server.refused),
             "auth_refused": ("reason", {} if gate is None else gate.refusals),
             "auth_admitted": ("way", {} if gate is None else gate.admitted),
             "limits_hit": ("limit", entrance.limits_hit),

@@ -292,8 +292,11 @@ async def test_a_connection_without_a_subscription_is_closed(start_server: Start
 
 
 async def test_a_connection_grows_too_old(start_server: StartServer) -> None:
-    running = await start_server("bridge.limits.max_age_s=0.2")
+    running = await start_server("bridge.limits.max_age_s=0.2", "bridge.drain_s=0.3")
     async with connect(f"{running.ws_url}/ws/market/BTC/price/") as client:
+        await said(client)
+        notice = await until(client, "connection")
+        assert (notice["status"], notice["reconnect_within_ms"]) == ("draining", 300)
         assert await end_of(client) == (4006, "max_age")
 
 

@@ -7,6 +7,7 @@ from msgspec import UNSET
 from bus.tokens import TokenRefused
 from bus.wsbridge.access.grant import Access
 from bus.wsbridge.access.replies import (
+    ageing,
     auth_expiring,
     auth_required,
     identified,
@@ -56,4 +57,5 @@ def test_a_greeting_says_who_one_is() -> None:
     assert message.token_expires_in_ms == 5_000
     assert auth_expiring(T0_NS + 1_500_000_000, T0_NS).expires_in_ms == 1_500
     assert auth_expiring(T0_NS - 1, T0_NS).expires_in_ms == 0
+    assert ageing(3_000, T0_NS).reconnect_within_ms == 3_000
     assert auth_required("b1-1", "mdbus", base(), T0_NS).auth_timeout_ms == 10_000
