@@ -154,6 +154,26 @@ async def test_drain_is_asked_for_once(start_server: StartServer, start_admin: S
     assert drains == [1]
 
 
+async def test_while_a_worker_drains_it_is_not_ready_and_can_still_be_looked_at(
+    start_server: StartServer, start_admin: StartAdmin
+) -> None:
+    running = await start_server("bridge.drain_s=3")
+    url = await start_admin(running)
+    async with (
+        connect(f"{running.ws_url}/ws/v1/") as client,
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        await said(client)
+        assert (await http.get("/readyz")).json()["ready"] is True
+        drain = asyncio.create_task(running.server.drain())
+        assert (await said(client))["status"] == "draining"
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["accepting"]) == (503, False)
+        assert 'mdbus_bridge_draining{worker="bridge.1"} 1.0' in (await http.get("/metrics")).text
+        assert await end_of(client) == (4001, "draining")
+        await asyncio.wait_for(drain, 15)
+
+
 async def test_garbage_is_answered_or_cut_off_and_harms_nobody(
     start_server: StartServer, start_admin: StartAdmin
 ) -> None:
