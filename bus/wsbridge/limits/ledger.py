@@ -47,7 +47,6 @@ CREATE TABLE IF NOT EXISTS connection (
 CREATE INDEX IF NOT EXISTS connection_user ON connection (user) WHERE user IS NOT NULL;
 CREATE INDEX IF NOT EXISTS connection_address ON connection (address) WHERE address IS NOT NULL;
 CREATE INDEX IF NOT EXISTS connection_ending ON connection (worker) WHERE ending != 0;
-CREATE INDEX IF NOT EXISTS connection_worker ON connection (worker);
 CREATE TABLE IF NOT EXISTS bucket (
     owner TEXT PRIMARY KEY, full_at_ns INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ticket (id TEXT PRIMARY KEY, until_s REAL NOT NULL) WITHOUT ROWID;
@@ -180,7 +179,9 @@ class Ledger:
         """
         try:
             found: list[tuple[int, int]] = self._db.execute(
-                "SELECT id, ending FROM connection WHERE worker = ? AND ending != 0", (self._id,)
+                "SELECT id, ending FROM connection INDEXED BY connection_ending "
+                "WHERE worker = ? AND ending != 0",
+                (self._id,),
             ).fetchall()
         except sqlite3.Error as error:
             raise LedgerError(_why(error)) from None
