@@ -169,7 +169,8 @@ class BridgeSettings:
         3.0,
         unit="s",
         minimum=0,
-        doc="When stopping: the time over which the connections are closed, with 4001.",
+        doc="When stopping: the time over which the connections are closed, with 4001. At most "
+        "200 are closed a second: for more clients supervisor.stop_grace_s must be longer, too.",
     )
     price_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older prices are stale.")
     quote_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older quotes are stale.")

@@ -10,8 +10,8 @@ its own waits: shared frames go straight to its socket. It is not while
   in the way decides: the connection is closed, or its oldest messages are dropped and announced;
 * it asked for batches (``batch_ms``).
 
-Bounds, by construction: the socket's buffer (``pressure_bytes`` and one turn's writes), the queue
-(``limit_bytes`` and one turn's), one mark a topic, and one answer.
+Bounds, by construction: the socket's buffer (``pressure_bytes`` and one turn's writes), a batch, the
+queue (``limit_bytes`` and one turn's), one mark a topic, and one answer.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 HELPING_BYTES: Final = 65_536
 HELPING_MESSAGES: Final = 64
+MAX_BATCH_MESSAGES: Final = 1_000
+"""More of them do not wait for the end of their ``batch_ms``."""
 _RESYNC: Final = Mark(-1, 0)
 
 
@@ -133,6 +135,8 @@ class Outbox(ABC):
         """Units of a channel for a client that is not direct; it was at ``mark`` before them."""
         if not self.is_pressed and not self._queue and not self._marks:
             self.batch += [unit.data for unit in units]  # nothing is behind: it only batches
+            if len(self.batch) >= MAX_BATCH_MESSAGES:
+                self.close_batch()
             return
         if channel.topic.is_state and self.is_pressed:
             self._marks.setdefault(channel, mark)
@@ -141,7 +145,7 @@ class Outbox(ABC):
             return  # it will be brought up to date, with these
         for unit in units:
             self._put(_Entry(unit, now_ns, channel))
-        self._keep_to_limit(now_ns)
+        self.keep_to_limit(now_ns)
 
     def rewire(self, wire: Wire) -> None:
         """Messages look like this from here on."""
@@ -186,17 +190,12 @@ class Outbox(ABC):
             return
         self.is_pressed = True
         self.is_direct = False
-        batch, self.batch = self.batch, []
-        for payload in batch:
-            self._put(_Entry(Unit(payload), now_ns))
+        self.close_batch()
+        self.flush()
         self._notice("conflating", now_ns, buffered_bytes)
 
-    def check_age(self, now_ns: int) -> None:
-        """Apply the limits, which also time can pass."""
-        self._keep_to_limit(now_ns)
-
-    def _keep_to_limit(self, now_ns: int) -> None:
-        """Stage 3: too much or too old."""
+    def keep_to_limit(self, now_ns: int) -> None:
+        """What is too much or too old goes, or the connection does; time alone can pass a limit."""
         while self._is_over(now_ns):
             index = next((i for i, one in enumerate(self._queue) if one.channel is not None), None)
             if index is None:

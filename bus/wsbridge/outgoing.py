@@ -133,7 +133,7 @@ class Outgoing(BridgeClient):
         is_late = self._pressure.age_ns(mono_ns) >= self._settings.pressure_age_s * _NS
         if self.is_open and (is_late or buffered >= self.pressure_bytes):
             self.press(wall_ns, buffered)
-        self.check_age(wall_ns)
+        self.keep_to_limit(wall_ns)
         if self.is_overrun:
             self._close_slow()
 

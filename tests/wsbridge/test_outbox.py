@@ -112,9 +112,9 @@ def test_time_is_a_limit_too() -> None:
     bridge, client = reading(["trades.BTC"])
     stick(client)
     deliver(bridge, live("trades", 2))
-    client.check_age(T0_NS + 5 * SECOND_NS - 1)
+    client.keep_to_limit(T0_NS + 5 * SECOND_NS - 1)
     assert not client.is_overrun
-    client.check_age(T0_NS + 5 * SECOND_NS)
+    client.keep_to_limit(T0_NS + 5 * SECOND_NS)
     assert client.is_overrun
 
 
