@@ -67,12 +67,14 @@ class Rendering:
                     continue
             if reset is not None:
                 self._reset(channel, line, reset, tick)
+            # Who joined before there was anything has not been told the epoch.
+            names_epoch = new_epoch or not channel.epoch
             key = (channel.topic.name, channel.style.depth, channel.style.numbers,
-                   channel.wire.codec)  # fmt: skip
+                   channel.wire.codec, names_epoch)  # fmt: skip
             payload = memo.get(key)
             if payload is None:
                 data = _message(
-                    channel, tick, snapshot=starts_anew, with_epoch=new_epoch, checksum=checksum
+                    channel, tick, snapshot=starts_anew, with_epoch=names_epoch, checksum=checksum
                 )
                 payload = memo[key] = encode(data, channel.wire.codec)
             if channel.style.conflate_ms:
@@ -207,7 +209,7 @@ class Rendering:
             channel,
             tick,
             snapshot=snapshot,
-            with_epoch=new_epoch,
+            with_epoch=new_epoch or not epoch,
             checksum=checksum,
             conflated=max(behind - 1, 0),
         )
