@@ -46,7 +46,7 @@ async def status(url: str, origin: str | None, **headers: str) -> int:
 @pytest.mark.parametrize("auth", ["", "jwt"])
 async def test_only_pages_that_are_named_or_our_own_may_connect(run_dir: Path, auth: str) -> None:
     settings = (
-        f'[bridge]\nport = 0\nauth = "{auth}"\norigins = ["https://desk.example"]\n'
+        f'[bridge]\nport = 0\ndrain_s = 0.1\nclose_timeout_s = 0.1\nauth = "{auth}"\norigins = ["https://desk.example"]\n'
         f'[bridge.access.keys]\nmain = "{key_file(run_dir, SECRET)}"\n'
     )
     shown = {"Authorization": f"Bearer {token('u', tier='enterprise')}"}

@@ -21,7 +21,7 @@ PAGE = Origin("https://desk.example")
 def settings(run_dir: Path, *lines: str) -> str:
     return "\n".join(
         (
-            '[bridge]\nport = 0\nauth = "jwt"\norigins = ["https://desk.example"]',
+            '[bridge]\nport = 0\ndrain_s = 0.1\nclose_timeout_s = 0.1\nauth = "jwt"\norigins = ["https://desk.example"]',
             '[bridge.access]\naudience = ["mdbus"]\nallow_query_token = true',
             *lines,
             f'[bridge.access.keys]\nmain = "{key_file(run_dir, SECRET)}"',

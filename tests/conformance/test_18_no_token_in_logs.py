@@ -76,7 +76,7 @@ async def test_a_token_is_nowhere_to_be_found(run_dir: Path, tmp_path: Path) -> 
     admin_key.write_text(ADMIN_TOKEN)
     admin_key.chmod(0o600)
     settings = (
-        '[bridge]\nport = 0\nauth = "jwt"\norigins = ["https://desk.example"]\n'
+        '[bridge]\nport = 0\ndrain_s = 0.1\nclose_timeout_s = 0.1\nauth = "jwt"\norigins = ["https://desk.example"]\n'
         f'[bridge.admin]\ntoken = "{admin_key}"\n[bridge.limits]\nidle_s = 1.0\n'
         "[bridge.access]\nallow_query_token = true\n"
         f'[bridge.access.keys]\nmain = "{key_file(tmp_path, SECRET)}"\n'

@@ -23,7 +23,7 @@ from tests.wsbridge.clients import end_of, said, until
 
 
 def settings(*bridge: str, limits: str = "", jwt: Path | None = None, more: str = "") -> str:
-    text = "\n".join(("[bridge]", "port = 0", *bridge))
+    text = "\n".join(("[bridge]", "port = 0", "drain_s = 0.1", "close_timeout_s = 0.1", *bridge))
     if jwt is not None:
         text += '\nauth = "jwt"\norigins = ["https://desk.example"]'
         more += f'\n[bridge.access.keys]\nmain = "{key_file(jwt, SECRET)}"'
@@ -66,7 +66,8 @@ async def test_the_limits_in_force_are_told(run_dir: Path) -> None:
                 "actions_per_s": 10.0, "burst": 50, "message_bytes": 65_536, "max_depth": 20,
                 "connections_per_ip": 50, "new_connections_per_ip": 300,
                 "new_connections_period_ms": 300_000, "server_connections": 5_000,
-                "handshake_timeout_ms": 10_000, "auth_timeout_ms": 10_000, "idle_ms": 60_000,
+                "handshakes": 256, "handshake_timeout_ms": 10_000, "auth_timeout_ms": 10_000,
+                "idle_ms": 60_000,
             }.items()  # fmt: skip
             lowered = await crowd.user(worker, "u", "pro", limits={"subscriptions": 2, "burst": 9})
             limits = (await said(lowered))["limits"]

@@ -22,6 +22,9 @@ class Worker:
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def wait(self) -> None:
+        """Until it serves."""
         wait_until(lambda: self._url("http") != "", 20, "the worker serves")
         self.ws_url = self._url("http").replace("http", "ws")
         self.http_url = self._url("http")
@@ -69,8 +72,12 @@ def workers(run_dir: Path, settings: str, count: int = 1) -> Iterator[list[Worke
                 text=True,
             )  # fmt: skip
             running.append(Worker(process))
+        for worker in running:
+            worker.wait()
         yield running
     finally:
+        for worker in running:
+            worker.process.terminate()
         for worker in running:
             worker.stop()
 

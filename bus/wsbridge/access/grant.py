@@ -55,6 +55,7 @@ def with_limits(base: Limits, settings: BridgeSettings) -> Limits:
         new_connections_per_ip=own.new_connections_per_ip,
         new_connections_period_ms=int(own.new_connections_period_s * 1000),
         server_connections=settings.max_connections,
+        handshakes=own.max_handshakes,
         handshake_timeout_ms=int(settings.handshake_timeout_s * 1000),
         auth_timeout_ms=int(access.auth_timeout_s * 1000) if needs_token else msgspec.UNSET,
         idle_ms=int(own.idle_s * 1000) or msgspec.UNSET,

@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     new_connections_per_ip: int | UnsetType = UNSET
     new_connections_period_ms: int | UnsetType = UNSET
     server_connections: int | UnsetType = UNSET
+    handshakes: int | UnsetType = UNSET
     handshake_timeout_ms: int | UnsetType = UNSET
     auth_timeout_ms: int | UnsetType = UNSET
     idle_ms: int | UnsetType = UNSET
