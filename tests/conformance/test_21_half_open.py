@@ -43,7 +43,10 @@ class HalfOpen(asyncio.Protocol):
 
 
 async def test_slow_handshakes_hold_nobody_up_and_end_at_the_deadline(run_dir: Path) -> None:
-    settings = f"[bridge]\nport = 0\ndrain_s = 0.1\nclose_timeout_s = 0.1\nhandshake_timeout_s = {DEADLINE_S}\n"
+    settings = (
+        "[bridge]\nport = 0\ndrain_s = 0.1\nclose_timeout_s = 0.1\n"
+        f"handshake_timeout_s = {DEADLINE_S}\n"
+    )
     with workers(run_dir, settings) as (worker,):
         loop = asyncio.get_running_loop()
         slow: list[HalfOpen] = []
