@@ -30,7 +30,7 @@ from bus.testing import eventually, wait_until
 from tests.wsbridge.schema import check_message
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 _ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 

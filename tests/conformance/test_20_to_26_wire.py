@@ -53,7 +53,7 @@ async def test_22_no_trade_is_lost_across_a_rolling_restart(
         nonlocal last
         last = feed.say("trades", "SOL-USDT", Trade(1.0, 1.0))
         if is_running:
-            loop.call_later(0.002, publish)
+            loop.call_later(0.01, publish)
 
     publish()
     clients = [await join(old) for _ in range(10)]
@@ -85,7 +85,8 @@ async def test_22_no_trade_is_lost_across_a_rolling_restart(
         since = {"trades.SOL": {"epoch": epoch, "seq": seqs[-1]}}
         await again.say(action="subscribe", topics=["trades.SOL"], since=since)
         assert (await again.until("subscription"))["topics"][0]["recovered"] is True
-        while len(seqs) < 200:
+        goal = len(seqs) + 20
+        while len(seqs) < goal:
             seqs.append((await again.until("trade"))["seq"])
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
     is_running = False
