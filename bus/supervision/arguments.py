@@ -20,6 +20,7 @@ examples:
   {prog} events                      what happened, and why
   {prog} restart bridge              replace the bridges, without refusing a connection
   {prog} feed add binance XRP-USDT   one more symbol, while it runs
+  {prog} token new --sub alice       a token for a WebSocket client
   {prog} reload --dry-run            what the edited settings file would change
   {prog} doctor                      what may be wrong with machine or settings
   {prog} down                        stop everything
@@ -171,6 +172,8 @@ def _add_life(verbs: Any) -> None:
 
     _add_feed(verbs)
 
+    _add_token(verbs)
+
     config = _verb(
         verbs,
         "config",
@@ -221,6 +224,40 @@ def _add_feed(verbs: Any) -> None:
             action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. XRP-USDT")
         action.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds")
         _json(action)
+
+
+def _add_token(verbs: Any) -> None:
+    token = verbs.add_parser(
+        "token",
+        help="tokens for WebSocket clients, and keys",
+        description="Make a token with a key of the settings, or a new key.",
+        epilog=_examples(
+            "token key jwt.key                      a new secret, for bridge.access.keys",
+            "token new --sub alice --tier pro --ttl 8h",
+            'token new --sub page --topics "price.*,trades.BTC" --ticket',
+        ),
+        formatter_class=_Help,
+    )
+    _location(token)
+    what = token.add_subparsers(dest="what", metavar="ACTION", required=True)
+    key = what.add_parser("key", help="write a new secret key into a file of your own")
+    key.add_argument("file", metavar="FILE")
+    new = what.add_parser("new", help="make a token")
+    _location(new, default=argparse.SUPPRESS)
+    new.add_argument("--sub", required=True, metavar="USER", help="who it is for")
+    new.add_argument("--tier", metavar="NAME", help="his limits (the default tier)")
+    new.add_argument("--ttl", type=_ttl, metavar="TIME", help="90s, 15m, 8h, 30d (1h)")
+    new.add_argument("--topics", metavar="LIST", help="comma-separated; else those of the tier")
+    new.add_argument("--ticket", action="store_true", help="for a URL: good once, for a minute")
+    new.add_argument("--kid", metavar="ID", help="the key to sign with (the last one)")
+    _settings_arguments(new)
+    _json(new)
+
+
+def _ttl(text: str) -> int:
+    from bus.supervision.token_verb import seconds_of
+
+    return seconds_of(text)
 
 
 def _add_questions(verbs: Any) -> None:

@@ -39,6 +39,7 @@ _VERBS: Final = {
     "top": "top_verb",
     "doctor": "doctor_verb",
     "reexec": "operator_verbs",
+    "token": "token_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
 

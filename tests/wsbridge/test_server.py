@@ -24,7 +24,6 @@ from bus.errors import ConfigError
 from bus.model import Price, Status, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
-from bus.wsbridge.server import check_bind
 from tests.wsbridge.clients import end_of, said, until
 from tests.wsbridge.conftest import ROOT, StartServer
 
@@ -199,15 +198,6 @@ async def test_the_state_of_a_feed_reaches_clients(
             return bool((await until(client, "status"))["state"] == "down")
 
         await eventually(is_down)
-
-
-def test_listening_off_loopback_needs_to_be_asked_for() -> None:
-    for host in ("0.0.0.0", "192.168.1.5", "::", "desk.example"):
-        with pytest.raises(ConfigError, match=r"bridge\.host.*no authentication"):
-            check_bind(load(None, [f"bridge.host={host}"]).bridge)
-        check_bind(load(None, [f"bridge.host={host}", "bridge.auth=none"]).bridge)
-    for host in ("127.0.0.1", "::1", "localhost"):
-        check_bind(load(None, [f"bridge.host={host}"]).bridge)
 
 
 def run_bridge(path: Path, *lines: str) -> subprocess.Popen[str]:
