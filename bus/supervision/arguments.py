@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from typing import Any, Final
+
+from bus.supervision.argument_forms import (
+    SET,
+    Help,
+    add_json,
+    add_location,
+    add_settings,
+    add_verb,
+    examples_of,
+    seconds,
+)
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _EXAMPLES: Final = """\
@@ -28,27 +38,6 @@ examples:
 exit codes: 0 ok, 1 not healthy or failed, 2 usage or settings, 3 no such process,
             4 no supervisor running, 5 timeout
 """
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """As wide as the terminal. argparse asks `shutil` for that, whose import takes longer than
-    all the rest of the parsing.
-    """
-
-    def __init__(self, prog: str, **options: Any) -> None:
-        options.setdefault("width", _columns() - 2)
-        super().__init__(prog, **options)
-
-
-def _columns() -> int:
-    """The width of the terminal, or 80."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isdigit() and int(given) > 0:
-        return int(given)
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:
-        return 80
 
 
 class _Skipped:
@@ -75,7 +64,7 @@ def make_parser(prog: str, only: str = "") -> argparse.ArgumentParser:
         prog=prog,
         description="mdbus: a market-data bus. Starts it, watches it, and reads what is on it.",
         epilog=_EXAMPLES.format(prog=prog),
-        formatter_class=_Help,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=_version())
     verbs: Any = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=prog)
@@ -88,13 +77,13 @@ def make_parser(prog: str, only: str = "") -> argparse.ArgumentParser:
 
 
 def _add_life(verbs: Any) -> None:
-    up = _verb(verbs, "up", "start everything, in order, and keep it running")
+    up = add_verb(verbs, "up", "start everything, in order, and keep it running")
     _up_arguments(up)
     up.add_argument("--live", action="store_true", help="real venues, not the simulated market")
     up.add_argument("--events-fd", type=int, help=argparse.SUPPRESS)
     up.add_argument("--resume-fd", type=int, help=argparse.SUPPRESS)
 
-    replay = _verb(
+    replay = add_verb(
         verbs,
         "replay",
         "run everything on recorded traffic",
@@ -109,9 +98,9 @@ def _add_life(verbs: Any) -> None:
     _up_arguments(replay)
     replay.set_defaults(live=False, events_fd=None, resume_fd=None)
 
-    down = _verb(verbs, "down", "stop everything, in reverse order")
+    down = add_verb(verbs, "down", "stop everything, in reverse order")
     down.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait")
-    _json(down)
+    add_json(down)
     for name, text, *examples in (
         (
             "start",
@@ -128,10 +117,10 @@ def _add_life(verbs: Any) -> None:
             "restart --rotate feed    keep the processes, replace their venue connections",
         ),
     ):
-        verb = _verb(verbs, name, text, *examples)
+        verb = add_verb(verbs, name, text, *examples)
         verb.add_argument("names", nargs="+", metavar="NAME", help="a process, or bridge or feed")
-        verb.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds")
-        _json(verb)
+        verb.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds")
+        add_json(verb)
         if name == "restart":
             verb.add_argument(
                 "--rotate",
@@ -139,7 +128,7 @@ def _add_life(verbs: Any) -> None:
                 help="feeds: keep the process, replace its venue connections, new before old",
             )
 
-    reload = _verb(
+    reload = add_verb(
         verbs,
         "reload",
         "read the settings file again and apply what changed",
@@ -147,10 +136,10 @@ def _add_life(verbs: Any) -> None:
         "reload               do it; wrong settings change nothing and are all listed",
     )
     reload.add_argument("--dry-run", action="store_true", help="show it, do nothing")
-    reload.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="for each step")
-    _json(reload)
+    reload.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="for each step")
+    add_json(reload)
 
-    scale = _verb(
+    scale = add_verb(
         verbs,
         "scale",
         "change how many bridges run",
@@ -158,23 +147,23 @@ def _add_life(verbs: Any) -> None:
     )
     scale.add_argument("name", metavar="NAME", help="bridge")
     scale.add_argument("count", type=int, metavar="N", help="how many are to run")
-    scale.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="for each step")
-    _json(scale)
+    scale.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="for each step")
+    add_json(scale)
 
-    reexec = _verb(
+    reexec = add_verb(
         verbs,
         "reexec",
         "run the supervisor's installed code anew, in place, keeping every process",
         "reexec     after an upgrade; then `restart` what is to have the new code too",
     )
-    reexec.add_argument("--timeout", type=_seconds, default=30.0, metavar="S", help="seconds (30)")
-    _json(reexec)
+    reexec.add_argument("--timeout", type=seconds, default=30.0, metavar="S", help="seconds (30)")
+    add_json(reexec)
 
     _add_feed(verbs)
 
     _add_token(verbs)
 
-    config = _verb(
+    config = add_verb(
         verbs,
         "config",
         "write, check or show the settings",
@@ -186,12 +175,12 @@ def _add_life(verbs: Any) -> None:
     config.add_argument("what", choices=("init", "check", "show"))
     config.add_argument("--systemd", action="store_true", help="init: a unit file for systemd")
     config.add_argument("--force", action="store_true", help="init: replace an existing file")
-    config.add_argument("--set", **_SET)
+    config.add_argument("--set", **SET)
 
 
 def _up_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--detach", action="store_true", help="run in the background")
-    _settings_arguments(parser)
+    add_settings(parser)
     parser.add_argument("--binance", action="store_true", help="this feed (and others named) only")
     parser.add_argument("--finnhub", action="store_true", help="this feed (and others named) only")
     parser.add_argument("--workers", type=int, metavar="N", help="WebSocket bridge processes")
@@ -202,14 +191,14 @@ def _add_feed(verbs: Any) -> None:
         "feed",
         help="show or change the symbols of a running feed",
         description="Show or change the symbols of a running feed, without a restart.",
-        epilog=_examples(
+        epilog=examples_of(
             "feed list",
             "feed add binance XRP-USDT ADA-USDT",
             "feed remove binance XRP-USDT",
         ),
-        formatter_class=_Help,
+        formatter_class=Help,
     )
-    _location(feed)
+    add_location(feed)
     what = feed.add_subparsers(dest="what", metavar="ACTION", required=True)
     for name, text in (
         ("add", "have the feed take up symbols"),
@@ -217,13 +206,13 @@ def _add_feed(verbs: Any) -> None:
         ("list", "the symbols of one feed, or of all"),
     ):
         action = what.add_parser(name, help=text, description=text)
-        _location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
+        add_location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
         optional = {"nargs": "?"} if name == "list" else {}
         action.add_argument("feed", metavar="FEED", help="e.g. binance", **optional)
         if name != "list":
             action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. XRP-USDT")
-        action.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds")
-        _json(action)
+        action.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds")
+        add_json(action)
 
 
 def _add_token(verbs: Any) -> None:
@@ -231,27 +220,27 @@ def _add_token(verbs: Any) -> None:
         "token",
         help="tokens for WebSocket clients, and keys",
         description="Make a token with a key of the settings, or a new key.",
-        epilog=_examples(
+        epilog=examples_of(
             "token key jwt.key                      a new secret, for bridge.access.keys",
             "token new --sub alice --tier pro --ttl 8h",
             'token new --sub page --topics "price.*,trades.BTC" --ticket',
         ),
-        formatter_class=_Help,
+        formatter_class=Help,
     )
-    _location(token)
+    add_location(token)
     what = token.add_subparsers(dest="what", metavar="ACTION", required=True)
     key = what.add_parser("key", help="write a new secret key into a file of your own")
     key.add_argument("file", metavar="FILE")
     new = what.add_parser("new", help="make a token")
-    _location(new, default=argparse.SUPPRESS)
+    add_location(new, default=argparse.SUPPRESS)
     new.add_argument("--sub", required=True, metavar="USER", help="who it is for")
     new.add_argument("--tier", metavar="NAME", help="his limits (the default tier)")
     new.add_argument("--ttl", type=_ttl, metavar="TIME", help="90s, 15m, 8h, 30d (1h)")
     new.add_argument("--topics", metavar="LIST", help="comma-separated; else those of the tier")
     new.add_argument("--ticket", action="store_true", help="for a URL: good once, for a minute")
     new.add_argument("--kid", metavar="ID", help="the key to sign with (the last one)")
-    _settings_arguments(new)
-    _json(new)
+    add_settings(new)
+    add_json(new)
 
 
 def _ttl(text: str) -> int:
@@ -261,9 +250,9 @@ def _ttl(text: str) -> int:
 
 
 def _add_questions(verbs: Any) -> None:
-    status = _verb(verbs, "status", "what runs, how long, how much it takes")
-    _json(status)
-    top = _verb(
+    status = add_verb(verbs, "status", "what runs, how long, how much it takes")
+    add_json(status)
+    top = add_verb(
         verbs,
         "top",
         "the same, live, with messages a second, lag, freshness and what was lost",
@@ -271,12 +260,12 @@ def _add_questions(verbs: Any) -> None:
         "top --once       one look",
     )
     top.add_argument("--once", action="store_true", help="one look, then leave")
-    top.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds (1)")
-    _json(top)
-    check = _verb(verbs, "check", "exit 0 when healthy, 1 when not (for probes)")
+    top.add_argument("--interval", type=seconds, default=1.0, metavar="S", help="seconds (1)")
+    add_json(top)
+    check = add_verb(verbs, "check", "exit 0 when healthy, 1 when not (for probes)")
     check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
-    _json(check)
-    doctor = _verb(
+    add_json(check)
+    doctor = add_verb(
         verbs,
         "doctor",
         "check machine and settings, and say how to mend what is wrong",
@@ -284,9 +273,9 @@ def _add_questions(verbs: Any) -> None:
         "doctor --venues     whether the venues can be reached, too",
     )
     doctor.add_argument("--venues", action="store_true", help="look at the venues in any mode")
-    _settings_arguments(doctor)
-    _json(doctor)
-    logs = _verb(
+    add_settings(doctor)
+    add_json(doctor)
+    logs = add_verb(
         verbs,
         "logs",
         "show the logs of one process, of some or of all",
@@ -299,7 +288,7 @@ def _add_questions(verbs: Any) -> None:
     logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="last N lines (50)")
     logs.add_argument("--level", choices=_LEVELS, help="lines of this level and above")
     logs.add_argument("--grep", metavar="TEXT", help="lines that hold TEXT, in any case")
-    metrics = _verb(
+    metrics = add_verb(
         verbs,
         "metrics",
         "every figure of every process, for Prometheus",
@@ -309,7 +298,7 @@ def _add_questions(verbs: Any) -> None:
     metrics.add_argument(
         "--listen", metavar="[HOST:]PORT", help="serve them over HTTP, on loopback"
     )
-    events = _verb(
+    events = add_verb(
         verbs,
         "events",
         "what happened and why, restarts of the supervisor included",
@@ -321,91 +310,34 @@ def _add_questions(verbs: Any) -> None:
     events.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="last N (40)")
     events.add_argument("-f", "--follow", action="store_true", help="go on as they happen")
     events.add_argument("--kind", metavar="KIND", help="e.g. exited, hung, restarting, ready")
-    _json(events)
-    dump = _verb(
+    add_json(events)
+    dump = add_verb(
         verbs,
         "dump",
         "show where every thread of a process is, without stopping it",
         "dump feed.binance     works on a process whose loop is stuck, too",
     )
     dump.add_argument("name", metavar="NAME", help="e.g. feed.binance")
-    dump.add_argument("--timeout", type=_seconds, default=5.0, metavar="S", help="seconds (5)")
-    _json(dump)
+    dump.add_argument("--timeout", type=seconds, default=5.0, metavar="S", help="seconds (5)")
+    add_json(dump)
 
 
 def _add_data(verbs: Any) -> None:
-    tail = _verb(verbs, "tail", "print ticks as they come")
+    tail = add_verb(verbs, "tail", "print ticks as they come")
     tail.add_argument("prefix", metavar="PREFIX", help="e.g. md/trades/ or md/price/sim/")
     tail.add_argument("-c", "--count", type=int, metavar="N", help="stop after N ticks")
     tail.add_argument("--timeout", type=float, metavar="S", help="give up after S seconds")
     tail.add_argument("--no-snapshot", action="store_true", help="live ticks only")
     tail.add_argument("--history", action="store_true", help="cached trades, news, deltas too")
-    _json(tail)
-    get = _verb(verbs, "get", "the last value of one topic, from the cache")
+    add_json(tail)
+    get = add_verb(verbs, "get", "the last value of one topic, from the cache")
     get.add_argument("topic", metavar="TOPIC", help="e.g. md/price/sim/BTC-USDT/")
     get.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait (3)")
-    _json(get)
-    topics = _verb(verbs, "topics", "every topic in the cache")
+    add_json(get)
+    topics = add_verb(verbs, "topics", "every topic in the cache")
     topics.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="e.g. md/price/")
     topics.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait")
-    _json(topics)
-
-
-_SET: Final[dict[str, Any]] = {
-    "action": "append",
-    "default": [],
-    "dest": "overrides",
-    "metavar": "KEY=VALUE",
-    "help": "one setting, over the file; may be repeated",
-}
-
-
-def _verb(verbs: Any, name: str, text: str, *examples: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=_examples(*examples),
-        formatter_class=_Help,
-    )
-    _location(parser)
-    return parser
-
-
-def _examples(*examples: str) -> str | None:
-    """Lines that begin with the verb, which argparse knows as its own ``prog``."""
-    lines = (f"  %(prog)s {line.partition(' ')[2]}".rstrip() for line in examples)
-    return "\n".join(["examples:", *lines]) if examples else None
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
-    return seconds
-
-
-def _location(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        default=default,
-        help="settings file (default: ./mdbus.toml when it exists)",
-    )
-    parser.add_argument(
-        "--run-dir",
-        metavar="DIR",
-        default=default,
-        help="run directory (default: that of the settings)",
-    )
-
-
-def _settings_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", **_SET)
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    add_json(topics)
 
 
 def _version() -> str:
