@@ -143,11 +143,8 @@ class Server:
         for client in list(self._clients):
             self._announce_drain(client)
         assert self._loop is not None, "drain comes after start"
-        begun = self._loop.time()
-        end, late_end = (
-            begun + self.settings.drain_s,
-            begun + min(_LATECOMERS_S, self.settings.drain_s),
-        )
+        drain_s, begun = self.settings.drain_s, self._loop.time()
+        end, late_end = begun + drain_s, begun + min(_LATECOMERS_S, drain_s)
         while self._clients or self._shaking:
             if self._loop.time() >= late_end:
                 for other in [c for c in self._shaking if not c.has_begun]:

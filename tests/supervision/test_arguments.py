@@ -36,14 +36,6 @@ def test_the_examples_of_every_verb_can_be_typed(capsys: pytest.CaptureFixture[s
         assert isinstance(parser.parse_args(words), argparse.Namespace), line
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon"])
-def test_seconds_are_a_positive_number(given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        make_parser("mdbus").parse_args(["stop", "x", "--timeout", given])
-    assert ended.value.code == 2
-    capsys.readouterr()
-
-
 @pytest.mark.parametrize("verb", _VERBS)
 def test_a_verb_alone_is_parsed_as_among_all(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     whole = help_of(verb, capsys)
