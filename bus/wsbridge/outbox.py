@@ -10,8 +10,8 @@ its own waits: shared frames go straight to its socket. It is not while
   in the way decides: the connection is closed, or its oldest messages are dropped and announced;
 * it asked for batches (``batch_ms``).
 
-Bounds, by construction: the socket's buffer (``pressure_bytes`` and one turn's writes), a batch, the
-queue (``limit_bytes`` and one turn's), one mark a topic, and one answer.
+Bounds, by construction: the socket's buffer (``pressure_bytes`` and one turn's writes), a batch,
+the queue (``limit_bytes`` and one turn's), one mark a topic, and one answer.
 """
 
 from __future__ import annotations
