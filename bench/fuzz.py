@@ -37,6 +37,7 @@ import uvloop
 
 from bench.rig import (
     cpu_s,
+    end_on_sigterm,
     machine,
     process,
     pss_bytes,
@@ -398,7 +399,9 @@ async def _canary(port: int, outcome: Outcome) -> None:
         while True:
             number += 1
             asked = time.monotonic()
-            writer.write(frame(json.dumps({"action": "ping", "ts": number}).encode()))
+            # A pong nobody asked for answers the keepalive, whenever it asks.
+            question = json.dumps({"action": "ping", "ts": number}).encode()
+            writer.write(frame(b"", PONG) + frame(question))
             word = f'"ts":{number},'.encode()
             while word not in rest:
                 data = await reader.read(65_536)
@@ -470,6 +473,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the sessions (1)")
     parser.add_argument("--only", type=int, help="play this session of the seed and show it")
     given = parser.parse_args(argv)
+    end_on_sigterm()
     print(machine(("uvloop", "websockets")))
     with contextlib.ExitStack() as stack:
         run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="mdb-"))

@@ -33,7 +33,7 @@ from bench.fanout.servers import TOPICS, Server, Stage, bridge
 from bench.fanout.talk import await_ready, cpu_s, run, say, start
 from bench.fuzz import frame, request_of
 from bench.peers.rivals import NotHere
-from bench.rig import allow_files, machine, pss_bytes, symbols_of
+from bench.rig import allow_files, end_on_sigterm, machine, pss_bytes, symbols_of
 
 WATCH_EVERY_S = 0.1
 STORM_TOPICS = 5
@@ -252,6 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--storm", type=int, default=2_000, help="clients that reconnect (2,000)")
     given = Given(**vars(parser.parse_args(argv)))
     allow_files(given.clients + given.half_open + given.storm + 1_000)
+    end_on_sigterm()
     print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
     print(
         f"load:    {given.ticks_per_s:,} trades/s over {TOPICS} topics to {given.clients} clients "

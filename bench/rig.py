@@ -102,6 +102,11 @@ def write_config(run_dir: str, topics: int, bridge: str = "") -> Path:
     return path
 
 
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind this program like Ctrl-C, so that the processes it started end too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def allow_files(count: int) -> None:
     """Raise the limit of open files for this process and those it starts; ends the program if the
     machine allows fewer."""

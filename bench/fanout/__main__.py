@@ -32,7 +32,7 @@ from bench.fanout.native import compiled
 from bench.fanout.servers import KINDS, TOPICS, Kind, Server, Stage
 from bench.fanout.talk import await_ready, cpu_s, run, say, start
 from bench.peers.rivals import NotHere, cache_dir
-from bench.rig import allow_files, machine, pss_bytes
+from bench.rig import allow_files, end_on_sigterm, machine, pss_bytes
 
 WARM_UP_SHARE = 0.25
 LEAST_BURSTS = 3
@@ -231,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     loads = [LOADS[name.strip()] for name in given.loads.split(";") if name] or [*LOADS.values()]
     chosen = tuple(name.strip() for name in given.servers.split(",") if name)
     kinds = [kind for kind in KINDS if not chosen or kind.name.startswith(chosen)]
+    end_on_sigterm()
     print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
     print(f"rivals:  in {cache_dir()}")
     for kind in kinds:

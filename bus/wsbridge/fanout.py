@@ -91,7 +91,8 @@ class Fanout(Generic[ClientT]):
         self._due: Schedule[Channel[ClientT]] = Schedule()
         self._batches: Schedule[ClientT] = Schedule()
         self._now_ns = 0
-        self._published_ns: list[int] = []
+        self._first_published_ns = 0
+        self._published_count = 0
         self.frames_made = 0
         self.messages_out = 0
         self.gaps = 0
@@ -150,7 +151,9 @@ class Fanout(Generic[ClientT]):
             return
         if channels is None or not line.warm or step is BookStep.LOST:
             return
-        self._published_ns.append(tick.pub_ts_ns)
+        if not self._published_count:
+            self._first_published_ns = tick.pub_ts_ns
+        self._published_count += 1
         self.frames_made += self.rendering.add(channels, line, tick, step, new_epoch=new_epoch)
         for channel in channels:
             dirty[channel] = None
@@ -233,10 +236,9 @@ class Fanout(Generic[ClientT]):
                 self._hand_out(channel, touched)
         for client in touched:
             client.flush()
-        if self._published_ns:
-            for published_ns in self._published_ns:
-                self.lag.add(self._now_ns - published_ns)
-            self._published_ns.clear()
+        if self._published_count:
+            self.lag.add(self._now_ns - self._first_published_ns, self._published_count)
+            self._published_count = 0
 
     def _conflate(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
         """Flush a conflated channel if its interval is over, else see that it will be."""

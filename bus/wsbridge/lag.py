@@ -25,12 +25,12 @@ class LagGauge:
         self._past = [0] * len(self._counts)
         self._sum_us = 0
 
-    def add(self, lag_ns: int) -> None:
-        """Count one message; a negative lag (clocks) counts as none."""
+    def add(self, lag_ns: int, count: int = 1) -> None:
+        """Count the messages of a batch at the lag of its oldest; a negative one counts as none."""
         lag_us = max(lag_ns, 0) // 1000
         octave = max(lag_us.bit_length() - 4, 0)
-        self._counts[min(octave * _STEPS + (lag_us >> octave), len(self._counts) - 1)] += 1
-        self._total += 1
+        self._counts[min(octave * _STEPS + (lag_us >> octave), len(self._counts) - 1)] += count
+        self._total += count
         self._sum_us += lag_us
 
     def p99_us(self, now_ns: int) -> int:

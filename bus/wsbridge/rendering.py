@@ -7,7 +7,7 @@ Pure. Also makes what single clients are given: past messages when their turn co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from bus.wsbridge.payloads import message_of
 from bus.wsbridge.steps import Given
 from bus.wsbridge.style import Wire
 
-_Memo = dict[tuple[Any, ...], bytes]
+_Memo = dict[object, bytes]
 
 
 class Rendering:
@@ -38,7 +38,7 @@ class Rendering:
 
     def add(
         self,
-        channels: Iterable[Channel[Any]],
+        channels: Sequence[Channel[Any]],
         line: Line,
         tick: Tick,
         step: BookStep | None,
@@ -57,9 +57,12 @@ class Rendering:
         if step is not None and self._with_checksum:
             checksum = line.checksum()
         starts_anew = (new_epoch and line.is_state) or step is BookStep.RESYNC
+        epoch, seq = tick.epoch, tick.seq
+        alone = len(channels) == 1
         for channel in channels:
             channel.updates += 1
-            if channel.style.conflate_ms:
+            is_conflated = channel.conflate_ns > 0
+            if is_conflated:
                 if line.is_state:
                     continue
                 if line.is_delta:
@@ -69,29 +72,39 @@ class Rendering:
                 self._reset(channel, line, reset, tick)
             # Who joined before there was anything has not been told the epoch.
             names_epoch = new_epoch or not channel.epoch
-            key = (channel.topic.name, channel.style.depth, channel.style.numbers,
-                   channel.wire.codec, names_epoch)  # fmt: skip
-            payload = memo.get(key)
+            key = (channel.form, True) if names_epoch else channel.form
+            payload = None if alone else memo.get(key)
+            wire = channel.wire
             if payload is None:
-                data = _message(
-                    channel, tick, snapshot=starts_anew, with_epoch=names_epoch, checksum=checksum
+                style = channel.style
+                data = message_of(
+                    tick,
+                    channel.topic,
+                    depth=style.depth,
+                    numbers=style.numbers,
+                    snapshot=starts_anew,
+                    with_epoch=names_epoch,
+                    checksum=checksum,
                 )
-                payload = memo[key] = encode(data, channel.wire.codec)
-            if channel.style.conflate_ms:
-                channel.waiting.append(Unit(payload, tick.epoch, tick.seq, tick.seq))
+                payload = encode(data, wire.codec)
+                if not alone:
+                    memo[key] = payload
+            if is_conflated:
+                channel.waiting.append(Unit(payload, epoch, seq, seq))
                 channel.waiting_bytes += len(payload)
                 continue
-            channel.epoch = tick.epoch
-            data_bytes = payload
-            is_frame = not channel.wire.batched
-            if is_frame:
-                frame_key = (*key, channel.wire.deflate)
-                found = memo.get(frame_key)
-                if found is None:
-                    found = memo[frame_key] = channel.wire.frame(payload)
-                    made += 1
-                data_bytes = found
-            channel.units.append(Unit(data_bytes, tick.epoch, tick.seq, tick.seq, is_frame))
+            channel.epoch = epoch
+            if wire.batched:
+                channel.units.append(Unit(payload, epoch, seq, seq))
+                continue
+            frame_key = (key, wire.deflate)
+            frame = None if alone else memo.get(frame_key)
+            if frame is None:
+                frame = wire.frame(payload)
+                made += 1
+                if not alone:
+                    memo[frame_key] = frame
+            channel.units.append(Unit(frame, epoch, seq, seq, True))
         return made
 
     def _reset(self, channel: Channel[Any], line: Line, reason: Any, tick: Tick) -> None:

@@ -8,6 +8,6 @@ const bus = new Mdbus(process.argv[3], { minDelayMs: 20, maxDelayMs: 100 });
 bus.on("state", (state) => say({ state }));
 bus.on("trade", (message) => say({ seq: message.seq }));
 bus.on("subscription", (message) => say({ recovered: message.topics.map((one) => one.recovered ?? null) }));
-bus.subscribe("trades.ETH", { history: 1 });
+bus.subscribe("trades.ETH");
 process.stdin.resume();
 process.stdin.on("end", () => { bus.close(); process.exit(0); });
