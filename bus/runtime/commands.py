@@ -95,6 +95,9 @@ class AsyncCommands(_Book[AsyncHandler]):
             else:
                 reply = _failure(command, error)
         finally:  # a cancelled one too: the process is on its way out
+            task = asyncio.current_task()
+            if task is not None:  # who has the answer may ask again at once: there is room
+                self._tasks.discard(task)
             self._send(reply)
 
 

@@ -106,9 +106,14 @@ def supervisor(run_dir: Path) -> Iterator[Pretended]:
     pretended.close()
 
 
-def ended(process: subprocess.Popen[str], timeout_s: float = 10.0) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], timeout_s: float = 30.0) -> tuple[int, str]:
     """The exit code and error output of a process that is about to end."""
-    _, errors = process.communicate(timeout=timeout_s)
+    try:
+        _, errors = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, errors = process.communicate()
+        pytest.fail(f"has not ended within {timeout_s} s: {errors}")
     return process.returncode, errors
 
 

@@ -23,8 +23,9 @@ def greedy() -> Iterator[Driven]:
     """Processes that take too much once they are told to: memory, files, far too much memory."""
     plan = [(name, behaviour, 0) for name, behaviour in GREEDY.items()]
     ceilings = ("supervisor.max_rss_bytes=150000000", "supervisor.max_fds=200")
-    patience = "supervisor.hang_timeout_s=60.0"  # taking 400 MiB may take long on a busy machine
-    with driven_bus(plan, *ceilings, patience) as bus:
+    # taking 400 MiB, and draining after it, may take long on a busy machine
+    patience = ("supervisor.hang_timeout_s=60.0", "supervisor.stop_grace_s=30.0")
+    with driven_bus(plan, *ceilings, *patience) as bus:
         bus.up()
         for name in GREEDY:
             os.kill(bus.pid(name), signal.SIGUSR1)
