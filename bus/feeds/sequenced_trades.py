@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from bus.feeds.feed import Feed
 from bus.feeds.handler import SymbolTicks
-from bus.feeds.trade_sequence import Arrival, TradeLosses, TradeSequence
+from bus.feeds.trade_sequence import NEW, Arrival, TradeLosses, TradeSequence
 from bus.model import Trade
 from bus.model.tick import Side
 from bus.model.topic import Topic
@@ -65,10 +65,10 @@ class SequencedTrades:
     ) -> bool:
         """`trades`, and `price` if it is the newest; False for a repeat, which is counted."""
         arrival = self.sequence.on_trade(trade_id)
-        if arrival is Arrival.REPEAT and self._is_afresh(venue_ts_ns):
+        if arrival is not NEW and arrival is Arrival.REPEAT and self._is_afresh(venue_ts_ns):
             self.sequence.begin_again(trade_id)
-            arrival = Arrival.NEW
-        if arrival is Arrival.NEW:
+            arrival = NEW
+        if arrival is NEW:
             self._newest_ns = venue_ts_ns
             self._ticks.trade(price, size, side, trade_id, venue_ts_ns, recv_ns)
         elif arrival is Arrival.LATE:

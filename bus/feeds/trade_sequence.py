@@ -28,6 +28,10 @@ class Arrival(Enum):
     """Seen before: drop it."""
 
 
+NEW: Final = Arrival.NEW
+"""At hand for every trade: a member of an enumeration is slow to look up."""
+
+
 @dataclass(frozen=True, slots=True)
 class TradeLosses:
     """Counters. ``gaps`` found; trades ``repaired`` (came late or were fetched), ``lost`` (given
@@ -109,11 +113,11 @@ class TradeSequence:
         last_id = self._last_id
         if last_id is None or trade_id == last_id + 1:
             self._last_id = trade_id
-            return Arrival.NEW
+            return NEW
         if trade_id > last_id:
             self._miss(last_id + 1, trade_id - 1)
             self._last_id = trade_id
-            return Arrival.NEW
+            return NEW
         return Arrival.LATE if self._found(trade_id) else Arrival.REPEAT
 
     def exists(self, trade_id: int) -> None:

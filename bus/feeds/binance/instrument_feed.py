@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from bus.feeds.binance.endpoints import DEPTH, QUOTE, STREAMS, TICKER, TRADE, stream_name
 from bus.feeds.binance.parser import (
@@ -26,8 +25,6 @@ from bus.model import Quote, Ticker
 from bus.model.tick import Side
 
 NS_PER_MS = 1_000_000
-AGGRESSOR: Final[dict[bool, Side]] = {True: "sell", False: "buy"}
-"""By whether the maker bought: then the aggressor sold."""
 
 
 class InstrumentFeed:
@@ -96,9 +93,9 @@ class InstrumentFeed:
         return self.trades.lost_lately(now_mono_ns)
 
     def on_trade(self, event: TradeEvent, recv_ns: int) -> None:
-        """`trades`, and `price` if it is the newest."""
+        """`trades`, and `price` if it is the newest. Where the maker bought, the aggressor sold."""
         venue_ts_ns = event.trade_ms * NS_PER_MS
-        side = AGGRESSOR[event.buyer_is_maker]
+        side: Side = "sell" if event.buyer_is_maker else "buy"
         if self.trades.publish(event.trade_id, event.price, event.size, side, venue_ts_ns, recv_ns):
             self._delays.note(recv_ns - venue_ts_ns)
 
@@ -109,7 +106,7 @@ class InstrumentFeed:
                 item.trade_id,
                 item.price,
                 item.size,
-                AGGRESSOR[item.buyer_is_maker],
+                "sell" if item.buyer_is_maker else "buy",
                 item.trade_ms * NS_PER_MS,
             )
             for item in listed
