@@ -38,15 +38,19 @@ types: $(VENV)/installed-dev  ## Types
 imports: $(VENV)/installed-dev  ## Import contracts
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/installed-dev  ## Measure broker, feeds, books, capture and WebSocket latency here
+bench: $(VENV)/installed-dev  ## Measure broker, feeds, books, capture, fan-out, latency and supervision here
 	$(BIN)/python -m bench.broker
 	$(BIN)/python -m bench.feeds
 	$(BIN)/python -m bench.book
 	$(BIN)/python -m bench.capture
 	$(BIN)/python -m bench.symbols
 	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.fanout --servers mdbus,floor,picows,websockets --clients 100,1000
+	$(BIN)/python -m bench.supervision
 
-clean:  ## Remove the virtual environment and every cache
+clean:  ## Remove the virtual environment and every cache; not while a bus runs from it
+	@if [ -x $(BIN)/mdbus ] && $(BIN)/mdbus status $(ARGS) >/dev/null 2>&1; then \
+	  echo "a bus is running, and needs $(VENV) to restart its processes: make down first" >&2; exit 1; fi
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:

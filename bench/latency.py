@@ -5,6 +5,9 @@ connections; broker and bridge run as in production. Latency is the time from th
 was *due* to be published until the client's socket was read, so a stall anywhere counts in full for
 every message it delayed (no coordinated omission). Everything runs on this one machine and competes
 for its cores: compare runs on one machine, never figures of two.
+
+``--idle 10000`` measures twice: alone, and while so many more clients are connected (each holds a
+topic that says nothing, from addresses of 127.0.1.0/24 and further), and what each costs in memory.
 """
 
 from __future__ import annotations
@@ -13,40 +16,42 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import platform
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
-import httpx
 import psutil
 import uvloop
 
+from bench.fanout.native import compiled
+from bench.rig import (
+    NS,
+    allow_files,
+    cpu_s,
+    machine,
+    process,
+    pss_bytes,
+    running,
+    symbols_of,
+    wait_for_line,
+    wait_until_ready,
+    write_config,
+)
 from bus.client import Publisher
 from bus.config import load
 from bus.model import Price
 from bus.model.topic import Topic
 
-ROOT = Path(__file__).resolve().parent.parent
 WARM_UP_S = 2.0
 PUBLISH_EVERY_S = 0.0004
-NS = 1_000_000_000
 _DATA = b'{"type":"price"'
 _DUE = b'"recv_us":'
-
-
-def symbols_of(count: int) -> list[str]:
-    return [f"S{number:03d}-USD" for number in range(count)]
 
 
 # ---------------------------------------------------------------------- the publisher process
@@ -206,55 +211,31 @@ def receive(port: int, args: argparse.Namespace, begin_ns: int, end_ns: int) -> 
 
 
 @contextlib.contextmanager
-def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that ends with this block."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=ROOT, text=True, env=os.environ, **options
-    )
-    try:
-        yield running
-    finally:
-        if running.poll() is None:
-            running.send_signal(signal.SIGTERM)
-            try:
-                running.wait(10)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait()
+def idle_clients(count: int, port: str, folder: str, quiet: str, bridge: int) -> Iterator[None]:
+    """Hold ``count`` clients of a topic that says nothing; tell what they cost ``bridge``."""
+    join = Path(folder) / "idle.json"
+    join.write_text(json.dumps({"action": "subscribe", "topics": [f"price.{quiet}"]}))
+    before, began = pss_bytes(bridge), time.monotonic()
+    command = [str(compiled("client")), "-p", port, "-n", str(count), "-u", "/ws/market-multi/"]
+    command += ["-j", str(join), "-w", '"action":"subscribed"']
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None, "a pipe was asked for"
+        answer = client.stdout.readline().strip()
+        if answer != "ready":
+            sys.exit(f"the idle clients could not all join: {answer}")
+        took_s, each = time.monotonic() - began, (pss_bytes(bridge) - before) / count
+        print(
+            f"idle:    {count:,} clients joined in {took_s:.1f} s; "
+            f"{each / 1024:.1f} KiB of the bridge's memory each\n"
+        )
+        yield
 
 
-def wait_for_line(stream: IO[str] | None, pattern: str) -> re.Match[str]:
-    assert stream is not None, "a pipe was asked for"
-    seen: list[str] = []
-    for line in stream:
-        seen.append(line)
-        if found := re.search(pattern, line):
-            return found
-    sys.exit(f"a process ended before it said {pattern!r}:\n{''.join(seen)}")
-
-
-def wait_until_ready(port: str) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-            return
-        time.sleep(0.02)
-    sys.exit("the bridge did not find the broker")
-
-
-def cpu_s(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
-
-
-def measure(args: argparse.Namespace) -> None:
+def measure(args: argparse.Namespace, idle: int = 0) -> None:
     run_dir = tempfile.mkdtemp(prefix="mdb-")
-    config = Path(run_dir) / "mdbus.toml"
-    listed = ", ".join(f'"{symbol}"' for symbol in symbols_of(args.topics))
-    config.write_text(
-        f'run_dir = "{run_dir}"\nlog_level = "info"\n[bridge]\nport = 0\n'
-        f"[feeds.binance]\nsymbols = [{listed}]\n[feeds.finnhub]\nenabled = false\n"
-    )
+    # One symbol more than is published: the topic that says nothing.
+    most = f"max_connections = {args.clients + idle + 100}"
+    config = write_config(run_dir, args.topics + 1, most)
     own = ("bench.latency", "--role")
     shared = [
         "--config", str(config), "--rate", str(args.rate), "--topics", str(args.topics),
@@ -265,10 +246,14 @@ def measure(args: argparse.Namespace) -> None:
         with (
             process("bus.broker", *start, "broker", stderr=subprocess.PIPE) as broker,
             process("bus.wsbridge", *start, "bridge.1", stderr=subprocess.PIPE) as bridge,
+            contextlib.ExitStack() as held,
         ):
             wait_for_line(broker.stderr, " ready ")
             port = wait_for_line(bridge.stderr, r"ready http=http://[^:]+:(\d+)")[1]
             wait_until_ready(port)
+            if idle:
+                quiet = symbols_of(args.topics + 1)[-1]
+                held.enter_context(idle_clients(idle, port, run_dir, quiet, bridge.pid))
             connect_s = 2.0 + args.clients * 0.005
             begin_ns = time.time_ns() + int(connect_s * NS)
             measured_ns = begin_ns + int(WARM_UP_S * NS)
@@ -301,12 +286,6 @@ def show(
     spent: dict[str, float],
     rss_bytes: int,
 ) -> None:
-    load_average = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    libraries = ", ".join(
-        f"{name} {version(name)}" for name in ("uvloop", "websockets", "pyzmq", "msgspec")
-    )
-    print(f"machine: {os.cpu_count()} cores, {_cpu_model()}, {platform.platform()}")
-    print(f"         Python {platform.python_version()}, {libraries}; load average {load_average}")
     print(
         f"load:    {args.rate:,} messages/s in, over {args.topics} topics; {args.clients} clients, "
         f"{args.per_client} topics each; {args.seconds} s after {WARM_UP_S:g} s of warm-up"
@@ -339,14 +318,6 @@ def show(
         sys.exit(f"{lost} frames are missing")
 
 
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.latency")
     parser.add_argument("--rate", type=int, default=10_000, help="messages/s in (10,000)")
@@ -354,6 +325,7 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=100, help="topics published (100)")
     parser.add_argument("--per-client", type=int, default=5, help="topics of each client (5)")
     parser.add_argument("--seconds", type=int, default=15, help="time measured (15)")
+    parser.add_argument("--idle", type=int, default=0, help="measure again with so many idle ones")
     for hidden in ("--role", "--config"):
         parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
     for hidden in ("--begin", "--end", "--port"):
@@ -364,7 +336,12 @@ def main() -> None:
     elif args.role == "client":
         receive(args.port, args, args.begin, args.end)
     else:
+        print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
         measure(args)
+        if args.idle:
+            allow_files(args.idle + 1_000)
+            print()
+            measure(args, args.idle)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Installs the rivals beside, not into, this project's environment, and runs their programs.
 
-The environment lives in ``$MDBUS_BENCH_DIR``, else in the user's cache directory, and is made
-anew when ``requirements.txt`` has changed.
+An environment lives in ``$MDBUS_BENCH_DIR``, else in the user's cache directory, and is made anew
+when its list of requirements has changed. So do Node packages and unpacked Debian packages; nothing
+is installed into the system.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -42,21 +44,65 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mdbus-bench"
 
 
-def install() -> Path:
-    """The Python of an environment with the pinned rivals. Raises :class:`NotHere`."""
-    wanted = (HERE / "requirements.txt").read_text()
-    folder = cache_dir() / f"peers-{sys.version_info.major}.{sys.version_info.minor}"
+def install(group: str = "") -> Path:
+    """The Python of an environment with the pinned rivals. Raises :class:`NotHere`.
+
+    ``group`` chooses another list of them: ``requirements_<group>.txt``.
+    """
+    requirements = HERE / (f"requirements_{group}.txt" if group else "requirements.txt")
+    wanted = requirements.read_text()
+    kind = f"peers-{group}" if group else "peers"
+    folder = cache_dir() / f"{kind}-{sys.version_info.major}.{sys.version_info.minor}"
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     try:
         venv.create(folder, clear=True, with_pip=True)
         pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-        _run([*pip, "-r", str(HERE / "requirements.txt")], INSTALL_TIMEOUT_S)
+        _run([*pip, "-r", str(requirements)], INSTALL_TIMEOUT_S)
         stamp.write_text(wanted)
     except (OSError, subprocess.CalledProcessError) as error:  # no ensurepip, no room, no right
         raise NotHere(str(error)) from None
     return python
+
+
+def install_node(packages: Sequence[str]) -> Path:
+    """The folder whose ``node_modules`` holds npm ``packages``. Raises :class:`NotHere`."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            raise NotHere(f"{tool} is not installed")
+    folder = cache_dir() / "peers-node"
+    stamp = folder / "installed.txt"
+    wanted = "\n".join(packages)
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        folder.mkdir(parents=True, exist_ok=True)
+        _run(
+            ["npm", "install", "--silent", "--no-save", "--prefix", str(folder), *packages],
+            INSTALL_TIMEOUT_S,
+        )
+        stamp.write_text(wanted)
+    return folder
+
+
+def unpack_debian(packages: Sequence[str]) -> Path:
+    """The folder into which Debian ``packages`` were unpacked, without installing them.
+
+    Raises :class:`NotHere`, also where there is no apt.
+    """
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise NotHere(f"{tool} is not installed")
+    folder = cache_dir() / "peers-debian"
+    stamp = folder / "unpacked.txt"
+    wanted = "\n".join(packages)
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        archives = folder / "archives"
+        archives.mkdir(parents=True, exist_ok=True)
+        _run(["apt-get", "download", *packages], INSTALL_TIMEOUT_S, archives)
+        for archive in archives.glob("*.deb"):
+            _run(["dpkg-deb", "-x", str(archive), str(folder)], RUN_TIMEOUT_S)
+        stamp.write_text(wanted)
+    return folder
 
 
 def measure(python: Path, name: str, folder: Path, rounds: int) -> Rival:
@@ -70,16 +116,22 @@ def measure(python: Path, name: str, folder: Path, rounds: int) -> Rival:
         raise NotHere(f"its program said: {told[-200:]!r}") from None
 
 
-def _run(command: Sequence[str], timeout_s: float) -> str:
+def _run(command: Sequence[str], timeout_s: float, folder: Path | None = None) -> str:
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=clean
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env=clean,
+            cwd=folder,
         )
     except subprocess.TimeoutExpired:
         raise NotHere(f"no end after {timeout_s:g} s") from None
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
-        errors = [line for line in lines if line.startswith("ERROR")]
+        errors = [line for line in lines if line.startswith(("ERROR", "E: "))]
         raise NotHere((errors or lines)[-1])
     return done.stdout

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bus.config.access import (
+    DEFAULT_TIERS,
+    AccessSettings,
+    AdminSettings,
+    LimitSettings,
+    TierSettings,
+)
 from bus.config.field import setting
 
 
@@ -13,8 +20,8 @@ class BridgeSettings:
 
     host: str = setting(
         "127.0.0.1",
-        doc='Address to listen on. Off loopback the bridge starts only with auth = "none" said '
-        "outright.",
+        doc='Address to listen on. Off loopback the bridge starts only with auth = "jwt", or with '
+        'auth = "none" said outright.',
     )
     port: int = setting(8000, minimum=0, maximum=65535, doc="TCP port, shared by all workers.")
     workers: int = setting(
@@ -22,9 +29,9 @@ class BridgeSettings:
     )
     auth: str = setting(
         "",
-        choices=("", "none"),
+        choices=("", "none", "jwt"),
         doc="Who may connect. Empty: everybody who reaches a loopback address, and nothing else "
-        'may be listened on. "none": everybody, on any address.',
+        'may be listened on. "jwt": who has a token. "none": everybody, on any address.',
     )
     origins: tuple[str, ...] = setting(
         (),
@@ -53,8 +60,62 @@ class BridgeSettings:
         1_048_576,
         unit="bytes",
         minimum=65_536,
-        doc="Bytes kept for a client that reads slower than it subscribes; beyond it the client "
-        "is closed with 4002, and counted.",
+        doc="Trades, news and book changes kept for a client that reads too slowly; beyond it the "
+        "client is closed with 4002 and counted, or (on_slow=gap) loses the oldest.",
+    )
+    pressure_bytes: int = setting(
+        262_144,
+        unit="bytes",
+        minimum=16_384,
+        doc="Bytes waiting for a client beyond which its state topics (prices, quotes, books, "
+        "tickers) come as latest values only, until it has caught up.",
+    )
+    pressure_age_s: float = setting(
+        0.25,
+        unit="s",
+        minimum=0.05,
+        doc="The same by time: the oldest byte has waited this long.",
+    )
+    max_buffered_age_s: float = setting(
+        5.0,
+        unit="s",
+        minimum=0.1,
+        doc="The limit of max_buffered_bytes by time: the oldest trade, news item or book change "
+        "has waited this long.",
+    )
+    stuck_s: float = setting(
+        10.0,
+        unit="s",
+        minimum=0.5,
+        doc="A client whose socket has taken no byte for this long is cut off, and counted.",
+    )
+    compression: str = setting(
+        "auto",
+        choices=("auto", "on", "off"),
+        doc="Offer permessage-deflate. auto: off when listening on a loopback address, else on.",
+    )
+    min_conflate_ms: int = setting(
+        0,
+        unit="ms",
+        minimum=0,
+        maximum=5_000,
+        doc="Least conflation of every topic: 0 sends every update to whoever wants it.",
+    )
+    wildcard_cost: int = setting(
+        100,
+        unit="topics",
+        minimum=1,
+        doc="What a wildcard subscription counts against max_subscriptions.",
+    )
+    book_checksum: bool = setting(
+        False, doc="Put the checksum of the book into every order-book change."
+    )
+    recovery_wait_ms: int = setting(
+        5_000,
+        unit="ms",
+        minimum=1,
+        doc="How long an acknowledgement with `since` waits for the bus before it says that "
+        "nothing could be recovered.",
     )
     send_buffer_bytes: int = setting(
         131_072,
@@ -108,7 +169,8 @@ class BridgeSettings:
         3.0,
         unit="s",
         minimum=0,
-        doc="When stopping: the time over which the connections are closed, with 4001.",
+        doc="When stopping: the time over which the connections are closed, with 4001. At most "
+        "200 are closed a second: for more clients supervisor.stop_grace_s must be longer, too.",
     )
     price_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older prices are stale.")
     quote_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older quotes are stale.")
@@ -124,3 +186,7 @@ class BridgeSettings:
         doc="High-water mark of the bridge's bus socket; beyond it ZeroMQ drops, the bridge sees "
         "the gap and repairs it by replay. 0 means no limit.",
     )
+    access: AccessSettings = field(default_factory=AccessSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    tiers: dict[str, TierSettings] = field(default_factory=lambda: dict(DEFAULT_TIERS))
+    admin: AdminSettings = field(default_factory=AdminSettings)

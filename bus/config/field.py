@@ -6,6 +6,7 @@ The loader checks against it, the commented default file and the docs table are 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -49,3 +50,12 @@ def meaning(field: dataclasses.Field[Any]) -> Meaning | None:
     """The declaration of a dataclass field, or ``None`` for a section (a nested dataclass)."""
     found = field.metadata.get("meaning")
     return found if isinstance(found, Meaning) else None
+
+
+def range_of(section: type, name: str) -> tuple[float, float]:
+    """The least and the greatest value of the setting ``name`` of a section's dataclass."""
+    for field in dataclasses.fields(section):
+        if field.name == name and (found := meaning(field)) is not None:
+            low, high = found.minimum, found.maximum
+            return -math.inf if low is None else low, math.inf if high is None else high
+    raise KeyError(name)

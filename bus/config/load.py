@@ -12,9 +12,11 @@ import math
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from bus.config.access import ALGORITHMS
 from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
 from bus.config.field import Meaning, meaning
 from bus.config.settings import Settings
@@ -111,6 +113,8 @@ class _Loader:
                 continue
             elif key == "feeds":
                 found = self.feeds(value)
+            elif _is_table(hints[key]):
+                found = self.sections(dotted, value, hints[key], getattr(base, key))
             else:
                 found = self.section(hints[key], value, f"{dotted}.", getattr(base, key))
             if found is not None:
@@ -129,6 +133,19 @@ class _Loader:
             base = DEFAULT_FEEDS.get(name, FeedSettings())
             feeds[name] = self.section(FeedSettings, value, f"feeds.{name}.", base)
         return feeds
+
+    def sections(
+        self, dotted: str, table: Mapping[str, Any], hint: Any, base: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Tables of one kind under free names; they add to the default ones."""
+        kind = typing.get_args(hint)[1]
+        found = dict(base)
+        for name, value in table.items():
+            if not isinstance(value, dict):
+                self.problem(f"{dotted}.{name}", f"is a table of settings, not {_kind(value)}")
+                continue
+            found[name] = self.section(kind, value, f"{dotted}.{name}.", base.get(name, kind()))
+        return found
 
     def table(
         self, dotted: str, table: Mapping[str, Any], hint: Any, declared: Meaning, base: Any
@@ -175,13 +192,23 @@ class _Loader:
                 self.problem(key, "aliases are upper case", f"write {alias.upper()}")
         self.check_ports(settings)
         self.check_topics(settings)
+        self.check_access(settings)
 
     def check_ports(self, settings: Settings) -> None:
         """Every port is one, and nobody shares it."""
         for venue, port in settings.simulator.ports.items():
             if not 0 <= port <= 65_535:
                 self.problem(f"simulator.ports.{venue}", f"{port} is no port", "0 to 65535")
-        ports = {"bridge.port": settings.bridge.port}
+        bridge = settings.bridge
+        ports = {"bridge.port": bridge.port}
+        if bridge.admin.enabled and bridge.admin.port:
+            last = bridge.admin.port + bridge.workers - 1
+            if last > 65_535:
+                self.problem(
+                    "bridge.admin.port", f"the last of {bridge.workers} workers would have {last}"
+                )
+            if bridge.admin.port <= bridge.port <= last:
+                self.problem("bridge.admin.port", f"the workers' ports reach {bridge.port}")
         for venue, port in settings.simulated_ports.items():
             ports[f"simulator.ports.{venue}"] = port
         seen: dict[int, str] = {}
@@ -212,6 +239,29 @@ class _Loader:
                         if settings.simulated
                         else "choose other symbols, or switch one of the feeds off",
                     )
+
+    def check_access(self, settings: Settings) -> None:
+        """Tokens can be checked at all, and what they name is there."""
+        bridge = settings.bridge
+        for index, name in enumerate(bridge.access.algorithms):
+            if name not in ALGORITHMS:
+                known = f"algorithms are {', '.join(ALGORITHMS)}"
+                self.problem("bridge.access.algorithms", f"item {index + 1} is {name!r}", known)
+        if not bridge.access.algorithms:
+            self.problem("bridge.access.algorithms", "is empty: no token could ever be accepted")
+        if bridge.access.default_tier not in bridge.tiers:
+            near = _nearest(bridge.access.default_tier, bridge.tiers)
+            tier = bridge.access.default_tier
+            self.problem("bridge.access.default_tier", f"there is no tier {tier!r}", near)
+        for proxy in bridge.limits.trusted_proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                self.problem(
+                    "bridge.limits.trusted_proxies",
+                    f"{proxy!r} is neither an address nor a network",
+                    "e.g. 127.0.0.1 or 10.0.0.0/8",
+                )
 
     def unknown(self, dotted: str, key: str, known: Iterable[str], otherwise: str = "") -> None:
         near = _nearest(key, known, dotted.removesuffix(key))

@@ -25,6 +25,34 @@ class SupervisorSettings:
         doc="Log files kept for each process, the current one included. All logs together take "
         "about `log_max_bytes` times this for each process and one for the supervisor.",
     )
+    spares: int = setting(
+        1,
+        minimum=0,
+        maximum=8,
+        doc="Processes that have imported everything and wait to take over from one that crashed, "
+        "which then serves again some hundred milliseconds sooner. Each takes about 35 MiB; "
+        "0 for none.",
+    )
+    max_rss_bytes: int = setting(
+        4_294_967_296,
+        unit="bytes",
+        minimum=0,
+        doc="A process that takes more memory for six seconds is replaced in good order; one that "
+        "takes half as much again is killed and started anew. 0: no ceiling.",
+    )
+    max_fds: int = setting(
+        0,
+        minimum=0,
+        doc="A process with more file descriptors open for six seconds is replaced in good order. "
+        "0: nine tenths of what the system allows (`ulimit -n`, which is raised as far as it "
+        "goes).",
+    )
+    give_up: str = setting(
+        "never",
+        choices=("never", "broker", "any"),
+        doc="Whether the supervisor stops everything and exits with 1 once the broker, or any "
+        "process, counts as failing: for a container or a service manager that is to notice.",
+    )
     ready_timeout_s: float = setting(
         30.0,
         unit="s",

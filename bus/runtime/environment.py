@@ -14,7 +14,8 @@ _GENERATION = "MDBUS_GENERATION"
 _TOKEN = "MDBUS_TOKEN"  # noqa: S105 - the variable's name, not a secret
 _PARENT = "MDBUS_PARENT_PID"
 _LIFELINE = "MDBUS_LIFELINE_FD"
-_LISTEN = "MDBUS_LISTEN_FD"
+LISTEN_KEY = "MDBUS_LISTEN_FD"
+"""The variable that holds the number of an inherited listening socket."""
 _GRACE = "MDBUS_DRAIN_SECONDS"
 
 
@@ -47,7 +48,7 @@ class Spawned:
             _GRACE: repr(self.drain_s),
         }
         if self.listen_fd is not None:
-            variables[_LISTEN] = str(self.listen_fd)
+            variables[LISTEN_KEY] = str(self.listen_fd)
         return variables
 
 
@@ -56,12 +57,12 @@ def take_spawned(environment: MutableMapping[str, str]) -> Spawned | None:
 
     Raises `ValueError` when they are there and cannot be read: somebody set them by hand.
     """
-    names = (_LINK, _GENERATION, _TOKEN, _PARENT, _LIFELINE, _LISTEN, _GRACE)
+    names = (_LINK, _GENERATION, _TOKEN, _PARENT, _LIFELINE, LISTEN_KEY, _GRACE)
     values = {name: environment.pop(name, None) for name in names}
     link = values[_LINK]
     if not link:
         return None
-    listen = values[_LISTEN]
+    listen = values[LISTEN_KEY]
     return Spawned(
         link=link,
         generation=int(values[_GENERATION] or ""),

@@ -17,23 +17,27 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from bus.runtime.environment import Spawned
 
 _PR_SET_PDEATHSIG = 1
+_ROUNDS = 50
+_OOM_SCORE = 100
+
+
+DUMP_SIGNAL: Final = signal.SIGUSR2
+"""Writes every thread's stack to standard error, also while the loop is stuck; nothing else."""
 
 
 def arm_stack_dump() -> None:
     """SIGABRT writes every thread's stack to standard error and ends the process.
 
     The supervisor sends it to a process that stopped beating: the log then says where it hung.
+    `DUMP_SIGNAL` only writes them.
     """
     faulthandler.enable(all_threads=True)
-
-
-def dump_stacks() -> None:
-    """Write every thread's stack to standard error now."""
-    faulthandler.dump_traceback(all_threads=True)
+    faulthandler.register(DUMP_SIGNAL, all_threads=True)
 
 
 def bind_to_parent(spawned: Spawned) -> bool:
@@ -41,6 +45,8 @@ def bind_to_parent(spawned: Spawned) -> bool:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        with contextlib.suppress(OSError):  # a child for want of memory, not who would replace it
+            Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
     return os.getppid() == spawned.parent_pid
 
 
@@ -70,20 +76,53 @@ def watch_lifeline(spawned: Spawned, on_lost: Callable[[], None]) -> None:
 def end_descendants() -> None:
     """Kill every process below this one, deepest generations included.
 
-    For a process that leaves: with its supervisor gone, nobody else would do it.
+    For a process that leaves: with its supervisor gone, nobody else would do it. A list of
+    children is no snapshot (they fork and end while it is read, and the kernel then leaves some
+    out), so each is stopped before its own children are asked for, and all is done again until
+    nobody is found alive.
     """
-    below = children_of(os.getpid())
-    while below:
-        pid = below.pop()
-        below += children_of(pid)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    for _ in range(_ROUNDS):
+        below = [pid for pid in children_of(os.getpid()) if not _is_dead(pid)]
+        if not below:
+            return
+        while below:
+            pid = below.pop()
+            _send(pid, signal.SIGSTOP)
+            below += children_of(pid)
+            _send(pid, signal.SIGKILL)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether it has ended, reaped or not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[0] in "ZX"
 
 
 def children_of(pid: int) -> list[int]:
     """The direct children of ``pid``, adopted ones included; none when it is gone."""
+    if not proc_is_ours():
+        return []
     pids: list[int] = []
     with contextlib.suppress(OSError):  # the process has ended, or this is not Linux
         for task in Path(f"/proc/{pid}/task").iterdir():
-            pids += [int(child) for child in (task / "children").read_text().split()]
+            with contextlib.suppress(OSError):  # this thread has; its children went to another
+                pids += [int(child) for child in (task / "children").read_text().split()]
     return pids
+
+
+def proc_is_ours() -> bool:
+    """Whether ``/proc`` speaks of this process's own pid namespace: in a new one it may still be
+    that of the old, whose pids mean other processes.
+    """
+    try:
+        return str(Path("/proc/self").readlink()) == str(os.getpid())
+    except OSError:
+        return False

@@ -16,7 +16,6 @@ import zmq
 from bus.clock import NS_PER_MS
 from bus.errors import WireError
 from bus.runtime.environment import Spawned
-from bus.runtime.guard import dump_stacks
 from bus.runtime.log import get_logger, reopen
 from bus.transport.link import make_link_dealer
 from bus.wire.link import (
@@ -24,7 +23,6 @@ from bus.wire.link import (
     Bye,
     Command,
     Draining,
-    Dump,
     Hello,
     LinkMessage,
     Ready,
@@ -120,8 +118,6 @@ class ChildLink:
             match message:
                 case Stop(asked):
                     reason = asked
-                case Dump():
-                    dump_stacks()
                 case Reopen(path):
                     reopen(path)
                 case Command():

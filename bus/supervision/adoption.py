@@ -32,6 +32,8 @@ def end_strangers(own: Container[int]) -> list[int]:
 
     One that is still dying is reaped by the next call: its death raises SIGCHLD.
     """
+    if os.getpid() == 1:
+        _reap_unseen(own)
     strangers = [pid for pid in children_of(os.getpid()) if pid not in own]
     for pid in strangers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -39,3 +41,15 @@ def end_strangers(own: Container[int]) -> list[int]:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     return strangers
+
+
+def _reap_unseen(own: Container[int]) -> None:
+    """Reap the dead among the adopted without a list of them: the first process of a pid
+    namespace may have no ``/proc`` of its own. Our own dead are left to those who watch them.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if dead is None or dead.si_pid in own:
+                return
+            os.waitpid(dead.si_pid, os.WNOHANG)

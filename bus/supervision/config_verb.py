@@ -10,10 +10,17 @@ from pathlib import Path
 from bus.config.render import default_toml, to_toml
 from bus.supervision import exit_codes
 from bus.supervision.locate import DEFAULT_FILE, config_file, settings_for
+from bus.supervision.service_manager import unit_file
 
 
 def run_config(arguments: argparse.Namespace) -> int:
     """Write the commented default file, check a file, or show the settings in force."""
+    if arguments.what == "init" and arguments.systemd:
+        config = config_file(arguments) or DEFAULT_FILE
+        text = unit_file(sys.executable, str(config.absolute()))
+        return _write(
+            Path("mdbus.service"), text, "its first lines say how to install it", arguments.force
+        )
     if arguments.what == "init":
         return _init(Path(arguments.config) if arguments.config else DEFAULT_FILE, arguments.force)
     settings = settings_for(arguments)
@@ -26,6 +33,10 @@ def run_config(arguments: argparse.Namespace) -> int:
 
 
 def _init(path: Path, force: bool) -> int:
+    return _write(path, default_toml(), "check an edited one with: mdbus config check", force)
+
+
+def _write(path: Path, text: str, advice: str, force: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
         fd = os.open(path, flags, 0o644)
@@ -33,6 +44,6 @@ def _init(path: Path, force: bool) -> int:
         sys.stderr.write(f"mdbus: {path} exists already (replace it with --force)\n")
         return exit_codes.FAILED
     with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(default_toml())
-    sys.stdout.write(f"wrote {path}; check an edited one with: mdbus config check\n")
+        file.write(text)
+    sys.stdout.write(f"wrote {path}; {advice}\n")
     return exit_codes.OK

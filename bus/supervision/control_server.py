@@ -25,9 +25,12 @@ from bus.runtime import get_logger
 from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
 from bus.supervision.feed_symbols import change_symbols
+from bus.supervision.handover import try_out
 from bus.supervision.plan import nearest
 from bus.supervision.policy import Phase
-from bus.supervision.reload import reload, settled
+from bus.supervision.reload import reload, scale
+from bus.supervision.replacement import replace_all, settled
+from bus.supervision.stacks import dump
 from bus.supervision.status import bus_status, reason_of, unhealthy
 from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
@@ -70,6 +73,9 @@ class ControlServer:
             "down": self._down,
             "command": self._command,
             "reload": self._reload,
+            "scale": self._scale,
+            "dump": self._dump,
+            "reexec": self._reexec,
         }
 
     async def open(self, path: Path) -> None:
@@ -166,12 +172,14 @@ class ControlServer:
         return await self._each(request, Unit.start, settled, "is not ready")
 
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
-        generations = {unit.name: unit.generation for unit in self._named(request)}
-
-        def renewed(unit: Unit) -> bool:
-            return unit.generation > generations[unit.name] and settled(unit)
-
-        return await self._each(request, Unit.restart, renewed, "is not ready")
+        self._must_run()
+        units, timeout_s = self._named(request), _timeout_s(request)
+        reasons = await replace_all(units, timeout_s)
+        if reasons:
+            late = any(unit.state.wanted and not settled(unit) for unit in units)
+            shown = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+            raise _Refused(exit_codes.TIMEOUT if late else exit_codes.FAILED, shown)
+        return self._outcome(units)
 
     async def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
         return await self._each(
@@ -184,7 +192,7 @@ class ControlServer:
         Of a feed's symbols the settings in force are kept up to date, so that its next start has
         them too.
         """
-        (unit,) = self._named({"names": [request.get("name")]})
+        unit = self._one(request)
         verb, arguments = request.get("command"), request.get("arguments", {})
         if not isinstance(verb, str) or not isinstance(arguments, dict):
             raise _Refused(exit_codes.USAGE, "a command is a text and its arguments an object")
@@ -202,6 +210,31 @@ class ControlServer:
             dry_run=bool(request.get("dry_run")),
             timeout_s=_timeout_s(request),
         )
+
+    async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, count = request.get("name"), request.get("count")
+        if name != "bridge":
+            raise _Refused(exit_codes.USAGE, f"only bridge can be scaled, not {name!r}")
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise _Refused(exit_codes.USAGE, "count is not a whole number")
+        if self._supervisor.state != "running":
+            raise _Refused(exit_codes.FAILED, f"the supervisor is {self._supervisor.state}")
+        return await scale(self._supervisor, count, _timeout_s(request))
+
+    async def _dump(self, request: dict[str, Any]) -> dict[str, Any]:
+        unit = self._one(request)
+        log_path = self._supervisor.premises.directory.log_dir / f"{unit.name}.log"
+        return {"process": unit.name, "stacks": await dump(unit, log_path, _timeout_s(request))}
+
+    async def _reexec(self, request: dict[str, Any]) -> dict[str, Any]:
+        supervisor = self._supervisor
+        if supervisor.state != "running":
+            raise _Refused(exit_codes.FAILED, f"the supervisor is {supervisor.state}")
+        async with supervisor.settings_lock:  # not while a reload is under way
+            await try_out(_timeout_s(request), supervisor.helpers)
+            # answered first, done after: the answer must still get through
+            asyncio.get_running_loop().call_later(0.05, supervisor.hand_over)
+        return {"pid": os.getpid(), "program_started_at_ns": supervisor.program_started_at_ns}
 
     async def _down(self, _request: dict[str, Any]) -> dict[str, Any]:
         # answered first, done after: the answer must still get through
@@ -224,20 +257,41 @@ class ControlServer:
                 act(unit)
                 return await unit.until(done, timeout_s)
 
-        if self._supervisor.state == "stopping":
-            raise _Refused(exit_codes.FAILED, "the supervisor is stopping")
+        self._must_run()
         in_time = await asyncio.gather(*(one(unit) for unit in units))
         late = [unit for unit, met in zip(units, in_time, strict=True) if not met]
         if late:
             names = ", ".join(unit.name for unit in late)
             raise _Refused(exit_codes.TIMEOUT, f"{names} {otherwise} after {timeout_s:g} s")
+        return self._outcome(units)
+
+    def _must_run(self) -> None:
+        if self._supervisor.state == "stopping":
+            raise _Refused(exit_codes.FAILED, "the supervisor is stopping")
+
+    @staticmethod
+    def _outcome(units: Sequence[Unit]) -> dict[str, Any]:
+        """What became of those acted on; refused when one that should run does not."""
         failed = [unit for unit in units if unit.state.wanted and reason_of(unit)]
         if failed:
             reasons = "; ".join(f"{unit.name}: {reason_of(unit)}" for unit in failed)
             raise _Refused(exit_codes.FAILED, reasons)
         return {"processes": [{"name": u.name, "state": u.phase.value} for u in units]}
 
+    def _one(self, request: dict[str, Any]) -> Unit:
+        """The process that ``name`` means; a kind means none."""
+        name = request.get("name")
+        units = self._named({"names": [name]})
+        if units[0].name != name:
+            raise _Refused(
+                exit_codes.NO_SUCH_PROCESS,
+                f"one process is meant, and {name!r} is several",
+                known=[unit.name for unit in units],
+            )
+        return units[0]
+
     def _named(self, request: dict[str, Any]) -> Sequence[Unit]:
+        """The processes that ``names`` mean: names, or a kind (``bridge``) for all of that kind."""
         names = request.get("names")
         if not isinstance(names, list) or not names:
             raise _Refused(exit_codes.USAGE, "no process is named")
@@ -245,14 +299,15 @@ class ControlServer:
         found: dict[str, Unit] = {}
         for name in names:
             unit = known.get(str(name))
-            if unit is None:
+            of_kind = [each for each in known.values() if each.spec.kind == name]
+            if unit is None and not of_kind:
                 raise _Refused(
                     exit_codes.NO_SUCH_PROCESS,
                     f"there is no process {name!r}",
                     nearest=nearest(str(name), known),
                     known=list(known),
                 )
-            found[unit.name] = unit
+            found |= {each.name: each for each in ([unit] if unit is not None else of_kind)}
         return list(found.values())
 
 

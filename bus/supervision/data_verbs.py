@@ -43,6 +43,8 @@ def run_tail(arguments: argparse.Namespace) -> int:
         subscriber.subscribe(prefix, snapshot=not arguments.no_snapshot)
         for event in _events(subscriber, arguments.timeout, prefix):
             line = _line(event, as_json=arguments.json, history=arguments.history)
+            if isinstance(event, SnapshotEnd) and shown and not arguments.json:
+                line = "-- that was kept, this is live"
             if line is None:
                 continue
             if isinstance(event, Update):
@@ -61,7 +63,7 @@ def run_tail(arguments: argparse.Namespace) -> int:
 
 def run_get(arguments: argparse.Namespace) -> int:
     """Print the last value of a topic; 1 when the cache has none, 5 when nobody answers."""
-    prefix = checked_prefix(arguments.topic)
+    prefix = checked_prefix(arguments.topic, "topic")
     last: Update | None = None
     for update in _snapshot(arguments, [prefix]):
         if last is None or update.tick.pub_ts_ns >= last.tick.pub_ts_ns:
@@ -123,8 +125,10 @@ def run_topics(arguments: argparse.Namespace) -> int:
     return exit_codes.OK
 
 
-def checked_prefix(text: str) -> str:
+def checked_prefix(text: str, what: str = "prefix") -> str:
     """A prefix as the bus wants it: the final slash is added when it is missing.
+
+    ``what`` is what the user was asked for, a prefix or a topic.
 
     Raises `ConfigError` for one that no topic can begin with, naming the nearest stream.
     """
@@ -132,16 +136,20 @@ def checked_prefix(text: str) -> str:
     try:
         check_prefix(prefix)
     except TopicError as error:
-        raise ConfigError.of(
-            text, error.why, where="prefix", hint="e.g. md/price/ or md/trades/sim/BTC-USDT/"
-        ) from error
+        known = "what there is: mdbus topics"
+        hint = f"e.g. md/price/ or md/trades/sim/BTC-USDT/; {known}"
+        why = error.why
+        if what == "topic":
+            hint = f"e.g. md/price/sim/BTC-USDT/; {known}"
+            why = why.replace("a prefix", "a topic")
+        raise ConfigError.of(text, why, where=what, hint=hint) from error
     root, _, rest = prefix.partition("/")
     stream = rest.partition("/")[0]
     streams = [name for name in STREAMS if (name == "status") == (root == "sys")]
     if stream and stream not in streams:
         near = nearest(stream, streams)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(streams)}"
-        raise ConfigError.of(text, f"there is no stream {stream!r}", where="prefix", hint=hint)
+        raise ConfigError.of(text, f"there is no stream {stream!r}", where=what, hint=hint)
     return prefix
 
 

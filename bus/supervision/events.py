@@ -1,21 +1,28 @@
-"""What happened in the supervisor, as values: shown by ``up``, kept for queries."""
+"""What happened in the supervisor, as values: shown by ``up``, kept in a file for ``events``."""
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
+import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-KEPT_EVENTS: Final = 1_000
+from bus.supervision.log_files import rotate_log
+
+FILE_NAME: Final = "events.jsonl"
+MAX_FILE_BYTES: Final = 2 * 1024 * 1024
+"""Two files of this size are kept: some ten thousand events each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
     """One event. ``process`` is empty for one of the supervisor itself; ``at_ns`` is wall time.
 
-    ``kind`` is one of starting, ready, exited, restarting, hung, stopping, stopped, fatal,
-    failing, waiting, note.
+    ``kind`` is one of begun, ended (the supervisor), starting, ready, exited, restarting, hung,
+    stopping, stopped, fatal, failing, limit, waiting, note.
     """
 
     at_ns: int
@@ -23,17 +30,40 @@ class Happening:
     process: str
     text: str
 
+    def to_json(self) -> str:
+        """One line without its newline."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def of_json(cls, line: str) -> Happening | None:
+        """The event of a line; None for one that is none (cut by a full disk)."""
+        try:
+            facts = json.loads(line)
+            return cls(
+                int(facts["at_ns"]), str(facts["kind"]), str(facts["process"]), str(facts["text"])
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
 
 class EventLog:
-    """The last `KEPT_EVENTS` events, oldest dropped first, and whoever wants each as it comes."""
+    """Hands events to whoever wants each as it comes, and keeps them in a file once there is one.
+
+    The file outlives the supervisor. What cannot be written is counted in ``lost``.
+    """
 
     def __init__(self) -> None:
-        self._kept: deque[Happening] = deque(maxlen=KEPT_EVENTS)
         self._listeners: list[Callable[[Happening], None]] = []
+        self._file: Path | None = None
+        self.lost = 0
+
+    def keep_in(self, directory: Path) -> None:
+        """Append every event from now on to the file in ``directory``, bounded by its size."""
+        self._file = directory / FILE_NAME
 
     def add(self, happening: Happening) -> None:
         """Keep ``happening`` and hand it to every listener, in order of arrival."""
-        self._kept.append(happening)
+        self._write(happening)
         for listener in self._listeners:
             listener(happening)
 
@@ -41,6 +71,13 @@ class EventLog:
         """Call ``listener`` for every event from now on; it must not raise or block."""
         self._listeners.append(listener)
 
-    def kept(self) -> tuple[Happening, ...]:
-        """Every event still kept, oldest first."""
-        return tuple(self._kept)
+    def _write(self, happening: Happening) -> None:
+        if self._file is None:
+            return
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                rotate_log(self._file, MAX_FILE_BYTES, 2)
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(happening.to_json() + "\n")
+        except OSError:
+            self.lost += 1

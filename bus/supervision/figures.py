@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -28,11 +29,11 @@ class Figures:
         self._cpu_percent: dict[str, float] = {}
         self._ticks: dict[str, int] = {}
 
-    def sample(self, name: str, pid: int) -> None:
-        """Call on every tick; takes the CPU figure of every fourth one."""
+    def sample(self, name: str, pid: int) -> bool:
+        """Call on every tick; takes the CPU figure on every fourth one, and then returns True."""
         ticks = self._ticks[name] = self._ticks.get(name, -1) + 1
         if ticks % _EVERY_TICKS:
-            return
+            return False
         try:
             process = self._processes.get(name)
             if process is None or process.pid != pid:
@@ -40,6 +41,8 @@ class Figures:
             self._cpu_percent[name] = process.cpu_percent(None)
         except psutil.Error:
             self.forget(name)
+            return False
+        return True
 
     def forget(self, name: str) -> None:
         """The process has ended."""
@@ -48,9 +51,11 @@ class Figures:
 
     def usage(self, name: str, pid: int) -> Usage | None:
         """The figures of a running process; None when it is gone."""
-        if name not in self._cpu_percent:
-            self.sample(name, pid)
         process = self._processes.get(name)
+        if process is None or process.pid != pid:  # the first question, or a new generation
+            self.forget(name)
+            self.sample(name, pid)
+            process = self._processes.get(name)
         if process is None:
             return None
         try:
@@ -58,8 +63,20 @@ class Figures:
                 return Usage(
                     cpu_percent=round(self._cpu_percent.get(name, 0.0), 1),
                     rss_bytes=process.memory_info().rss,
-                    fds=process.num_fds(),
+                    fds=open_fds(pid),
                     threads=process.num_threads(),
                 )
         except psutil.Error:
             return None
+
+
+def open_fds(pid: int) -> int:
+    """How many descriptors a process has open, as far as this one may see; else 0.
+
+    Since Linux 6.2 the size of the directory says it; a bridge may have thousands to list.
+    """
+    path = Path(f"/proc/{pid}/fd")
+    try:
+        return path.stat().st_size or sum(1 for _ in path.iterdir())
+    except OSError:
+        return 0

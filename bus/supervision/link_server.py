@@ -32,7 +32,7 @@ class LinkServer:
     ) -> None:
         self._socket = make_link_router(context, endpoint)
         self._heard = heard
-        self._addresses: dict[str, tuple[Sender, bytes]] = {}
+        self._addresses: dict[Sender, bytes] = {}  # of those that run: see `forget`
         self._loop = asyncio.get_running_loop()
         self.refused = 0
         self._loop.add_reader(self._socket.FD, self._drain)
@@ -52,7 +52,7 @@ class LinkServer:
                 _log.warning("bad link message", error=error)
                 continue
             if self._heard(sender, message):
-                self._addresses[sender.name] = (sender, frames[0])
+                self._addresses[sender] = frames[0]
             else:
                 self.refused += 1
         self._loop.call_soon(self._drain)
@@ -62,14 +62,18 @@ class LinkServer:
         does not read. Raises `LinkError` for a message that does not fit the wire.
         """
         frame = encode_link(sender, message)
-        known, address = self._addresses.get(sender.name, (None, b""))
-        if known != sender:
+        address = self._addresses.get(sender)
+        if address is None:
             return False
         try:
             self._socket.send_multipart([address, frame], zmq.NOBLOCK)
         except zmq.ZMQError:  # EAGAIN: its queue is full; EHOSTUNREACH: it has gone
             return False
         return True
+
+    def forget(self, sender: Sender) -> None:
+        """That spawn has ended."""
+        self._addresses.pop(sender, None)
 
     def close(self) -> None:
         """Stop reading and free the socket."""

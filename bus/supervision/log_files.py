@@ -19,6 +19,8 @@ from bus.runtime.log import reopen
 
 ASK_AGAIN_S: Final = 1.0
 MOST_FILES: Final = 100
+TAIL_LINES: Final = 10
+TAIL_WIDTH: Final = 500
 
 _log = get_logger("supervision.log_files")
 
@@ -27,6 +29,20 @@ def kept(path: Path) -> list[Path]:
     """The log ``path`` and those set aside before it, newest first, as far as they exist."""
     numbered = (_aside(path, number) for number in range(1, MOST_FILES + 1))
     return [file for file in (path, *numbered) if file.exists()]  # while renaming, with a gap
+
+
+def tail_of(path: Path, lines: int = TAIL_LINES) -> list[str]:
+    """The last lines of the file ``path``, each cut to `TAIL_WIDTH` characters; none when it
+    cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - lines * TAIL_WIDTH))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line[:TAIL_WIDTH] for line in text.splitlines()[-lines:]]
 
 
 def set_aside(path: Path, files: int) -> None:

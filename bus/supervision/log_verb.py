@@ -13,11 +13,12 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
+from bus.runtime.log import LEVELS
 from bus.supervision import exit_codes
 from bus.supervision.locate import run_path_for
 from bus.supervision.lock import running_pid
@@ -35,26 +36,56 @@ def run_logs(arguments: argparse.Namespace) -> int:
     """Print logs; 3 when there is no log of that name."""
     directory = run_path_for(arguments) / "log"
     known = _names(directory)
-    if arguments.name == "supervisor" and arguments.name not in known:
-        sys.stderr.write(f"mdbus: {_without_own_log(directory)}\n")
-        return exit_codes.NO_SUCH_PROCESS
-    if arguments.name and arguments.name not in known:
-        near = nearest(arguments.name, known)
-        hint = f"; did you mean {near}?" if near else ""
-        sys.stderr.write(f"mdbus: there is no log of {arguments.name!r} in {directory}{hint}\n")
-        return exit_codes.NO_SUCH_PROCESS
+    for name in arguments.names:
+        if name == "supervisor" and name not in known:
+            sys.stderr.write(f"mdbus: {_without_own_log(directory)}\n")
+            return exit_codes.NO_SUCH_PROCESS
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"; did you mean {near}?" if near else ""
+            sys.stderr.write(f"mdbus: there is no log of {name!r} in {directory}{hint}\n")
+            return exit_codes.NO_SUCH_PROCESS
     if not known:
         sys.stderr.write(f"mdbus: no logs in {directory} (start: mdbus up)\n")
         return exit_codes.NO_SUPERVISOR
-    paths = [directory / f"{name}.log" for name in ([arguments.name] if arguments.name else known)]
+    paths = [directory / f"{name}.log" for name in (arguments.names or known)]
     wanted = max(0, min(arguments.lines, _MOST_LINES))
     followed = [Followed(path) for path in paths] if arguments.follow else []
-    for line in _merged(paths, wanted):
+    passes = line_filter(arguments.level, arguments.grep)
+    for line in _merged(paths, wanted, passes):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
     if arguments.follow:
-        _follow(followed)
+        _follow(followed, passes)
     return exit_codes.OK
+
+
+def line_filter(level: str | None, text: str | None) -> Callable[[str], bool]:
+    """Which lines are wanted: those of ``level`` and above that hold ``text`` in any case.
+
+    A line that has no level (a stack, the output of a library) goes with the one before it.
+    """
+    if level is None and not text:
+        return everything
+    wanted = (text or "").casefold()
+    threshold = LEVELS[level] if level else 0
+    last = True
+
+    def passes(line: str) -> bool:
+        nonlocal last
+        word = line[25:33].split(" ")[0].lower()
+        if word in LEVELS:
+            last = LEVELS[word] >= threshold and wanted in line.casefold()
+        elif wanted:
+            return wanted in line.casefold()
+        return last
+
+    return passes
+
+
+def everything(_: str) -> bool:
+    """The filter that lets every line through."""
+    return True
 
 
 def _without_own_log(directory: Path) -> str:
@@ -96,14 +127,15 @@ def _end_of(path: Path, wanted: int) -> list[str]:
     return tail.decode("utf-8", errors="replace").splitlines()[-wanted:]
 
 
-def _merged(paths: list[Path], wanted: int) -> Iterator[str]:
+def _merged(paths: list[Path], wanted: int, passes: Callable[[str], bool]) -> Iterator[str]:
     """The last lines of several files in order of time; a line without one follows its own."""
-    streams = [_timed(last_lines(path, wanted)) for path in paths]
+    searched = wanted if passes is everything else _MOST_LINES
+    streams = [_timed(filter(passes, last_lines(path, searched))) for path in paths]
     merged = heapq.merge(*streams, key=lambda entry: entry[0])
     yield from deque((line for _, line in merged), maxlen=wanted)
 
 
-def _timed(lines: list[str]) -> Iterator[tuple[str, str]]:
+def _timed(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     stamp = ""
     for line in lines:
         if line[4:5] == "-" and line[10:11] == "T":
@@ -111,12 +143,14 @@ def _timed(lines: list[str]) -> Iterator[tuple[str, str]]:
         yield stamp, line
 
 
-def _follow(logs: list[Followed]) -> None:
+def _follow(logs: list[Followed], passes: Callable[[str], bool]) -> None:
     """Print what is appended until interrupted."""
     try:
         while True:
             for log in logs:
-                sys.stdout.write(log.read())
+                for line in log.read().splitlines(keepends=True):
+                    if passes(line):
+                        sys.stdout.write(line)
             sys.stdout.flush()
             time.sleep(_POLL_S)
     finally:

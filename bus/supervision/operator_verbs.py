@@ -1,10 +1,15 @@
-"""``down status start stop restart check``: one question to the supervisor, one answer shown."""
+"""``down status start stop restart scale dump reexec check``: one question to the supervisor, its
+answer shown.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from bus.supervision import exit_codes
@@ -60,6 +65,71 @@ def run_restart(arguments: argparse.Namespace) -> int:
     return _act(arguments, "restart")
 
 
+def run_scale(arguments: argparse.Namespace) -> int:
+    """Change how many bridges run and wait until they do."""
+    result = ask(
+        run_path_for(arguments),
+        "scale",
+        wait_s=arguments.timeout * 4,
+        name=arguments.name,
+        count=arguments.count,
+        timeout_s=arguments.timeout,
+    )
+    if arguments.json:
+        _print_json(result)
+        return exit_codes.OK if result["ok"] else exit_codes.FAILED
+    for step in result["steps"]:
+        note = f": {step['note']}" if step["note"] else ""
+        sys.stdout.write(f"{step['process']}: {step['action']}{note}\n")
+    if result["applied"]:
+        keep = f"to keep this beyond `mdbus reload`, set bridge.workers = {arguments.count}"
+        sys.stdout.write(f"{keep} in the settings\n")
+    else:
+        sys.stdout.write("nothing has changed\n")
+    return exit_codes.OK if result["ok"] else exit_codes.FAILED
+
+
+def run_reexec(arguments: argparse.Namespace) -> int:
+    """Have the supervisor run its installed code anew, and wait until that answers."""
+    path = run_path_for(arguments)
+    end = time.monotonic() + arguments.timeout
+    before = ask(path, "reexec", wait_s=arguments.timeout, timeout_s=arguments.timeout)
+    while True:
+        with contextlib.suppress(RefusedError):  # for a moment nobody answers
+            status = ask(path, "status")
+            if status["program_started_at_ns"] != before["program_started_at_ns"]:
+                break
+        if time.monotonic() > end:
+            sys.stderr.write(f"mdbus: not replaced within {arguments.timeout:g} s\n")
+            return exit_codes.TIMEOUT
+        time.sleep(0.02)
+    if arguments.json:
+        _print_json({"pid": status["pid"], "mdbus": status["mdbus"]})
+    else:
+        kept = sum(process["pid"] is not None for process in status["processes"])
+        sys.stdout.write(
+            f"supervisor {status['mdbus']} runs in place (pid {status['pid']}), "
+            f"{kept} processes kept\n"
+        )
+    return exit_codes.OK
+
+
+def run_dump(arguments: argparse.Namespace) -> int:
+    """Show the stacks of a process's threads."""
+    result = ask(
+        run_path_for(arguments),
+        "dump",
+        wait_s=arguments.timeout,
+        name=arguments.name,
+        timeout_s=arguments.timeout,
+    )
+    if arguments.json:
+        _print_json(result)
+    else:
+        sys.stdout.write(result["stacks"] + "\n")
+    return exit_codes.OK
+
+
 def run_down(arguments: argparse.Namespace) -> int:
     """Stop everything and wait until the supervisor is gone."""
     path = run_path_for(arguments)
@@ -104,7 +174,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
     path = run_path_for(arguments)
     code = exit_codes.OK
     answers = []
-    for name in dict.fromkeys(arguments.names):
+    for name in _without_kinds(path, arguments.names):
         try:
             answer = ask(
                 path,
@@ -127,6 +197,17 @@ def _rotate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"processes": answers})
     return code
+
+
+def _without_kinds(path: Path, names: list[str]) -> list[str]:
+    """The names, each once, with ``feed`` and the like replaced by all processes of that kind."""
+    rows = ask(path, "status")["processes"]
+    exact = {row["name"] for row in rows}
+    found: dict[str, None] = {}
+    for name in names:
+        of_kind = [row["name"] for row in rows if row["kind"] == name and name not in exact]
+        found |= dict.fromkeys(of_kind or [name])
+    return list(found)
 
 
 def _facts(result: dict[str, Any]) -> str:

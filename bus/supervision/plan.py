@@ -51,6 +51,17 @@ def plan(settings: Settings) -> tuple[ProcessSpec, ...]:
     return tuple(specs)
 
 
+def imports(settings: Settings) -> tuple[str, ...]:
+    """The modules that the processes of such a bus import, for a spare to have them already."""
+    doors = dict.fromkeys(f"{spec.module}.__main__" for spec in plan(settings))
+    venues = dict.fromkeys(
+        f"bus.feeds.{settings.venue_of(feed)}.venue"
+        for feed, feed_settings in settings.feeds.items()
+        if feed_settings.enabled
+    )
+    return ("uvloop", *doors, *venues)
+
+
 def layers(specs: Sequence[ProcessSpec]) -> list[list[ProcessSpec]]:
     """The processes grouped by layer, first layer first."""
     numbers = sorted({spec.layer for spec in specs})

@@ -17,14 +17,18 @@ backoff   the wait is over        deadline, START, RESTART -> starting; STOP -> 
 fatal     none                    START, RESTART -> starting; STOP -> stopped
 ========= ======================= ==================================================
 
+SUCCEEDED leads from every phase of a process that is wanted and not stopping to ready.
+
 ``wanted`` is the operator's word: nothing but START and RESTART sets it, and a process that is
 not wanted is never started.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from typing import Any
 
 from bus.config.supervision import SupervisorSettings
 
@@ -34,6 +38,7 @@ ABORT_S = 1.0
 KILL_AGAIN_S = 1.0
 """Time between two kills of a group that does not end (a process in uninterruptible sleep)."""
 JITTER_SHARE = 0.25
+EXCEEDED = "over its ceiling"
 
 
 class Phase(Enum):
@@ -58,6 +63,10 @@ class Event(Enum):
     BEAT = "beat"
     EXITED = "exited"
     DEADLINE = "deadline"
+    SUCCEEDED = "succeeded"
+    """A further process for the same role has become ready, and has taken the role."""
+    EXCEEDED = "exceeded"
+    """It takes more than it may: it is drained, and its end counts as a crash."""
     PAUSED = "paused"
     """The supervisor itself did not run for a while: no deadline may be trusted."""
 
@@ -88,6 +97,15 @@ class State:
     crashes: tuple[float, ...] = ()
     restarts: int = 0
     cause: str = ""
+
+    def to_facts(self) -> dict[str, Any]:
+        """What `of_facts` makes it of again, as JSON holds it."""
+        return {**asdict(self), "phase": self.phase.value, "crashes": list(self.crashes)}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> State:
+        """From `to_facts`; times are of the same machine since the same boot."""
+        return cls(**{**facts, "phase": Phase(facts["phase"]), "crashes": tuple(facts["crashes"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +151,27 @@ def decide(
         case Phase.READY, Event.DEADLINE:
             return _abort(state, now, f"no heartbeat for {settings.hang_timeout_s:g} s")
 
+        case (
+            Phase.STARTING | Phase.READY | Phase.ABORTING | Phase.BACKOFF,
+            Event.SUCCEEDED,
+        ) if state.wanted:
+            taken = replace(
+                state,
+                phase=Phase.READY,
+                ready_at=now,
+                deadline=now + settings.hang_timeout_s,
+                restarts=state.restarts + 1,
+                cause="",
+            )
+            return Decision(taken)
+
         case Phase.STARTING | Phase.READY, Event.STOP:
             return _drain(replace(state, wanted=False, cause="stopped"), now, settings)
         case Phase.STARTING | Phase.READY, Event.RESTART:
             return _drain(replace(state, wanted=True, cause="restarted"), now, settings)
+
+        case Phase.READY, Event.EXCEEDED:
+            return _drain(replace(state, cause=EXCEEDED), now, settings)
 
         case Phase.ABORTING, Event.DEADLINE:
             return Decision(replace(state, deadline=now + KILL_AGAIN_S), (Action.KILL_GROUP,))
@@ -148,7 +183,7 @@ def decide(
         case Phase.STOPPING, Event.DEADLINE:
             return Decision(replace(state, deadline=now + KILL_AGAIN_S), (Action.KILL_GROUP,))
         case Phase.STOPPING, Event.START | Event.RESTART:
-            return Decision(replace(state, wanted=True))
+            return Decision(replace(state, wanted=True, cause="restarted"))
         case Phase.STOPPING, Event.STOP:
             return Decision(replace(state, wanted=False))
 
@@ -208,9 +243,10 @@ def _after_exit(
 ) -> Decision:
     if not state.wanted:
         return Decision(replace(state, phase=Phase.STOPPED, deadline=None, ready_at=None))
-    if state.phase is Phase.STOPPING:  # a restart the operator asked for
+    exceeded = state.phase is Phase.STOPPING and state.cause == EXCEEDED
+    if state.phase is Phase.STOPPING and not exceeded:  # a restart the operator asked for
         return _spawn(replace(state, restarts=state.restarts + 1), now, settings)
-    if state.phase is not Phase.ABORTING:
+    if state.phase is not Phase.ABORTING and not exceeded:
         state = replace(state, cause="exited")
     if exit_code == EXIT_CONFIG:
         return Decision(replace(state, phase=Phase.FATAL, deadline=None, ready_at=None))

@@ -7,20 +7,24 @@ link. Whatever is wrong with any of it is found here, before anything runs.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bus.config import Settings
 from bus.config.render import to_toml
+from bus.errors import MdbusError
 from bus.runtime import get_logger
 from bus.runtime.environment import Spawned
 from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
 from bus.supervision.log_files import rotate_log
-from bus.supervision.plan import ProcessSpec
+from bus.supervision.plan import ProcessSpec, imports
 from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
-from bus.supervision.spawn import Child, module_command, spawn
+from bus.supervision.spares import Spares
+from bus.supervision.spawn import Child, module_command, process_arguments, spawn
 from bus.transport.sockets import check_endpoint
 
 _log = get_logger("supervision.premises")
@@ -35,8 +39,14 @@ class Premises:
     def __init__(self, settings: Settings) -> None:
         self.settings = dataclasses.replace(settings, run_dir=str(settings.run_path.absolute()))
         self.directory = RunDirectory(self.settings.run_path)
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[socket.socket | None] = []  # None: closed for now
         self._lifeline: tuple[int, int] | None = None
+        self.spares = Spares(
+            self.directory.log_dir / "spare.log",
+            imports(self.settings),
+            noted=lambda pid: self.directory.record(f"spare.{pid}", pid),
+            forgotten=lambda pid: self.directory.forget(f"spare.{pid}"),
+        )
 
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
@@ -58,6 +68,28 @@ class Premises:
             self.close()
             raise
 
+    def descriptors(self) -> dict[str, Any]:
+        """What a program that takes this one's place must inherit, by number."""
+        assert self._lifeline is not None
+        return {
+            "lock": self.directory.lock_fd,
+            "lifeline": list(self._lifeline),
+            "listeners": [-1 if each is None else each.fileno() for each in self._listeners],
+        }
+
+    def resume(self, descriptors: Mapping[str, Any]) -> None:
+        """Take over the descriptors of the program that this one took the place of."""
+        self.directory.resume(descriptors["lock"])
+        read_fd, write_fd = descriptors["lifeline"]
+        self._lifeline = (read_fd, write_fd)
+        numbers = descriptors["listeners"]
+        self._listeners = [None if fd < 0 else socket.socket(fileno=fd) for fd in numbers]
+        for fd in (read_fd, write_fd):
+            os.set_inheritable(fd, False)
+        for listener in filter(None, self._listeners):
+            listener.set_inheritable(False)
+            listener.setblocking(False)
+
     def launch(
         self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
     ) -> Child:
@@ -66,29 +98,63 @@ class Premises:
         log_path = self.directory.log_dir / f"{spec.name}.log"
         limits = self.settings.supervisor
         rotate_log(log_path, limits.log_max_bytes, limits.log_files)
-        listener = None if spec.slot is None else self._listeners[spec.slot]
-        command = spec.command or module_command(
-            spec.module, spec.name, self.directory.effective_config
+        listener = None if spec.slot is None else self._listener(spec.slot)
+        spawned = Spawned(
+            link=self.settings.endpoints.link,
+            generation=generation,
+            token=token,
+            parent_pid=os.getpid(),
+            lifeline_fd=self._lifeline[0],
+            listen_fd=listener.fileno() if listener is not None else None,
+            drain_s=self.settings.supervisor.orphan_drain_s,
         )
-        child = spawn(
-            command,
-            spawned=Spawned(
-                link=self.settings.endpoints.link,
-                generation=generation,
-                token=token,
-                parent_pid=os.getpid(),
-                lifeline_fd=self._lifeline[0],
-                listen_fd=listener.fileno() if listener is not None else None,
-                drain_s=self.settings.supervisor.orphan_drain_s,
-            ),
-            log_path=log_path,
-            on_exit=on_exit,
-        )
+        if not spec.command:
+            arguments = process_arguments(spec.name, self.directory.effective_config)
+            child = self.spares.take(
+                spec.module, arguments, log_path, spawned, listener, on_exit
+            ) or spawn(
+                module_command(spec.module, arguments),
+                spawned=spawned,
+                log_path=log_path,
+                on_exit=on_exit,
+            )
+        else:
+            child = spawn(spec.command, spawned=spawned, log_path=log_path, on_exit=on_exit)
         try:
-            self.directory.record(spec.name, child.pid)
+            self.directory.record(record_name(spec.name, generation), child.pid)
         except OSError as error:  # the process runs all the same; only a later clean-up misses it
             _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
         return child
+
+    def close_slot(self, slot: int) -> bool:
+        """Stop listening for a process that does not run: the kernel then gives all connections to
+        the others instead of letting some wait for nobody. The next `launch` listens again. False
+        when it was closed already.
+        """
+        listener = self._listeners[slot] if slot < len(self._listeners) else None
+        if listener is None:
+            return False
+        listener.close()
+        self._listeners[slot] = None
+        return True
+
+    def _listener(self, slot: int) -> socket.socket:
+        """The listening socket of a slot; raises `OSError` when the port has been taken."""
+        listener = self._listeners[slot]
+        if listener is None:
+            bridge = self.settings.bridge
+            try:
+                (listener,) = open_listeners(bridge.host, bridge.port, 1)
+            except MdbusError as error:
+                raise OSError(errno.EADDRINUSE, str(error)) from error
+            self._listeners[slot] = listener
+        return listener
+
+    def keep_spares(self) -> None:
+        """Start a spare that is missing; call it while nothing else starts."""
+        assert self._lifeline is not None
+        self.spares.modules = imports(self.settings)
+        self.spares.keep(self.settings.supervisor.spares, self._lifeline[0])
 
     def change(self, wanted: Settings, slots: int) -> None:
         """Run on with other settings: take what ports they need anew, hand them to processes.
@@ -110,11 +176,12 @@ class Premises:
             simulator = settings.simulator
             simulator = dataclasses.replace(simulator, ports={**simulator.ports, **claimed})
             settings = dataclasses.replace(settings, simulator=simulator)
-        listeners, dropped = self._listeners, []
+        listeners: list[socket.socket | None] = self._listeners
+        dropped: list[socket.socket | None] = []
         bridge = settings.bridge
         if (bridge.host, bridge.port) != (before.bridge.host, before.bridge.port):
             claim_port(bridge.host, bridge.port, "bridge.port")
-            listeners, dropped = open_listeners(bridge.host, bridge.port, slots), listeners
+            listeners, dropped = [*open_listeners(bridge.host, bridge.port, slots)], listeners
         elif slots > len(listeners):
             more = open_listeners(bridge.host, bridge.port, slots - len(listeners))
             listeners = [*listeners, *more]
@@ -124,16 +191,16 @@ class Premises:
             self.directory.write_effective(to_toml(settings))
         except OSError as error:
             for listener in listeners:
-                if listener not in self._listeners:
+                if listener is not None and listener not in self._listeners:
                     listener.close()
             raise RunDirectoryError(f"cannot write the settings: {error.strerror}") from error
-        for listener in dropped:  # a bridge that runs has a descriptor of its own
+        for listener in filter(None, dropped):  # a bridge that runs has a descriptor of its own
             listener.close()
         self._listeners, self.settings = listeners, settings
 
     def close(self) -> None:
         """Free the ports, the lifeline and the run directory; may be repeated."""
-        for listener in self._listeners:
+        for listener in filter(None, self._listeners):
             listener.close()
         self._listeners = []
         if self._lifeline is not None:
@@ -165,9 +232,14 @@ class Premises:
         if slots:
             bridge = settings.bridge
             port = claim_port(bridge.host, bridge.port, "bridge.port")
-            self._listeners = open_listeners(bridge.host, port, slots)
+            self._listeners = [*open_listeners(bridge.host, port, slots)]
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
         self.settings = settings
+
+
+def record_name(name: str, generation: int) -> str:
+    """Under which name the pid of one generation of a process is recorded."""
+    return f"{name}.{generation}"
 
 
 def _endpoints(settings: Settings) -> list[tuple[str, str]]:

@@ -8,18 +8,22 @@ ones started layer by layer, and who stays is told. A feed that cannot be told i
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bus.clock import now_ns
+from bus.clock import monotonic_ns, now_ns
 from bus.config import Settings
+from bus.config.bridge import BridgeSettings
+from bus.config.field import range_of
 from bus.errors import ConfigError, Problem
 from bus.runtime.log import set_level
 from bus.supervision.commands import CommandError
 from bus.supervision.events import Happening
 from bus.supervision.plan import layers
 from bus.supervision.policy import Phase
+from bus.supervision.replacement import replace, settled
 from bus.supervision.settings_diff import Consequences, SymbolChange, consequences, keep_ports
 from bus.supervision.status import reason_of
 from bus.supervision.symbols import ADD, REMOVE
@@ -96,16 +100,41 @@ async def reload(supervisor: Supervisor, *, dry_run: bool, timeout_s: float) -> 
                     )
                 ]
             )
-        wanted = replace(wanted, run_dir=current.run_dir)
-        following = consequences(current, wanted, supervisor.planner)
-        outcome = expected(following, supervisor.units)
-        if following.changes and not dry_run:
+        wanted = dataclasses.replace(wanted, run_dir=current.run_dir)
+        return await _change(supervisor, wanted, dry_run=dry_run, timeout_s=timeout_s)
+
+
+async def scale(supervisor: Supervisor, count: int, timeout_s: float) -> dict[str, Any]:
+    """Have ``count`` bridges run until the next reload says otherwise; the result is `reload`'s.
+
+    Raises `ConfigError` for a count that the settings do not allow; then nothing has changed.
+    """
+    async with supervisor.settings_lock:
+        current = supervisor.settings
+        at_least, at_most = range_of(BridgeSettings, "workers")
+        if not at_least <= count <= at_most:
+            raise ConfigError.of("bridge.workers", f"must be from {at_least:g} to {at_most:g}")
+        bridge = dataclasses.replace(current.bridge, workers=count)
+        wanted = dataclasses.replace(current, bridge=bridge)
+        return await _change(supervisor, wanted, dry_run=False, timeout_s=timeout_s)
+
+
+async def _change(
+    supervisor: Supervisor, wanted: Settings, *, dry_run: bool, timeout_s: float
+) -> dict[str, Any]:
+    following = consequences(supervisor.settings, wanted, supervisor.planner)
+    outcome = expected(following, supervisor.units)
+    if following.changes and not dry_run:
+        supervisor.manager.reloading(monotonic_ns())
+        try:
             outcome = await _Application(supervisor, following, timeout_s).apply(wanted)
-        return {
-            "changes": [asdict(change) for change in following.changes],
-            "applied": bool(following.changes) and not dry_run,
-            **asdict(outcome),
-        }
+        finally:
+            supervisor.manager.ready("reloaded")
+    return {
+        "changes": [asdict(change) for change in following.changes],
+        "applied": bool(following.changes) and not dry_run,
+        **asdict(outcome),
+    }
 
 
 class _Application:
@@ -133,10 +162,14 @@ class _Application:
             for spec in layer:
                 if spec.name in wanted.started:
                     supervisor.add(spec)
+            rolling = [spec.name for spec in layer if spec.slot is not None]
             await asyncio.gather(
-                *(self._replace(name) for name in names if name in replaced),
+                *(self._replace(name) for name in names if name in replaced - {*rolling}),
                 *(self._start(name) for name in names if name in wanted.started),
             )
+            for name in rolling:
+                if name in replaced:
+                    await self._replace(name)
         if wanted.log_level:
             await self._tell_level(supervisor.settings.log_level)
         for name in sorted(wanted.informed - replaced):
@@ -178,10 +211,10 @@ class _Application:
         if not unit.state.wanted:
             self._outcome.add(name, "left stopped", "it starts with the new settings")
             return
-        before = unit.generation
-        async with unit.operator_lock:
-            unit.restart()
-            await unit.until(lambda u: u.generation > before and settled(u), self._timeout_s)
+        why = await replace(unit, self._timeout_s)
+        if why:
+            self._outcome.add(name, "not restarted", why, ok=False)
+            return
         self._conclude(unit, "restarted")
 
     def _conclude(self, unit: Unit, action: str) -> None:
@@ -236,11 +269,6 @@ async def inform(supervisor: Supervisor, name: str, timeout_s: float) -> bool:
         supervisor.tell(Happening(now_ns(), "note", name, error.why))
         return False
     return True
-
-
-def settled(unit: Unit) -> bool:
-    """Whether waiting longer for the process would be in vain."""
-    return unit.phase in (Phase.READY, Phase.FATAL) or unit.failing()
 
 
 def _is_stopped(unit: Unit) -> bool:

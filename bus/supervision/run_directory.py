@@ -1,8 +1,8 @@
 """The run directory: private, owned by one supervisor at a time, cleaned of what a dead one left.
 
 ``supervisor.pid`` is locked for as long as the supervisor lives; a lock dies with its process, so
-that no stale file ever keeps the next one out. ``pids/NAME`` records each process with the
-kernel's start time, so that a left-over is recognised and a stranger with the same pid is not.
+that no stale file ever keeps the next one out. ``pids/NAME.GENERATION`` records each process with
+the kernel's start time, so that a left-over is recognised and a stranger with the same pid is not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bus.errors import MdbusError
 from bus.runtime import get_logger
+from bus.runtime.guard import proc_is_ours
 from bus.supervision.lock import running_pid
 
 _SOCKETS = ("control.sock", "link.sock", "publish.sock", "subscribe.sock")
@@ -124,6 +125,17 @@ class RunDirectory:
         os.write(fd, f"{os.getpid()}\n".encode())
         self._lock_fd = fd
 
+    @property
+    def lock_fd(self) -> int:
+        """The descriptor that holds the lock; whoever inherits it holds the directory."""
+        assert self._lock_fd is not None
+        return self._lock_fd
+
+    def resume(self, lock_fd: int) -> None:
+        """Hold the directory by the descriptor of the program that this one took the place of."""
+        os.set_inheritable(lock_fd, False)
+        self._lock_fd = lock_fd
+
     def unlock(self) -> None:
         """Remove the sockets and give the directory up; logs stay."""
         if self._lock_fd is None:
@@ -181,7 +193,11 @@ class RunDirectory:
 
 
 def start_time(pid: int) -> int | None:
-    """The kernel's start time of ``pid`` in clock ticks since boot, or None if it is gone."""
+    """The kernel's start time of ``pid`` in clock ticks since boot, or None if it is gone (or if
+    this pid namespace has no ``/proc`` that could tell).
+    """
+    if not proc_is_ours():
+        return None
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -27,16 +27,23 @@ _ROOT: Final = Path(bus.__file__).resolve().parent.parent
 
 
 class Child:
-    """One running process. ``on_exit(exit_code)`` is called once, on the loop, when it is over.
+    """One running process, a child of this one. ``on_exit(exit_code)`` is called once, on the
+    loop, when it is over.
 
     The exit code is as in :mod:`subprocess`: negative for the signal that ended it.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], on_exit: Callable[[int], None]) -> None:
-        self.pid: Final = popen.pid
+    def __init__(
+        self,
+        pid: int,
+        on_exit: Callable[[int], None],
+        *,
+        popen: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.pid: Final = pid
+        self.on_exit = on_exit
         self._popen = popen
-        self._on_exit = on_exit
-        self._pidfd = os.pidfd_open(popen.pid)
+        self._pidfd = os.pidfd_open(pid)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._pidfd, self._exited)
         self.exit_code: int | None = None
@@ -58,12 +65,21 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    def leave(self) -> None:
+        """Watch it no longer, without ending it: somebody else will."""
+        if self.exit_code is None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)
         self.kill_group()  # before the leader is reaped: see the module docstring
-        self.exit_code = self._popen.wait()
+        _, status = os.waitpid(self.pid, 0)
+        self.exit_code = os.waitstatus_to_exitcode(status)
+        if self._popen is not None:
+            self._popen.returncode = self.exit_code  # else it takes its process for running still
         os.close(self._pidfd)
-        self._on_exit(self.exit_code)
+        self.on_exit(self.exit_code)
 
 
 def spawn(
@@ -93,14 +109,19 @@ def spawn(
             pass_fds=pass_fds,
             start_new_session=True,
         )
-    return Child(popen, on_exit)
+    return Child(popen.pid, on_exit, popen=popen)
 
 
-def module_command(module: str, name: str, config: Path) -> list[str]:
+def process_arguments(name: str, config: Path) -> list[str]:
+    """The command line arguments of the process ``name``."""
+    return ["--config", str(config), "--name", name]
+
+
+def module_command(module: str, arguments: Sequence[str]) -> list[str]:
     """``python -m module`` by this interpreter; ``-P`` keeps a stray ``bus/`` in the current
     directory from being run instead.
     """
-    return [sys.executable, "-P", "-m", module, "--config", str(config), "--name", name]
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def import_path(environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,8 +7,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import bus
+from bus.supervision.generation import LastExit
 from bus.supervision.policy import Phase
-from bus.supervision.unit import LastExit, Unit
+from bus.supervision.unit import Unit
 
 if TYPE_CHECKING:
     from bus.supervision.supervisor import Supervisor
@@ -33,6 +34,12 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
         "pid": os.getpid(),
         "run_dir": str(settings.run_path),
         "started_at_ns": supervisor.started_at_ns,
+        "program_started_at_ns": supervisor.program_started_at_ns,
+        "spares": {
+            "wanted": settings.supervisor.spares,
+            "ready": supervisor.premises.spares.ready,
+            "taken": supervisor.premises.spares.taken,
+        },
         "endpoints": endpoints,
         "processes": [_process(supervisor, unit) for unit in supervisor.units.values()],
     }
@@ -72,7 +79,7 @@ def _state(unit: Unit) -> str:
 
 def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
     child, beat_age_s = unit.child, unit.beat_age_s()
-    usage = supervisor.figures.usage(unit.name, child.pid) if child is not None else None
+    usage = supervisor.rounds.figures.usage(unit.name, child.pid) if child is not None else None
     deadline = unit.state.deadline
     waiting = unit.phase is Phase.BACKOFF and deadline is not None
     now = asyncio.get_running_loop().time()
@@ -96,6 +103,8 @@ def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
         "threads": usage.threads if usage else None,
         "endpoints": dict(unit.vitals.endpoints),
         "counters": dict(unit.vitals.counters),
+        "rates": {key: round(rate, 1) for key, rate in unit.vitals.rates.items()},
+        "quiet_s": _rounded(unit.quiet_s(), 1),
         "commands": list(unit.vitals.verbs),
     }
 
@@ -108,6 +117,7 @@ def _last_exit(last: LastExit | None) -> dict[str, Any] | None:
         "signal": last.signal,
         "reason": last.line or last.cause,
         "at_ns": last.at_ns,
+        "log_tail": list(last.log_tail),
     }
 
 

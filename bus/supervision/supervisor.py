@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import zmq
 
+import bus
 from bus.clock import now_ns
 from bus.config import Settings
 from bus.runtime import get_logger
@@ -23,19 +24,20 @@ from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
-from bus.supervision.figures import Figures
+from bus.supervision.handover import Handover, capture, hold_signals, release_signals
 from bus.supervision.link_server import LinkServer
-from bus.supervision.log_files import LogKeeper
+from bus.supervision.log_files import tail_of
 from bus.supervision.origin import Origin
 from bus.supervision.plan import Planner, ProcessSpec, layers, plan
 from bus.supervision.policy import Phase
-from bus.supervision.premises import Premises
+from bus.supervision.premises import Premises, record_name
+from bus.supervision.rounds import Rounds
+from bus.supervision.service_manager import ServiceManager
 from bus.supervision.spawn import Child
-from bus.supervision.unit import LATE_S, Unit
+from bus.supervision.unit import Unit
 from bus.transport.sockets import new_context
 from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 
-TICK_S: Final = 0.5
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
 
@@ -50,7 +52,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, settings: Settings, *, origin: Origin | None = None, planner: Planner = plan
+        self,
+        settings: Settings,
+        *,
+        origin: Origin | None = None,
+        planner: Planner = plan,
+        resumed: Handover | None = None,
     ) -> None:
         self.origin: Final = origin
         self.planner: Final = planner
@@ -58,18 +65,25 @@ class Supervisor:
         self.premises: Final = Premises(settings)
         self.events: Final = EventLog()
         self.units: Final[dict[str, Unit]] = {}
-        self.figures: Final = Figures()
         self.commands: Final = Commands(self._send)
         self.settings_lock: Final = asyncio.Lock()
         self._link: LinkServer | None = None
-        self._logs: Final = LogKeeper(self.premises.directory.log_dir, self._log_limits)
+        self.manager: Final = ServiceManager.of_environment(os.environ)
+        self.exit_code = 0
         self.state = "starting"
         self.started_at_ns = now_ns()
         self._notices: DownNotices | None = None
+        self.program_started_at_ns: Final = self.started_at_ns
+        self.detached = False
+        self.helpers: Final[set[int]] = set()
+        """Children that are none of the plan, and will be waited for by who started them."""
+        self.handover: Handover | None = None
+        """What to pass on to the program that is to take this one's place, once `run` returns."""
+        self._resumed: Final = resumed
+        self._is_replaced = False
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
-        self._ticker: asyncio.TimerHandle | None = None
-        self._ticked_at = 0.0
+        self.rounds: Final = Rounds(self, self._reopen)
 
     @property
     def settings(self) -> Settings:
@@ -81,13 +95,18 @@ class Supervisor:
 
         Raises `MdbusError` kinds with nothing started and nothing left behind.
         """
-        self.premises.prepare(self.specs)
+        if self._resumed is not None:
+            self.premises.resume(self._resumed.descriptors)
+            self.started_at_ns = self._resumed.started_at_ns
+        else:
+            self.premises.prepare(self.specs)
+        self.events.keep_in(self.premises.directory.log_dir)
 
     async def run(self, on_up: Callable[[], None] | None = None) -> None:
         """Start everything, call ``on_up`` once all layers were started, run until stopped.
 
         Stops on SIGTERM, SIGINT, SIGHUP and `request_stop`; a second one kills at once. When it
-        returns or raises, no process is left.
+        returns or raises, no process is left; or all of them are, after `hand_over`.
         """
         loop = asyncio.get_running_loop()
         self._stop_wanted = asyncio.Event()
@@ -106,17 +125,22 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
-            self._ticked_at = loop.time()
-            self._ticker = loop.call_later(TICK_S, self._tick)
+            self.say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
+            self._take_up()
+            self.rounds.begin()
             starter = asyncio.create_task(self._start_layers(on_up))
             await self._stop_wanted.wait()
             starter.cancel()
             await asyncio.gather(starter, return_exceptions=True)
-            await self._stop_layers()
+            if not self._is_replaced:
+                await self._stop_layers()
         finally:
-            if self._ticker is not None:
-                self._ticker.cancel()
-            self._kill_all()
+            self.rounds.end()
+            if self._is_replaced:
+                self._leave()
+            else:
+                self._kill_all()
+            self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
             if control is not None:
@@ -127,19 +151,57 @@ class Supervisor:
             _end(context)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
-            end_strangers(())
-            self.premises.close()
+            if not self._is_replaced:
+                end_strangers(())
+                self.say("ended", "everything is stopped")
+                self.premises.close()
+            self.manager.close()
+
+    def hand_over(self, tries: int = 100) -> None:
+        """Have another program take this one's place as soon as every process is steady."""
+        if self.state != "running" or self._stop_wanted is None:
+            return
+        if all(unit.is_steady for unit in self.units.values()):
+            self._is_replaced = True
+            self._stop_wanted.set()
+        elif tries:
+            asyncio.get_running_loop().call_later(0.1, self.hand_over, tries - 1)
+        else:
+            self.say("note", "not replaced: there was always a process starting or ending")
+
+    def _take_up(self) -> None:
+        """Watch on over the processes of the program that this one took the place of."""
+        if self._resumed is None:
+            return
+        for name, facts in self._resumed.units.items():
+            unit = self.units.get(name)
+            if unit is not None:
+                unit.resume(facts)
+        release_signals()
+        for unit in self.units.values():
+            if unit.spec.feed and unit.state.wanted and not unit.serving:
+                self._tell_down(unit.spec.feed, unit)
+
+    def _leave(self) -> None:
+        """Keep all there is for the next program, which is this very process."""
+        hold_signals()
+        self.say("note", "the supervisor is being replaced in place")
+        self.handover = capture(self, detached=self.detached)
+        for unit in self.units.values():
+            for child in unit.children():
+                child.leave()
 
     def request_stop(self, reason: str) -> None:
         """Take everything down in order; asked a second time, kill what is left at once."""
         self._stop_requests += 1
         if self._stop_requests == 1:
             self.state = "stopping"
-            self._say("stopping", f"stopping: {reason}")
+            self.manager.stopping()
+            self.say("stopping", f"stopping: {reason}")
             if self._stop_wanted is not None:
                 self._stop_wanted.set()
         else:
-            self._say("stopping", "asked again: killing what is left")
+            self.say("stopping", "asked again: killing what is left")
             for unit in self.units.values():
                 unit.stop()  # else a killed process that was still wanted is started again
                 unit.kill()
@@ -179,21 +241,35 @@ class Supervisor:
         return self.premises.launch(spec, generation, token, on_exit)
 
     def gone(self, unit: Unit) -> None:
-        """A process has ended: forget its pid, and tell the bus if it was a feed that died."""
-        self.premises.directory.forget(unit.name)
-        self.figures.forget(unit.name)
+        """A process has ended: tell the bus if it was a feed that died."""
+        self.rounds.forget(unit.name)
         self.commands.gone(unit.name)
         feed = unit.spec.feed
         died = unit.last_exit is None or unit.last_exit.code != 0 or unit.phase is Phase.READY
-        if feed and died and self.state != "stopping" and self._notices is not None:
-            detail = unit.last_exit.in_words() if unit.last_exit else ""
-            symbols = self.settings.feeds[feed].symbols if feed in self.settings.feeds else ()
+        if feed and died and self.state != "stopping":
+            self._tell_down(feed, unit)
+
+    def _tell_down(self, feed: str, unit: Unit) -> None:
+        """Tell the bus that a feed is dead."""
+        detail = unit.last_exit.in_words() if unit.last_exit else ""
+        symbols = self.settings.feeds[feed].symbols if feed in self.settings.feeds else ()
+        if self._notices is not None:
             self._notices.post(feed, symbols, detail)
 
     def served(self, unit: Unit) -> None:
         """A process has become ready."""
         if unit.spec.feed and self._notices is not None:
             self._notices.withdraw(unit.spec.feed)
+
+    def ended(self, sender: Sender) -> None:
+        """One generation of a process has ended."""
+        self.premises.directory.forget(record_name(sender.name, sender.generation))
+        if self._link is not None:
+            self._link.forget(sender)
+
+    def log_tail(self, name: str) -> Sequence[str]:
+        """The last lines of a process's log."""
+        return tail_of(self.premises.directory.log_dir / f"{name}.log")
 
     def tell(self, happening: Happening) -> None:
         """Keep an event and show it to whoever looks."""
@@ -203,21 +279,22 @@ class Supervisor:
 
     async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
         timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
-        for layer in layers(self.specs):
+        for layer in [] if self._resumed is not None else layers(self.specs):
             if self.state == "stopping":
                 return  # asked for while this task was due to go on, and before it was cancelled
             units = [self.units[spec.name] for spec in layer]
             names = ", ".join(unit.name for unit in units)
-            self._say("waiting", f"waiting for {names} …")
+            self.say("waiting", f"waiting for {names} …")
             for unit in units:
                 unit.start()
             await asyncio.gather(*(unit.until(_settled, timeout_s) for unit in units))
             for unit in units:
                 if unit.phase is not Phase.READY:
-                    self._say("failing", "not ready; going on without it", unit.name)
+                    self.say("failing", "not ready; going on without it", unit.name)
         if self.state == "stopping":
             return
         self.state = "running"
+        self.manager.ready(self.in_words())
         if on_up is not None:
             on_up()
 
@@ -231,31 +308,18 @@ class Supervisor:
                         unit.stop()
                     await asyncio.gather(*(unit.until(_stopped, deadline_s) for unit in units))
         except TimeoutError:
-            self._say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
+            self.say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
             for unit in self.units.values():
                 unit.stop()
                 unit.kill()
             await asyncio.gather(*(unit.until(_stopped, 2.0) for unit in self.units.values()))
 
-    def _tick(self) -> None:
-        """Notice when this process itself did not run (a paused machine), and take figures.
-
-        A timer and not a task: after a pause it is due before any deadline that ran out
-        meanwhile, and must have moved them before their own timers are run.
-        """
-        loop = asyncio.get_running_loop()
-        self._ticker = loop.call_later(TICK_S, self._tick)
-        late_s = loop.time() - self._ticked_at - TICK_S
-        self._ticked_at = loop.time()
-        if late_s > LATE_S:
-            self._say("note", f"the supervisor did not run for {late_s:.1f} s")
-            for unit in self.units.values():
-                unit.paused()
-        for unit in self.units.values():
-            if unit.child is not None:
-                self.figures.sample(unit.name, unit.child.pid)
-                self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
-        self._logs.check_own(self.premises.directory.own_log)
+    def in_words(self) -> str:
+        """One line for the service manager."""
+        late = [unit.name for unit in self.not_ready()]
+        ready = sum(unit.serving for unit in self.units.values())
+        text = f"{ready} of {len(self.units)} processes ready"
+        return f"{text}, at fault: {', '.join(late)}" if late else text
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:
         unit = self.units.get(sender.name)
@@ -269,11 +333,9 @@ class Supervisor:
     def _reopen(self, unit: Unit, path: str) -> bool:
         return self._send(unit.sender, Reopen(path))
 
-    def _log_limits(self) -> tuple[int, int]:
-        return self.settings.supervisor.log_max_bytes, self.settings.supervisor.log_files
-
     def _reap_strangers(self) -> None:
-        own = {unit.child.pid for unit in self.units.values() if unit.child is not None}
+        own = {child.pid for unit in self.units.values() for child in unit.children()}
+        own |= {child.pid for child in self.premises.spares.children()} | self.helpers
         for pid in end_strangers(own):
             _log.warning("ended a process whose parent died", pid=pid)
 
@@ -284,7 +346,8 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals) -> None:
         self.request_stop(number.name)
 
-    def _say(self, kind: str, text: str, process: str = "") -> None:
+    def say(self, kind: str, text: str, process: str = "") -> None:
+        """Tell an event that happens now."""
         self.tell(Happening(now_ns(), kind, process, text))
 
 
@@ -294,7 +357,7 @@ def _settled(unit: Unit) -> bool:
 
 
 def _stopped(unit: Unit) -> bool:
-    return unit.phase is Phase.STOPPED
+    return unit.phase is Phase.STOPPED and not unit.retiring
 
 
 def _end(context: zmq.Context[zmq.Socket[bytes]]) -> None:

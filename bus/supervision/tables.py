@@ -20,6 +20,9 @@ _COLOURS: Final = {
     "fatal": "\x1b[31m",
     "stopped": "\x1b[2m",
     "waiting": "\x1b[2m",
+    "begun": "\x1b[1m",
+    "ended": "\x1b[1m",
+    "limit": "\x1b[31m",
 }
 _HEADINGS: Final = (
     "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "CPU", "MEMORY", "BEAT", "LAST EXIT",
@@ -42,6 +45,8 @@ def status_table(status: Mapping[str, Any], *, colour: bool) -> str:
             painted = _paint(row[1].ljust(widths[1]), row[1].split(" ")[0])
             line = line[:start] + painted + line[start + widths[1] :]
         lines.append(line)
+    for process in status["processes"]:
+        lines += _why_it_fails(process)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -50,6 +55,13 @@ def event_line(at_ns: int, kind: str, process: str, text: str, *, colour: bool) 
     clock = time.strftime("%H:%M:%S", time.localtime(at_ns / 1e9))
     shown = _paint(text, kind) if colour else text
     return f"{clock}  {process or 'supervisor':<14} {shown}"
+
+
+def dated_event_line(at_ns: int, kind: str, process: str, text: str, *, colour: bool) -> str:
+    """As `event_line`, with the day and the kind: events may be old."""
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ns / 1e9))
+    shown = _paint(text, kind) if colour else text
+    return f"{clock}  {process or 'supervisor':<14} {kind:<10} {shown}"
 
 
 def up_summary(
@@ -94,6 +106,19 @@ def age(seconds: float | None) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def _why_it_fails(process: Mapping[str, Any]) -> list[str]:
+    """The last lines of the log of a process that cannot be kept running."""
+    tail = (process["last_exit"] or {}).get("log_tail")
+    if process["state"] not in ("failing", "fatal") or not tail:
+        return []
+    return ["", f"{process['name']} is {process['state']}; its log ends with", *_indented(tail)]
+
+
+def _indented(tail: Sequence[str]) -> list[str]:
+    """Log lines as a terminal may show them: without what it would obey."""
+    return ["  " + "".join(c if c.isprintable() else "?" for c in line) for line in tail]
 
 
 def _summary(status: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """One supervised process: carries out what `policy.decide` says and tells what happened.
 
-It owns the current `Child` and one timer. It decides nothing itself.
+It owns the current generation and one timer, and decides nothing itself. For a process with a
+listening socket of the supervisor's there may be two more generations for a while: a successor,
+which takes over once it serves, and those it took over from, which drain.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Final
 
 from bus.clock import now_ns
 from bus.config.supervision import SupervisorSettings
 from bus.runtime.link import new_token
 from bus.supervision.events import Happening
+from bus.supervision.generation import Generation, LastExit, Vitals
+from bus.supervision.ground import Ground
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Action, Event, Phase, State, decide, is_failing
 from bus.supervision.spawn import Child, signal_name
@@ -25,75 +30,20 @@ LATE_S: Final = 0.5
 """A timer of ours that is later than this shows that the supervisor itself did not run."""
 
 
-class Ground(Protocol):
-    """What a process needs from its surroundings; the supervisor provides it."""
-
-    def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
-    ) -> Child:
-        """Start the process; raises `OSError` when it cannot be started."""
-        ...
-
-    def gone(self, unit: Unit) -> None:
-        """The process has ended and is reaped."""
-        ...
-
-    def served(self, unit: Unit) -> None:
-        """The process has become ready."""
-        ...
-
-    def tell(self, happening: Happening) -> None:
-        """Something happened that an operator may want to see."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LastExit:
-    """How a process last ended: its exit code (None when a signal ended it), the signal's name,
-    the line it said itself, what the supervisor had done to it, and the wall time in ns.
-    """
-
-    code: int | None
-    signal: str | None
-    line: str
-    cause: str
-    at_ns: int
-
-    def in_words(self) -> str:
-        """One sentence for a table or a log."""
-        how = f"signal {self.signal}" if self.signal else f"code {self.code}"
-        why = self.line or (self.cause if self.cause not in ("", "exited") else "")
-        return f"{how} ({why})" if why else how
-
-
-@dataclass(slots=True)
-class Vitals:
-    """What the running generation last said of itself."""
-
-    endpoints: Mapping[str, str] = field(default_factory=dict)
-    verbs: tuple[str, ...] = ()
-    counters: Mapping[str, int | float | str] = field(default_factory=dict)
-    beat_at: float | None = None
-    beats: int = 0
-    loop_lag_ms: float = 0.0
-    farewell: str = ""
-
-
 class Unit:
     """A process of the plan. Everything happens on the supervisor's loop."""
 
     def __init__(self, spec: ProcessSpec, settings: SupervisorSettings, ground: Ground) -> None:
         self.spec: Final = spec
         self.state = State()
-        self.generation = 0
-        self.child: Child | None = None
-        self.started_at: float | None = None
         self.last_exit: LastExit | None = None
-        self.vitals = Vitals()
         self.operator_lock: Final = asyncio.Lock()
         self.settings = settings
         self._ground = ground
-        self._token = ""
+        self._current = Generation(spec.name, 0, "", 0.0)
+        self._successor: Generation | None = None
+        self._retired: list[Generation] = []
+        self._last_number = 0
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
@@ -114,9 +64,33 @@ class Unit:
         return self.phase is Phase.READY
 
     @property
+    def generation(self) -> int:
+        """The number of the current generation, or of the last when none runs; from 1."""
+        return self._current.number
+
+    @property
+    def child(self) -> Child | None:
+        """The process of the current generation; None when none runs."""
+        return self._current.child
+
+    @property
+    def vitals(self) -> Vitals:
+        """What the current generation said of itself."""
+        return self._current.vitals
+
+    @property
     def sender(self) -> Sender:
         """How the current generation is addressed on the link."""
-        return Sender(self.name, self.generation, self._token)
+        return self._current.sender
+
+    @property
+    def retiring(self) -> bool:
+        """Whether an earlier generation still drains."""
+        return bool(self._retired)
+
+    def children(self) -> list[Child]:
+        """The processes of every generation that runs: current, successor, draining ones."""
+        return [run.child for run in self._generations() if run.child is not None]
 
     def failing(self) -> bool:
         """Whether it crashes too often."""
@@ -129,51 +103,118 @@ class Unit:
     def stop(self) -> None:
         """Have it drained and not started again until `start`."""
         self._happen(Event.STOP)
+        if self._successor is not None and self._successor.child is not None:
+            self._successor.child.kill_group()
 
     def restart(self) -> None:
         """Have it drained and started anew."""
         self._happen(Event.RESTART)
 
+    async def succeed(self, timeout_s: float) -> str:
+        """Replace it without a gap: a further generation starts, takes over once it serves, and
+        only then the old one is drained. Returns when that one has gone.
+
+        When the further one does not come to serve, the old one stays; the reason is returned
+        (else an empty text). One at a time: hold ``operator_lock``.
+        """
+        limit_s = min(timeout_s, self.settings.ready_timeout_s)
+        end = self._loop.time() + timeout_s
+        heir = self._successor = self._new_generation()
+        self._say("starting", f"starting generation {heir.number} beside the one that serves")
+        try:
+            heir.child = self._launch(heir)
+        except OSError as error:
+            self._successor = None
+            return f"cannot start: {error}"
+        await self.until(lambda _: heir.ready or heir.child is None, limit_s)
+        if self._current is heir:
+            await self.until(lambda unit: not unit.retiring, max(0.0, end - self._loop.time()))
+            return ""
+        self._successor = None
+        why = f"not ready within {limit_s:g} s"
+        if heir.last_exit is not None:
+            why = f"ended before it was ready: {heir.last_exit.in_words()}"
+        elif heir.child is not None:
+            self._retire(heir, at_once=True)
+        self._say("failing", f"generation {heir.number} {why}; the old one goes on")
+        return f"the new one {why}; the old one goes on"
+
+    def exceed(self, text: str, *, at_once: bool) -> None:
+        """It takes more than it may, as ``text`` says: drain it, or kill it at once."""
+        self._say("limit", f"{text}; {'killing' if at_once else 'replacing'} it")
+        if at_once:
+            self.kill()
+        else:
+            self._happen(Event.EXCEEDED)
+
     def kill(self) -> None:
         """End it at once, group and all; what follows is as for any other exit."""
-        if self.child is not None:
-            self.child.kill_group()
+        for child in self.children():
+            child.kill_group()
 
     def heard(self, sender: Sender, message: LinkMessage) -> bool:
-        """Take a message of the link; False when it is not from the generation that runs now."""
-        if sender.generation != self.generation or sender.token != self._token or not self.child:
+        """Take a message of the link; False when it is not from a generation that runs now."""
+        run = next((run for run in self._generations() if run.is_sender(sender)), None)
+        if run is None:
             return False
+        is_current = run is self._current
         match message:
             case Ready(endpoints, verbs):
-                self.vitals.endpoints = endpoints
-                self.vitals.verbs = verbs
-                if self.phase is Phase.STARTING:
-                    self.vitals.beat_at = self._loop.time()
-                    self._happen(Event.READY)
-                    self._say("ready", f"ready in {self.age_s() or 0:.2f} s")
-                    self._ground.served(self)
+                run.vitals.endpoints = endpoints
+                run.vitals.verbs = verbs
+                if run is self._successor:
+                    self._take_over(run)
+                elif is_current and self.phase is Phase.STARTING:
+                    self._serve(run, Event.READY)
             case Beat(number, loop_lag_ms, counters):
-                self.vitals.beat_at = self._loop.time()
-                self.vitals.beats = number
-                self.vitals.loop_lag_ms = loop_lag_ms
-                self.vitals.counters = counters
-                self._happen(Event.BEAT)
-            case Draining(reason) if self.phase is not Phase.STOPPING:
+                run.vitals.take_beat(number, loop_lag_ms, counters, self._loop.time())
+                if is_current:
+                    self._happen(Event.BEAT)
+            case Draining(reason) if is_current and self.phase is not Phase.STOPPING:
                 self._say("note", f"draining: {reason}")
             case Bye(_, line):
-                self.vitals.farewell = line
+                run.vitals.farewell = line
         return True
 
     def age_s(self) -> float | None:
         """Seconds since the current generation was started; None when none runs."""
-        if self.child is None or self.started_at is None:
-            return None
-        return self._loop.time() - self.started_at
+        return None if self.child is None else self._loop.time() - self._current.started_at
 
     def beat_age_s(self) -> float | None:
         """Seconds since the last heartbeat of the current generation."""
         beat_at = self.vitals.beat_at
         return None if beat_at is None or self.child is None else self._loop.time() - beat_at
+
+    def quiet_s(self) -> float | None:
+        """Seconds since the process last reported a further message in, since its start when it
+        never did; None for one that counts none.
+        """
+        if self.child is None or "messages_in" not in self.vitals.counters:
+            return None
+        return self._loop.time() - (self.vitals.moved_at or self._current.started_at)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether one generation at most runs, and neither starts nor ends."""
+        steady = (Phase.READY, Phase.STOPPED, Phase.BACKOFF, Phase.FATAL)
+        return self.phase in steady and self._successor is None and not self._retired
+
+    def facts(self) -> dict[str, Any]:
+        """All that a supervisor that takes this one's place must know of it, as JSON holds it."""
+        return {"state": self.state.to_facts(), "current": self._current.to_facts()} | {
+            "last_exit": None if self.last_exit is None else asdict(self.last_exit)
+        }
+
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Watch on from the `facts` of an earlier supervisor, which was this very process."""
+        last = facts["last_exit"]
+        self.last_exit = None if last is None else LastExit.of_facts(last)
+        self.state = State.of_facts(facts["state"])
+        run = self._current = Generation.of_facts(self.name, facts["current"])
+        self._last_number = run.number
+        if (pid := facts["current"]["pid"]) is not None:
+            run.child = Child(pid, partial(self._on_exit, run))
+        self._happen(Event.PAUSED)  # nobody is judged by the time it took
 
     def paused(self) -> None:
         """The supervisor itself did not run for a while: give the process time to be heard."""
@@ -220,34 +261,81 @@ class Unit:
             case Action.KILL_GROUP:
                 self.kill()
 
+    def _generations(self) -> list[Generation]:
+        heirs = [] if self._successor is None else [self._successor]
+        return [self._current, *heirs, *self._retired]
+
+    def _new_generation(self) -> Generation:
+        self._last_number += 1
+        return Generation(self.name, self._last_number, new_token(), self._loop.time())
+
+    def _launch(self, run: Generation) -> Child:
+        on_exit = partial(self._on_exit, run)
+        return self._ground.launch(self.spec, run.number, run.token, on_exit)
+
     def _spawn(self) -> None:
-        self.generation += 1
-        self._token = new_token()
-        self.vitals = Vitals()
-        self.started_at = self._loop.time()
+        run = self._current = self._new_generation()
         try:
-            self.child = self._ground.launch(self.spec, self.generation, self._token, self._on_exit)
+            run.child = self._launch(run)
         except OSError as error:
             self.last_exit = LastExit(None, None, f"cannot start: {error}", "", now_ns())
             self._say("exited", f"cannot start: {error}")
             self._loop.call_soon(self._happen, Event.EXITED, 127)
 
-    def _on_exit(self, exit_code: int) -> None:
+    def _serve(self, run: Generation, event: Event) -> None:
+        run.ready = True
+        run.vitals.beat_at = self._loop.time()
+        self._happen(event)
+        self._say("ready", f"ready in {self._loop.time() - run.started_at:.2f} s")
+        self._ground.served(self)
+
+    def _take_over(self, heir: Generation) -> None:
+        """The successor serves: the role is its, unless the role itself is over."""
+        if not self.state.wanted or self.phase in (Phase.STOPPING, Phase.STOPPED, Phase.FATAL):
+            return
+        old, self._current, self._successor = self._current, heir, None
+        hung = self.phase is Phase.ABORTING
+        self._serve(heir, Event.SUCCEEDED)
+        if old.child is not None:
+            self._retire(old, at_once=hung)
+
+    def _retire(self, run: Generation, *, at_once: bool) -> None:
+        assert run.child is not None
+        self._retired.append(run)
+        if at_once:
+            run.child.kill_group()
+        else:
+            run.child.terminate()
+            self._loop.call_later(self.settings.stop_grace_s, run.child.kill_group)
+
+    def _on_exit(self, run: Generation, exit_code: int) -> None:
+        is_current = run is self._current
         cause = self.state.cause
-        self.last_exit = LastExit(
+        asked = (is_current and self.phase is Phase.STOPPING) or run in self._retired
+        run.last_exit = LastExit(
             code=None if exit_code < 0 else exit_code,
             signal=signal_name(-exit_code) if exit_code < 0 else None,
-            line=self.vitals.farewell,
-            cause=cause if self.phase in (Phase.STOPPING, Phase.ABORTING) else "exited",
+            line=run.vitals.farewell,
+            cause=cause if is_current and (asked or self.phase is Phase.ABORTING) else "exited",
             at_ns=now_ns(),
+            log_tail=() if asked else tuple(self._ground.log_tail(self.name)),
         )
-        asked = self.phase is Phase.STOPPING
         if not asked or exit_code != 0:
-            age = self.age_s() or 0.0
-            self._say("exited", f"exited with {self.last_exit.in_words()} after {age:.1f} s")
-        self.child = None
-        self._ground.gone(self)
-        self._happen(Event.EXITED, exit_code)
+            age = self._loop.time() - run.started_at
+            which = "" if is_current else f"generation {run.number} "
+            self._say("exited", f"{which}exited with {run.last_exit.in_words()} after {age:.1f} s")
+        run.child = None
+        self._ground.ended(run.sender)
+        if is_current:
+            self.last_exit = run.last_exit
+            self._ground.gone(self)
+            self._happen(Event.EXITED, exit_code)
+            return
+        if run in self._retired:
+            self._retired.remove(run)
+            if run.ready:  # not a successor that never served
+                self.last_exit = run.last_exit
+        self._changed.set()
 
     def _narrate(self, before: State, event: Event) -> None:
         """Say what an operator should know of a transition."""

@@ -16,12 +16,13 @@ import subprocess
 import sys
 from typing import Any, Final
 
-from bus.config import Settings
+from bus.config import Settings, load
 from bus.errors import ConfigError, MdbusError
 from bus.runtime.log import configure, get_logger
 from bus.supervision import exit_codes
 from bus.supervision.cli import program_name
 from bus.supervision.events import Happening
+from bus.supervision.handover import become, received
 from bus.supervision.locate import config_file, origin_of
 from bus.supervision.log_files import rotate_log
 from bus.supervision.origin import Origin
@@ -36,6 +37,8 @@ _FEED_FLAGS: Final = ("binance", "finnhub")
 
 def run_up(arguments: argparse.Namespace) -> int:
     """Start everything; see the exit codes of the command line."""
+    if arguments.resume_fd is not None:
+        return _serve_resumed(arguments.resume_fd)
     arguments.overrides = [*arguments.overrides, *_shorthands(arguments)]
     flags = [feed for feed in _FEED_FLAGS if getattr(arguments, feed)]
     origin = origin_of(arguments, flags)
@@ -71,7 +74,34 @@ def _serve_here(settings: Settings, origin: Origin, arguments: argparse.Namespac
             screen.line(f"not ready: {unit.name}: {reason_of(unit)}")
 
     asyncio.run(supervisor.run(on_up))
-    return exit_codes.OK
+    return _conclude(supervisor)
+
+
+def _conclude(supervisor: Supervisor) -> int:
+    """The exit code; or no return at all, when another program is to take this one's place."""
+    if supervisor.handover is not None:
+        become(supervisor.handover, supervisor.manager.to_environment())
+    return supervisor.exit_code
+
+
+def _serve_resumed(fd: int) -> int:
+    """Go on where the program before this one, in this very process, has left off."""
+    handover = received(fd)
+    settings = load(handover.settings_file)
+    configure("supervisor", settings.log_level)
+    supervisor = Supervisor(settings, origin=handover.settings_origin(), resumed=handover)
+    supervisor.detached = handover.detached
+    supervisor.prepare()
+    if handover.detached:
+        supervisor.events.listen(_log_event)
+    else:
+        supervisor.events.listen(_Screen().event)
+    asyncio.run(supervisor.run())
+    return _conclude(supervisor)
+
+
+def _log_event(happening: Happening) -> None:
+    _log.info(happening.kind, name=happening.process or "supervisor", text=happening.text)
 
 
 def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
@@ -79,6 +109,7 @@ def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
     report = _Report(events_fd)
     configure("supervisor", settings.log_level)
     supervisor = Supervisor(settings, origin=origin)
+    supervisor.detached = True
     try:
         supervisor.prepare()
     except MdbusError as error:
@@ -93,7 +124,7 @@ def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
     os.close(log_fd)
 
     def tell(happening: Happening) -> None:
-        _log.info(happening.kind, name=happening.process or "supervisor", text=happening.text)
+        _log_event(happening)
         report.send({"event": dataclasses.asdict(happening)})
 
     def on_up() -> None:
@@ -107,7 +138,7 @@ def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
     except (MdbusError, OSError) as error:
         report.send({"error": str(error), "code": exit_codes.FAILED})
         raise
-    return exit_codes.OK
+    return _conclude(supervisor)
 
 
 def _detach(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -10,7 +10,6 @@ kind          direction    body, after ``[version, kind, name, generation, token
 ``bye``       child → sup  exit_code, line
 ``reply``     child → sup  id, ok, result: map (empty unless ok), error: text
 ``stop``      sup → child  reason
-``dump``      sup → child  (empty) write every thread's stack to the log
 ``reopen``    sup → child  path: write the log there from now on
 ``command``   sup → child  id, verb, arguments: map, timeout_s
 ============  ===========  ==========================================================
@@ -110,11 +109,6 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Dump:
-    """The supervisor asks for every thread's stack in the log."""
-
-
-@dataclass(frozen=True, slots=True)
 class Reopen:
     """The supervisor has moved the log away: write to ``path`` from now on."""
 
@@ -141,7 +135,7 @@ class Reply:
     error: str = ""
 
 
-LinkMessage = Hello | Ready | Beat | Draining | Bye | Reply | Stop | Dump | Reopen | Command
+LinkMessage = Hello | Ready | Beat | Draining | Bye | Reply | Stop | Reopen | Command
 
 
 def encode_link(sender: Sender, message: LinkMessage) -> bytes:
@@ -184,8 +178,6 @@ def decode_link(frame: bytes) -> tuple[Sender, LinkMessage]:
             return sender, Bye(_integer(exit_code), _text(line))
         case "stop", [reason, *_]:
             return sender, Stop(_text(reason))
-        case "dump", _:
-            return sender, Dump()
         case "reply", [id_, bool() as ok, result, error, *_]:
             return sender, Reply(_count(id_), ok, check_data(result), _text(error))
         case "reopen", [path, *_]:
@@ -256,8 +248,6 @@ def _body(message: LinkMessage) -> tuple[str, list[object]]:
             return "bye", [exit_code, line[:MAX_TEXT]]
         case Stop(reason):
             return "stop", [reason[:MAX_TEXT]]
-        case Dump():
-            return "dump", []
         case Reply(id_, ok, result, error):
             return "reply", [id_, ok, check_data(result), error[:MAX_TEXT]]
         case Reopen(path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from bus.wsbridge.messages import (
     Request,
     RequestId,
+    SetRequest,
     SnapshotRequest,
     Subscribe,
     Unsubscribe,
@@ -29,6 +31,9 @@ from bus.wsbridge.messages.requests import (
 from bus.wsbridge.topics import shown
 
 MAX_TOPICS_PER_REQUEST = 4_096
+MAX_REQUESTS_PER_FRAME = 64
+MAX_BATCH_MS = 250
+HEARTBEAT_MS = (1_000, 60_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +53,63 @@ class _Head(msgspec.Struct):
     action: msgspec.Raw | UnsetType = UNSET
 
 
-_head_decoder = msgspec.json.Decoder(_Head)
-_any_decoder = msgspec.json.Decoder()
-_id_decoder = msgspec.json.Decoder(str | int)
-_request_decoders = {name: msgspec.json.Decoder(kind) for name, kind in REQUEST_TYPES.items()}
+class _Codec:
+    """The decoders of one codec."""
+
+    def __init__(self, decoder: Any) -> None:
+        self.head = decoder(_Head)
+        self.any = decoder()
+        self.id = decoder(str | int)
+        self.list = decoder(list[msgspec.Raw])
+        self.requests = {name: decoder(kind) for name, kind in REQUEST_TYPES.items()}
+
+
+_CODECS = {
+    "json": _Codec(msgspec.json.Decoder),
+    "msgpack": _Codec(msgspec.msgpack.Decoder),
+}
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _AT_FIELD = re.compile(r"`\$\.([a-z_]{1,32})")
 
 
-def parse_request(text: bytes, *, max_depth: int, max_history: int) -> Request | Refusal:
-    """Read one message of a client (UTF-8 JSON, checked to be UTF-8 already)."""
+def split_requests(text: bytes, codec: str = "json") -> list[bytes] | Refusal:
+    """The requests of one frame of the full profile: one, or an array of at most 64."""
+    is_array = text.lstrip(b" \t\r\n")[:1] == b"["
+    if codec == "msgpack":
+        is_array = bool(text) and (0x90 <= text[0] <= 0x9F or text[0] in (0xDC, 0xDD))
+    if not is_array:
+        return [text]
     try:
-        _any_decoder.decode(text)  # the whole text: a typed decode skips what it has no field for
-        head = _head_decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return Refusal("bad_json", "a message is one JSON object")
-    request_id = _request_id(head.id)
+        requests: list[msgspec.Raw] = _CODECS[codec].list.decode(text)
+    except _UNREADABLE:
+        return Refusal("bad_json", _NO_OBJECT[codec])
+    if not 1 <= len(requests) <= MAX_REQUESTS_PER_FRAME:
+        return Refusal("bad_request", f"an array has 1 to {MAX_REQUESTS_PER_FRAME} requests")
+    return [bytes(raw) for raw in requests]
+
+
+_NO_OBJECT = {
+    "json": "a message is one JSON object",
+    "msgpack": "a message is one MessagePack map",
+}
+
+
+def parse_request(
+    text: bytes, *, max_depth: int, max_history: int, codec: str = "json"
+) -> Request | Refusal:
+    """Read one request of a client (JSON is checked to be UTF-8 already)."""
+    use = _CODECS[codec]
+    try:
+        use.any.decode(text)  # the whole text: a typed decode skips what it has no field for
+        head: _Head = use.head.decode(text)
+    except _UNREADABLE:
+        return Refusal("bad_json", _NO_OBJECT[codec])
+    except (ValueError, TypeError):  # a map of MessagePack with keys that nothing can hold
+        return Refusal("bad_json", _NO_OBJECT[codec])
+    request_id = _request_id(head.id, use)
     if isinstance(request_id, Refusal):
         return request_id
-    action = _text(head.action)
+    action = _text(head.action, use)
     if action is None:
         return Refusal(
             "bad_request", "action is missing or not a string", id=request_id, field="action"
@@ -74,7 +118,7 @@ def parse_request(text: bytes, *, max_depth: int, max_history: int) -> Request |
         return Refusal(
             "unsupported", f"the action {action} is not enabled", id=request_id, field="action"
         )
-    decoder = _request_decoders.get(action)
+    decoder = use.requests.get(action)
     if decoder is None:
         known = ", ".join(REQUEST_TYPES)
         sentence = f"there is no action {shown(action)}; actions are {known}"
@@ -92,11 +136,11 @@ def parse_request(text: bytes, *, max_depth: int, max_history: int) -> Request |
     return request
 
 
-def _request_id(raw: msgspec.Raw | UnsetType) -> RequestId | UnsetType | Refusal:
+def _request_id(raw: msgspec.Raw | UnsetType, use: _Codec) -> RequestId | UnsetType | Refusal:
     if raw is UNSET:
         return UNSET
     try:
-        found: RequestId = _id_decoder.decode(bytes(raw))
+        found: RequestId = use.id.decode(bytes(raw))
     except msgspec.DecodeError:
         found = ""
     if isinstance(found, str) and 1 <= len(found) <= MAX_ID_CHARS:
@@ -107,10 +151,10 @@ def _request_id(raw: msgspec.Raw | UnsetType) -> RequestId | UnsetType | Refusal
     return Refusal("bad_request", sentence, field="id")
 
 
-def _text(raw: msgspec.Raw | UnsetType) -> str | None:
+def _text(raw: msgspec.Raw | UnsetType, use: _Codec) -> str | None:
     if raw is UNSET:
         return None
-    value = _any_decoder.decode(bytes(raw))
+    value = use.any.decode(bytes(raw))
     return value if isinstance(value, str) else None
 
 
@@ -128,9 +172,12 @@ def _checked(request: Request, max_depth: int, max_history: int) -> Refusal | No
             _check_names(request)
             or _check_depth(request.depth, max_depth)
             or _check_history(request.history, max_history)
+            or _check_choices(request, ("book", "numbers"))
         )
     if isinstance(request, Unsubscribe):
         return _check_names(request)
+    if isinstance(request, SetRequest):
+        return _check_set(request)
     return None
 
 
@@ -189,19 +236,35 @@ def _check_since(request: Subscribe) -> Refusal | None:
 
 
 def _check_options(request: Subscribe) -> Refusal | None:
-    for field, allowed, value in (
-        ("book", ("full", "delta"), request.book),
-        ("on_slow", ("close", "gap"), request.on_slow),
-        ("numbers", ("float", "string"), request.numbers),
-    ):
-        if value not in allowed:
-            return Refusal("bad_request", f"{field} is {' or '.join(allowed)}", field=field)
-        if value != allowed[0]:
-            return Refusal("unsupported", f"{field}={value} is not enabled", field=field)
-    if request.conflate_ms < 0:
+    if request.conflate_ms is not UNSET and request.conflate_ms < 0:
         return Refusal("bad_request", "conflate_ms is 0 or more", field="conflate_ms")
-    if request.conflate_ms > 0:
-        return Refusal("unsupported", "conflation is not enabled", field="conflate_ms")
-    if not request.allow_pending:
-        return Refusal("unsupported", "allow_pending=false is not enabled", field="allow_pending")
+    return _check_choices(request, ("book", "on_slow", "numbers"))
+
+
+CHOICES = {
+    "book": ("full", "delta"),
+    "on_slow": ("close", "gap"),
+    "numbers": ("float", "string"),
+}
+
+
+def _check_choices(request: Subscribe | SnapshotRequest, fields: tuple[str, ...]) -> Refusal | None:
+    for field in fields:
+        value = getattr(request, field)
+        if value is not UNSET and value not in CHOICES[field]:
+            return Refusal("bad_request", f"{field} is {' or '.join(CHOICES[field])}", field=field)
+    return None
+
+
+def _check_set(request: SetRequest) -> Refusal | None:
+    if request.batch_ms is not UNSET and not 0 <= request.batch_ms <= MAX_BATCH_MS:
+        sentence = f"batch_ms is 0 (off) to {MAX_BATCH_MS}"
+        return Refusal("bad_request", sentence, field="batch_ms")
+    low, high = HEARTBEAT_MS
+    beat = request.heartbeat_ms
+    if beat is not UNSET and beat != 0 and not low <= beat <= high:
+        sentence = f"heartbeat_ms is 0 (off) or {low} to {high}"
+        return Refusal("bad_request", sentence, field="heartbeat_ms")
+    if request.events is not UNSET and request.events not in ("all", "none"):
+        return Refusal("bad_request", "events is all or none", field="events")
     return None

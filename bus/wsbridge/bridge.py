@@ -1,8 +1,10 @@
 """The middle of the bridge: executes what sessions ask for, and joins them to the bus.
 
-It knows clients only through :class:`BridgeClient` and the bus only through :class:`BusSide`, so it
-runs in tests without a socket. Time comes in as ``now_ns``; the one thing it waits for, the first
-value of a cold topic, it waits for by a deadline that its owner checks (:meth:`Bridge.sweep`).
+It knows clients only through :class:`~bus.wsbridge.outbox.BridgeClient` and the bus only through
+:class:`BusSide`, so it runs in tests without a socket. Time comes in as ``now_ns``; what it waits
+for, the first value of a cold topic, it waits for by a deadline that its owner checks
+(:meth:`Bridge.sweep`), and what is due at a time it does when its owner calls
+:meth:`Bridge.run_due`.
 
 Bounds: a client has one request waiting at most (its further messages stay in its connection); a
 bus topic stays subscribed while it is wanted and ``linger_s`` after.
@@ -15,19 +17,39 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import UNSET
+
 from bus.client.deliveries import Delivery
 from bus.config import Settings
 from bus.config.bridge import BridgeSettings
+from bus.wsbridge.access.grant import with_limits
+from bus.wsbridge.access.warden import Warden
+from bus.wsbridge.actions import Refusal
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
-from bus.wsbridge.frames import text_frame
-from bus.wsbridge.inquiries import Greeting
+from bus.wsbridge.health import Health
+from bus.wsbridge.inquiries import Greeting, feed_status
 from bus.wsbridge.market import Market
-from bus.wsbridge.messages import CloseCode, Limits, encode
+from bus.wsbridge.messages import Limits, encode
+from bus.wsbridge.outbox import BridgeClient, Source
+from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
+from bus.wsbridge.schedule import Schedule
 from bus.wsbridge.session import Session
-from bus.wsbridge.steps import Attach, Join, Leave, Owe, Send, Step, Wanted
+from bus.wsbridge.steps import (
+    Attach,
+    Authenticate,
+    Give,
+    Join,
+    Leave,
+    Owe,
+    Rewire,
+    Send,
+    Step,
+    Wanted,
+)
 from bus.wsbridge.subscriptions import Subscriptions
 from bus.wsbridge.topics import Directory
+from bus.wsbridge.waits import Wait, Waits
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -41,35 +63,6 @@ class BusSide(Protocol):
 
     def unsubscribe(self, prefix: bytes) -> None:
         """Want it no more."""
-
-
-class BridgeClient(Protocol):
-    """One connected client, as the bridge needs it."""
-
-    session: Session
-    pending: list[bytes]
-
-    def flush(self) -> None:
-        """Write everything pending, at once, and clear it."""
-
-    def allow_burst(self, size: int) -> None:
-        """The next ``size`` bytes are an answer: not held against a client that reads slowly."""
-
-    def close(self, code: CloseCode) -> None:
-        """Begin the closing handshake; nothing is written after it."""
-
-    def resume(self) -> None:
-        """The waiting request is complete: handle the messages that came meanwhile."""
-
-
-@dataclass(slots=True, eq=False)
-class _Wait:
-    """A request whose topics are not all warm yet."""
-
-    client: BridgeClient
-    attach: Attach
-    missing: set[bytes]
-    deadline_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +92,55 @@ class Bridge:
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
-        self.fanout: Fanout[BridgeClient] = Fanout(self.market, self.subscriptions, self._on_warm)
-        self.limits = Limits(
+        self.fanout: Fanout[BridgeClient] = Fanout(
+            self.market,
+            self.subscriptions,
+            self._on_warm,
+            self._on_feed,
+            with_checksum=own.book_checksum,
+        )
+        base = Limits(
             subscriptions=own.max_subscriptions,
             message_bytes=own.max_message_bytes,
             buffered_bytes=own.max_buffered_bytes,
+            min_conflate_ms=own.min_conflate_ms,
             max_depth=own.max_depth,
             max_history=own.history,
+            wildcard_cost=own.wildcard_cost,
         )
+        self.limits = with_limits(base, own)
         self._bus = bus
         self._wait_ns = own.first_value_wait_ms * NS_PER_MS
+        self._recovery_wait_ns = max(own.recovery_wait_ms, own.first_value_wait_ms) * NS_PER_MS
         self._simulated = settings.simulated
         self._server = f"mdbus/{version}"
         self._id_prefix = _id_prefix(name)
         self._ids = 0
         self._now_ns = 0
-        self._waits: dict[BridgeClient, _Wait] = {}
-        self._waits_for: dict[bytes, dict[_Wait, None]] = {}
-        self._debts: dict[BridgeClient, dict[str, Wanted]] = {}
-        self._debtors: dict[bytes, dict[BridgeClient, None]] = {}
+        self._health = Health(self.market, self.directory)
+        self._clients: dict[BridgeClient, None] = {}
+        self._beats: Schedule[BridgeClient] = Schedule()
+        self._curious: dict[BridgeClient, None] = {}
+        self._waits: Waits[BridgeClient] = Waits(self._is_behind)
 
     def start(self) -> None:
         """Begin to follow the feeds' states."""
         self._bus.subscribe(STATUS_PREFIX)
 
+    def take_settings(self, settings: Settings) -> None:
+        """Know the names of ``settings`` from here on; wildcards match them soon."""
+        self.directory.take(settings)
+        self._curious = {c: None for c in self._clients if c.session.holdings.patterns}
+
     # ------------------------------------------------------------------ clients
 
-    def new_session(self, endpoint: Endpoint, options: Options) -> Session:
+    def new_session(
+        self,
+        endpoint: Endpoint,
+        options: Options,
+        warden: Warden | None = None,
+        profile: Profile | None = None,
+    ) -> Session:
         """The session of a connection that has just been upgraded."""
         self._ids += 1
         greeting = Greeting(
@@ -140,15 +155,27 @@ class Bridge:
             market=self.market,
             limits=self.limits,
             greeting=greeting,
+            warden=warden,
+            profile=profile,
         )
 
     def opened(self, client: BridgeClient, now_ns: int) -> None:
         """The client's handshake is complete."""
+        self._clients[client] = None
+        self._rewire(client, now_ns)
         self._run(client, client.session.opened(now_ns), now_ns)
 
+    def say(self, client: BridgeClient, steps: list[Step], now_ns: int) -> None:
+        """Execute steps that the session knows nothing of: a refusal, a reminder, the end."""
+        self._run(client, steps, now_ns)
+
     def received(self, client: BridgeClient, text: bytes, now_ns: int) -> None:
-        """One message of the client. Not to be called while :meth:`is_waiting` for it."""
+        """One request of the client. Not to be called while :meth:`is_waiting` for it."""
         self._run(client, client.session.receive(text, now_ns), now_ns)
+
+    def refused(self, client: BridgeClient, refusal: Refusal, now_ns: int) -> None:
+        """A frame of the client that is no request at all."""
+        self._run(client, client.session.refuse(refusal, now_ns), now_ns)
 
     def is_waiting(self, client: BridgeClient) -> bool:
         """Whether a request of the client is not complete yet."""
@@ -156,32 +183,84 @@ class Bridge:
 
     def gone(self, client: BridgeClient, now_ns: int) -> None:
         """The client has left: it wants nothing any more."""
-        wait = self._waits.pop(client, None)
+        self._clients.pop(client, None)
+        self._curious.pop(client, None)
+        self._beats.discard(client)
+        wait = self._waits.gone(client)
         if wait is not None:
-            self._forget(wait)
             self._release(wait.attach.wanted, now_ns)
-        for name in list(self._debts.get(client, ())):
+        for name in self._waits.owed_to(client):
             self._cancel_debt(client, name, now_ns)
+        self.fanout.forget(client)
         self.subscriptions.leave_all(client, now_ns)
 
-    # ------------------------------------------------------------------ the bus
+    @property
+    def source(self) -> Source:
+        """Who makes the messages that wait in a client's outbox."""
+        return self.fanout.rendering
+
+    # ------------------------------------------------------------------ the bus and the clock
 
     def batch(self, deliveries: list[Delivery], now_ns: int) -> None:
         """The deliveries of one bus batch, in order."""
         self._now_ns = now_ns
-        self.fanout.batch(deliveries)
+        self.fanout.batch(deliveries, now_ns)
+        if self._waits.has_behind:
+            for wait in self._waits.caught_up():
+                self._complete(wait, now_ns)
+
+    @property
+    def next_ns(self) -> int | None:
+        """When :meth:`run_due` has something to do; ``None`` while it has nothing."""
+        return self.fanout.next_ns
+
+    def run_due(self, now_ns: int) -> None:
+        """Send the conflated values and the batches whose time has come."""
+        self._now_ns = now_ns
+        self.fanout.run_due(now_ns)
 
     def sweep(self, now_ns: int) -> None:
-        """Complete requests that have waited long enough; drop topics nobody wants any more."""
-        for wait in [w for w in self._waits.values() if w.deadline_ns <= now_ns]:
+        """Complete requests that have waited long enough; drop topics nobody wants any more;
+        heartbeats, stale topics, new names. To be called about 20 times a second."""
+        self._now_ns = now_ns
+        for wait in self._waits.overdue(now_ns):
             self._complete(wait, now_ns)
         for key in self.subscriptions.expired(now_ns):
             self._bus.unsubscribe(key)
             self.market.drop(key)
+        for channel, status in self._health.changed(self.subscriptions.by_bus_key, now_ns):
+            self.fanout.send(channel, encode(status, channel.wire.codec))
+        for client in self._beats.take_due(now_ns):
+            self._beat(client, now_ns)
+        for client in [c for c in self._curious if c not in self._waits]:
+            del self._curious[client]
+            self._run(client, client.session.created(), now_ns)
 
     def next_deadline_ns(self) -> int | None:
         """When the next waiting request is overdue; ``None`` when none waits."""
-        return min((wait.deadline_ns for wait in self._waits.values()), default=None)
+        return self._waits.next_deadline_ns()
+
+    def _beat(self, client: BridgeClient, now_ns: int) -> None:
+        interval_ms = client.session.profile.heartbeat_ms
+        if not interval_ms:
+            return
+        if client.session.is_locked:  # it hears of nothing before it has shown a token
+            self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
+            return
+        client.heartbeats += 1
+        lag_us = self.fanout.lag.p99_us(now_ns)
+        beat = self._health.heartbeat(client.heartbeats, interval_ms, lag_us, now_ns)
+        client.tell(beat, now_ns)
+        client.flush()
+        self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
+
+    def _on_feed(self, feed: str) -> None:
+        """A feed has changed: tell who has a topic of it and wants to be told."""
+        message = feed_status(UNSET, feed, self.directory, self.market, self._now_ns)
+        for client in [c for c in self._clients if c.wire.events]:
+            if feed in client.session.holdings.feeds():
+                client.tell(message, self._now_ns)
+                client.flush()
 
     # ------------------------------------------------------------------ steps
 
@@ -191,13 +270,15 @@ class Bridge:
         while todo:
             step = todo.popleft()
             if isinstance(step, Send):
-                client.pending.append(text_frame(encode(step.message)))
+                client.tell(step.message, now_ns)
+            elif isinstance(step, Give):
+                client.give(step.given)
             elif isinstance(step, Join):
-                self.subscriptions.join(client, step.topic, step.depth, now_ns)
+                self._join(client, step, now_ns)
             elif isinstance(step, Attach):
-                missing = self._demand(step)
-                if missing:
-                    self._wait(client, step, missing, now_ns)
+                cold = self._demand(step)
+                if cold or any(self._is_behind(wanted) for wanted in step.wanted):
+                    self._wait(client, step, cold, now_ns)
                     break
                 todo.extend(client.session.attached(step, now_ns))
                 # Its topics must stay wanted until the steps it gave have joined them.
@@ -208,29 +289,56 @@ class Bridge:
                 self._owe(client, step.wanted, now_ns)
             elif isinstance(step, Leave):
                 self._cancel_debt(client, step.name, now_ns)
+                client.forget(step.name)
                 self.subscriptions.leave(client, step.name, now_ns)
+            elif isinstance(step, Rewire):
+                self._rewire(client, now_ns)
+            elif isinstance(step, Authenticate):
+                todo.extend(client.authenticate(step, now_ns))
             else:
-                self._write(client)
-                client.close(step.code)
-                break
-        self._write(client)
+                client.flush()
+                client.close(step.code, reason=step.reason)
+                return
+        client.flush()
+        client.go_on()
 
-    def _write(self, client: BridgeClient) -> None:
-        if client.pending:
-            client.allow_burst(sum(map(len, client.pending)))
-            client.flush()
+    def _join(self, client: BridgeClient, join: Join, now_ns: int) -> None:
+        """Put a client on the channel of a topic, with what its old channel still owes it."""
+        topic, terms = join.topic, join.terms
+        client.on_slow[topic.name] = terms.on_slow
+        old = self.subscriptions.channel_of(client, topic.name)
+        if old is not None and (old.style, old.wire) == (terms.style, client.wire):
+            return
+        behind = 0 if old is None else self.fanout.leaving(client, old)
+        line = self.market.open(topic)
+        new = self.subscriptions.join(client, topic, terms.style, now_ns, client.wire, line.epoch)
+        if old is not None:
+            self.fanout.moved(client, old, new, behind)
+
+    def _rewire(self, client: BridgeClient, now_ns: int) -> None:
+        """Let everything of a client follow its session's profile."""
+        profile = client.session.profile
+        client.rewire(profile.wire)
+        client.batch_ms = profile.batch_ms
+        for channel in self.subscriptions.of_client(client):
+            join = client.session.holdings.best(channel.topic.name)
+            if join is not None:
+                self._join(client, join, now_ns)
+        self._beats.discard(client)
+        if profile.heartbeat_ms:
+            self._beats.add(client, now_ns + profile.heartbeat_ms * NS_PER_MS)
 
     def _demand(self, attach: Attach) -> set[bytes]:
         """Hold the bus topics of a request, subscribing to new ones; those not warm yet."""
-        missing: set[bytes] = set()
+        cold: set[bytes] = set()
         for wanted in attach.wanted:
             key = wanted.topic.bus_key
             line = self.market.open(wanted.topic)
             if self.subscriptions.hold(key):
                 self._bus.subscribe(key)
             if not line.warm:
-                missing.add(key)
-        return missing
+                cold.add(key)
+        return cold
 
     def _release(self, wanted: Iterable[Wanted], now_ns: int) -> None:
         for one in wanted:
@@ -238,64 +346,41 @@ class Bridge:
 
     # ------------------------------------------------------------------ waiting for first values
 
-    def _wait(self, client: BridgeClient, attach: Attach, missing: set[bytes], now_ns: int) -> None:
-        wait = _Wait(client, attach, missing, now_ns + self._wait_ns)
-        self._waits[client] = wait
-        for key in missing:
-            self._waits_for.setdefault(key, {})[wait] = None
+    def _is_behind(self, wanted: Wanted) -> bool:
+        return wanted.since is not None and self.market.is_behind(
+            wanted.topic.bus_key, wanted.since
+        )
 
-    def _forget(self, wait: _Wait) -> None:
-        self._waits.pop(wait.client, None)
-        for key in wait.missing:
-            waiting = self._waits_for.get(key)
-            if waiting is not None:
-                waiting.pop(wait, None)
-                if not waiting:
-                    del self._waits_for[key]
+    def _wait(self, client: BridgeClient, attach: Attach, cold: set[bytes], now_ns: int) -> None:
+        returns = bool(cold) and any(wanted.since is not None for wanted in attach.wanted)
+        wait_ns = self._recovery_wait_ns if returns else self._wait_ns
+        self._waits.add(client, attach, cold, now_ns + wait_ns)
 
-    def _complete(self, wait: _Wait, now_ns: int) -> None:
-        self._forget(wait)
+    def _complete(self, wait: Wait[BridgeClient], now_ns: int) -> None:
+        self._waits.forget(wait)
         steps = wait.client.session.attached(wait.attach, now_ns)
         self._run(wait.client, [*steps, _Release(wait.attach.wanted)], now_ns)
         wait.client.resume()
 
     def _owe(self, client: BridgeClient, wanted: Wanted, now_ns: int) -> None:
-        name, key = wanted.topic.name, wanted.topic.bus_key
-        self._cancel_debt(client, name, now_ns)
-        self.subscriptions.hold(key)
-        self._debts.setdefault(client, {})[name] = wanted
-        self._debtors.setdefault(key, {})[client] = None
+        self._cancel_debt(client, wanted.topic.name, now_ns)
+        self.subscriptions.hold(wanted.topic.bus_key)
+        self._waits.owe(client, wanted)
 
     def _cancel_debt(self, client: BridgeClient, name: str, now_ns: int) -> None:
         """The client is owed ``name`` no more: given up, or about to be paid."""
-        debts = self._debts.get(client)
-        wanted = None if debts is None else debts.pop(name, None)
-        if debts is None or wanted is None:
-            return
-        key = wanted.topic.bus_key
-        if not debts:
-            del self._debts[client]
-        if not any(other.topic.bus_key == key for other in debts.values()):
-            debtors = self._debtors.get(key)
-            if debtors is not None:
-                debtors.pop(client, None)
-                if not debtors:
-                    del self._debtors[key]
-        self.subscriptions.release(key, now_ns)
+        wanted = self._waits.cancel(client, name)
+        if wanted is not None:
+            self.subscriptions.release(wanted.topic.bus_key, now_ns)
 
     def _on_warm(self, key: bytes) -> None:
         """Everything the bus had on a topic is known: pay what was owed, answer who waited."""
         now_ns = self._now_ns
-        for client in list(self._debtors.get(key, ())):
-            due = [w for w in self._debts.get(client, {}).values() if w.topic.bus_key == key]
-            for wanted in due:
-                self._run(client, client.session.arrived(wanted, now_ns), now_ns)
-                self._cancel_debt(client, wanted.topic.name, now_ns)
-        for wait in list(self._waits_for.get(key, ())):
-            wait.missing.discard(key)
-            if not wait.missing:
-                self._complete(wait, now_ns)
-        self._waits_for.pop(key, None)
+        for client, wanted in self._waits.due(key):
+            self._run(client, client.session.arrived(wanted, now_ns), now_ns)
+            self._cancel_debt(client, wanted.topic.name, now_ns)
+        for wait in self._waits.warmed(key):
+            self._complete(wait, now_ns)
 
 
 def _id_prefix(name: str) -> str:

@@ -1,14 +1,9 @@
 """One TCP connection: HTTP or WebSocket bytes on one side, the bridge on the other.
 
-Shell. The protocol is the Sans-I/O ``ServerProtocol`` of ``websockets``; keepalive, timeouts,
-bounds and the shared frames written past the library are ours. Frames made by hand are complete
-text frames and are written only while the library's state is OPEN, so they never fall between its
-own fragments (it is asked for none) or behind a close frame.
-
-A client that does not read: bytes it has not accepted are counted by the transport. Beyond
-``max_buffered_bytes`` it gets a last ``error`` and close 4002. What one request of its own asked
-for at once (snapshots) does not count against it until it has been read. While it is behind, its
-further requests wait, and at ``MAX_BACKLOG`` of them reading stops.
+Shell; the reading half (the writing half is :mod:`bus.wsbridge.outgoing`). The protocol is the
+Sans-I/O ``ServerProtocol`` of ``websockets``; keepalive, timeouts and bounds are ours. Requests of
+a client wait while an earlier one does, while its answer is being sent, and while the client does
+not read; at ``MAX_BACKLOG`` of them reading stops.
 """
 
 from __future__ import annotations
@@ -16,33 +11,37 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from msgspec import UNSET
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
-from bus.wsbridge.frames import text_frame
+from bus.wsbridge.access.entrance import Visit
+from bus.wsbridge.actions import Refusal, split_requests
+from bus.wsbridge.frames import WINDOW_BITS
 from bus.wsbridge.http import is_allowed_origin, plain
 from bus.wsbridge.intake import Intake
 from bus.wsbridge.messages import (
-    CLOSE_REASONS,
     CloseCode,
     encode,
     error,
-    rfc3339,
 )
-from bus.wsbridge.messages import (
-    Connection as ConnectionMessage,
-)
-from bus.wsbridge.routes import endpoint_of, options_of
-from bus.wsbridge.session import Session
+from bus.wsbridge.outgoing import Outgoing
+from bus.wsbridge.profile import agreed, chosen_subprotocol
+from bus.wsbridge.routes import Endpoint, EndpointKind, endpoint_of, options_of
+from bus.wsbridge.steps import Authenticate, Step
+from bus.wsbridge.topics import MarketTopic
 
 if TYPE_CHECKING:
     from bus.wsbridge.server import Server
@@ -51,15 +50,48 @@ MAX_BACKLOG = 64
 """Requests of one client that wait for an earlier one before reading from it stops."""
 
 RETRY_AFTER_S = 5
-SLOW_RETRY_MS = 5_000
+_REFUSALS = {401: "token", 429: "address", 503: "unavailable"}
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
 _NS = 1_000_000_000
-_RETRYABLE_BELOW = 4500
-_NEVER_RETRY = (CloseCode.BYE, CloseCode.WRONG_FRAME_KIND, CloseCode.BAD_UTF8)
 
 _log = get_logger("wsbridge.connection")
 
 
 _LIBRARY_REASONS = {1002: "protocol_error", 1007: "bad_utf8", 1009: "message_too_big"}
+
+
+def _new_protocol(server: Server) -> _Protocol:
+    extensions = []
+    if server.compresses:
+        extensions.append(
+            ServerPerMessageDeflateFactory(
+                server_no_context_takeover=True,
+                client_no_context_takeover=True,
+                server_max_window_bits=WINDOW_BITS,
+            )
+        )
+    return _Protocol(
+        extensions=extensions,
+        select_subprotocol=_select_subprotocol,
+        max_size=server.settings.max_message_bytes,
+        logger=server.protocol_logger,
+    )
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    chosen = chosen_subprotocol(offered)
+    return None if chosen is None else Subprotocol(chosen)
+
+
+def _deflates(protocol: ServerProtocol) -> bool:
+    """Whether compressed frames made by hand are right for this client."""
+    return any(
+        isinstance(one, PerMessageDeflate) and one.local_max_window_bits == WINDOW_BITS
+        for one in protocol.extensions
+    )
 
 
 class _Protocol(ServerProtocol):
@@ -69,30 +101,36 @@ class _Protocol(ServerProtocol):
         super().fail(code, _LIBRARY_REASONS.get(int(code), reason))
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Outgoing, asyncio.Protocol):
     """Made by the loop for each accepted connection."""
 
-    session: Session
+    visit: Visit
 
     def __init__(self, server: Server) -> None:
-        self._server = server
-        self._settings = server.settings
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._protocol = _Protocol(
-            max_size=server.settings.max_message_bytes, logger=server.protocol_logger
-        )
-        self.pending: list[bytes] = []
+        super().__init__(server, _new_protocol(server))
         self.is_client = False
-        self._backlog: deque[bytes] = deque()
+        self._backlog: deque[bytes | Refusal] = deque()
         self._intake = Intake()
         self._message = bytearray()
-        self._is_paused = False
         self._is_reading = True
         self._is_take_due = False
-        self._allowance_bytes = 0
         self._awaits_pong = False
-        self._is_ending = False
-        self.deadline_ns = monotonic_ns() + int(self._settings.handshake_timeout_s * _NS)
+        self._has_begun = False
+        self.since_ns = monotonic_ns()
+        self.deadline_ns = self.since_ns + int(self._settings.handshake_timeout_s * _NS)
+
+    @property
+    def _connection(self) -> ClientConnection:
+        return self
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has come from the client."""
+        return self._has_begun
+
+    def leave_quietly(self) -> None:
+        """Close a connection on which nothing was said."""
+        self._transport.close()
 
     # ------------------------------------------------------------------ the loop's callbacks
 
@@ -101,11 +139,12 @@ class ClientConnection(asyncio.Protocol):
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.send_buffer_bytes)
-        high = min(65_536, self._settings.max_buffered_bytes // 2)
-        self._transport.set_write_buffer_limits(high=high, low=high // 4)
+        # Zero: from the first byte that the kernel does not take this client counts as behind.
+        self._transport.set_write_buffer_limits(high=0, low=0)
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
+        self._has_begun = True
         self._intake.add(data)
         if not self._is_take_due:
             self._take()
@@ -143,14 +182,6 @@ class ClientConnection(asyncio.Protocol):
         self._protocol.receive_eof()
         self._server.disconnected(self)
 
-    def pause_writing(self) -> None:
-        self._is_paused = True
-
-    def resume_writing(self) -> None:
-        self._is_paused = False
-        self._allowance_bytes = 0
-        self.resume()
-
     # ------------------------------------------------------------------ incoming
 
     def _handle_events(self) -> None:
@@ -159,36 +190,99 @@ class ClientConnection(asyncio.Protocol):
                 self._on_request(event)
             elif isinstance(event, Frame):
                 self._on_frame(event)
-        self._write_protocol()
+        self.write_protocol()
 
     def _on_request(self, request: Request) -> None:
         server = self._server
+        server.shaken(self)
         path, _, query = request.path.partition("?")
         endpoint = endpoint_of(path)
         if endpoint is None:
             self._answer(server.pages.answer(request, server.readiness))
             return
         if not is_allowed_origin(request.headers, self._settings.origins):
-            server.origins_refused += 1
+            server.refused["origin"] += 1
             self._answer(plain(HTTPStatus.FORBIDDEN, "this Origin may not connect"))
             return
-        if not server.readiness.accepting or server.is_full:
-            server.connections_refused += 1
-            why = "draining" if server.is_draining else "too many connections"
+        if server.is_full:
+            server.refused["full"] += 1
+            why = "too many connections"
             self._answer(plain(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=RETRY_AFTER_S))
+            return
+        entered = self._enter(request, query, endpoint)
+        if isinstance(entered, Response):
+            self._answer(entered)
             return
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
-        self._write_protocol()
+        self.write_protocol()
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            entered.leave()
             self._expect_end()
             return
+        self.visit = entered
         options = options_of(query, endpoint, self._settings.max_depth)
-        self.session = server.bridge.new_session(endpoint, options)
+        subprotocol = self._protocol.subprotocol
+        profile = agreed(subprotocol, options, deflate=_deflates(self._protocol))
+        self.session = server.bridge.new_session(endpoint, options, entered.warden, profile)
+        self.wire = profile.wire
         self.is_client = True
         self._rest()
         server.joined(self)
+        if entered.refusal is not None:
+            self.say(entered.refusal)
+            return
         self._guarded(lambda: server.bridge.opened(self, now_ns()))
+        self._note_held()
+        server.opened(self)
+
+    def _enter(self, request: Request, query: str, endpoint: Endpoint) -> Visit | Response:
+        """Ask the entrance; see :mod:`bus.wsbridge.access.entrance`."""
+        server, now = self._server, now_ns()
+        is_multi = endpoint.kind is EndpointKind.MULTI
+        entered = server.entrance.receive(request.headers, query, self.peer, now, is_multi=is_multi)
+        if isinstance(entered, Response):
+            server.refused[_REFUSALS.get(entered.status_code, "other")] += 1
+            return entered
+        if endpoint.is_fixed:
+            topic = server.bridge.directory.resolve(endpoint.stream, endpoint.symbol)
+            if isinstance(topic, MarketTopic):
+                answer = server.entrance.forbids(entered, topic, request.headers)
+                if answer is not None:
+                    server.refused["topic"] += 1
+                    entered.leave()
+                    return answer
+        return entered
+
+    @property
+    def peer(self) -> str:
+        """The address of the socket's other end, which may be a proxy."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    def is_named(self, what: str, value: str) -> bool:
+        """Whether ``value`` is its ``user``, its ``address`` (as limits group them), its ``id``."""
+        if what == "id":
+            return self.session.connection_id == value
+        return value == (self.visit.user if what == "user" else self.visit.origin.group)
+
+    def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
+        """Check a token; the steps that follow from it."""
+        return self.visit.authenticate(step, self.session, now_ns)
+
+    def say(self, steps: list[Step]) -> None:
+        """Execute steps that come from outside the session."""
+        if self.is_open:
+            self._guarded(lambda: self._server.bridge.say(self, steps, now_ns()))
+
+    def _note_held(self) -> None:
+        self.visit.tenure.holding(self.session.held_count > 0, now_ns())
+
+    def refuse_handshake(self) -> None:
+        """Drop a handshake that does not come to its end, with a word that may be read."""
+        self._server.shaken(self)
+        self._transport.write(_BUSY)
+        self._transport.close()
 
     def _answer(self, response: Response) -> None:
         self._protocol.send_response(response)
@@ -200,37 +294,53 @@ class ClientConnection(asyncio.Protocol):
         if frame.opcode is Opcode.PONG:
             self._awaits_pong = False
             self._rest()
-        elif frame.opcode is Opcode.BINARY:
+        elif frame.opcode is (Opcode.TEXT if self.wire.is_binary else Opcode.BINARY):
             self.close(CloseCode.WRONG_FRAME_KIND)
-        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             self._message += frame.data
             if frame.fin:
-                text = bytes(self._message)
+                message = bytes(self._message)
                 self._message.clear()
-                self._on_text(text)
+                self._on_message(message)
 
-    def _on_text(self, text: bytes) -> None:
-        self._server.requests_in += 1
-        if self._backlog or not self._may_handle():
-            self._backlog.append(text)
-            return
-        self._handle(text)
+    def _on_message(self, message: bytes) -> None:
+        profile = self.session.profile
+        if profile.codec == "json":
+            try:
+                message.decode()
+            except UnicodeDecodeError:
+                self.close(CloseCode.BAD_UTF8)
+                return
+        requests: list[bytes] | Refusal = [message]
+        if profile.is_full:
+            requests = split_requests(message, profile.codec)
+        for request in [requests] if isinstance(requests, Refusal) else requests:
+            self._server.requests_in += 1
+            if self._backlog or not self._may_handle():
+                self._backlog.append(request)
+            elif self.is_open:
+                self._handle(request)
 
     def _may_handle(self) -> bool:
-        return not self._is_paused and not self._server.bridge.is_waiting(self)
+        return not (
+            self._is_paused or self.has_answer_waiting or self._server.bridge.is_waiting(self)
+        )
 
-    def _handle(self, text: bytes) -> None:
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            self.close(CloseCode.BAD_UTF8)
+    def _handle(self, request: bytes | Refusal) -> None:
+        bridge = self._server.bridge
+        if isinstance(request, Refusal):
+            refusal = request
+            self._guarded(lambda: bridge.refused(self, refusal, now_ns()))
             return
-        self._guarded(lambda: self._server.bridge.received(self, text, now_ns()))
+        text = request
+        self._guarded(lambda: bridge.received(self, text, now_ns()))
+        self._note_held()
 
     def resume(self) -> None:
         """Handle the requests that waited for an earlier one, or for the client to read."""
         while self._backlog and self._may_handle() and self.is_open:
             self._handle(self._backlog.popleft())
+        self._note_held()
         self._go_on()
 
     def _guarded(self, act: Callable[[], None]) -> None:
@@ -243,123 +353,23 @@ class ClientConnection(asyncio.Protocol):
             self.pending.clear()
             now = now_ns()
             message = error("internal", "the server failed; it was logged", now_ns=now)
-            self._write(text_frame(encode(message)))
+            self.write(self.wire.frame(encode(message, self.wire.codec)))
             self.close(CloseCode.INTERNAL)
 
-    # ------------------------------------------------------------------ outgoing
-
-    @property
-    def is_open(self) -> bool:
-        """Whether frames may be written past the library: OPEN, and not between fragments."""
-        protocol = self._protocol
-        return protocol.state is State.OPEN and not protocol.expect_continuation_frame
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes written and not yet accepted by the kernel."""
-        return self._transport.get_write_buffer_size()
-
-    def flush(self) -> None:
-        """Write everything pending, at once, and clear it."""
-        pending = self.pending
-        blob = pending[0] if len(pending) == 1 else b"".join(pending)
-        pending.clear()
-        self._write(blob)
-
-    def allow_burst(self, size: int) -> None:
-        """The next ``size`` bytes are what the client asked for at once; see the module.
-
-        What earlier answers were allowed counts only while the client has not caught up since.
-        """
-        self._allowance_bytes = size + (self._allowance_bytes if self._is_paused else 0)
-
-    def _write(self, blob: bytes) -> None:
-        if not self.is_open:
-            return
-        if self._is_paused:
-            limit = self._settings.max_buffered_bytes + self._allowance_bytes
-            if self.buffered_bytes + len(blob) > limit:
-                self._close_slow(len(blob))
-                return
-        self._server.bytes_out += len(blob)
-        self._transport.write(blob)
-
-    def _close_slow(self, dropped_bytes: int) -> None:
-        server = self._server
-        server.slow_closed += 1
-        server.dropped_bytes += dropped_bytes
-        _log.warning("slow client closed", buffered_bytes=self.buffered_bytes)
-        message = error(
-            "slow_consumer",
-            "this connection reads slower than its topics move",
-            now_ns=now_ns(),
-            retry_after_ms=SLOW_RETRY_MS,
-        )
-        self._transport.write(text_frame(encode(message)))
-        self.close(CloseCode.SLOW_CONSUMER)
-
-    def close(self, code: CloseCode, *, retry_after_ms: int | None = None) -> None:
-        """Begin the closing handshake; nothing is written after it. Later calls change nothing."""
-        if self._protocol.state is not State.OPEN:
-            return
-        reason = CLOSE_REASONS[code]
-        if code is not CloseCode.BYE:
-            last_word = ConnectionMessage(
-                status="closing",
-                code=int(code),
-                reason=reason,
-                reconnect=code < _RETRYABLE_BELOW and code not in _NEVER_RETRY,
-                retry_after_ms=UNSET if retry_after_ms is None else retry_after_ms,
-                timestamp=rfc3339(now_ns()),
-            )
-            self._transport.write(text_frame(encode(last_word)))
-        self._protocol.send_close(code, reason)
-        self._write_protocol()
-        self._expect_end()
-        self._backlog.clear()
-        self._go_on()  # so that its answer to the close is read
-        self._server.left(self)
-
-    def announce_drain(self, retry_after_ms: int, within_ms: int) -> None:
-        """Tell the client that this process will soon close the connection."""
-        message = ConnectionMessage(
-            status="draining",
-            reconnect_within_ms=within_ms,
-            retry_after_ms=retry_after_ms,
-            timestamp=rfc3339(now_ns()),
-        )
-        self._write(text_frame(encode(message)))
-
-    def abort(self) -> None:
-        """Cut the connection off."""
-        self._transport.abort()
-
-    def _write_protocol(self) -> None:
-        """Write what the library has to say: handshake, pongs, pings, close frames, the end."""
-        for data in self._protocol.data_to_send():
-            if data:
-                self._transport.write(data)
-            elif self._transport.can_write_eof():
-                self._transport.write_eof()
-        if self._protocol.close_expected():
-            self._expect_end()
-            self._server.left(self)
-        elif self._is_paused:
-            limit = self._settings.max_buffered_bytes + self._allowance_bytes
-            if self.buffered_bytes > limit and self._protocol.state is State.OPEN:
-                self._close_slow(0)
+    def close(
+        self, code: CloseCode, *, reason: str = "", retry_after_ms: int | None = None
+    ) -> None:
+        """As the writing half does it; and read on, for the answer to the close."""
+        if self._protocol.state is State.OPEN:
+            super().close(code, reason=reason, retry_after_ms=retry_after_ms)
+            self._backlog.clear()
+            self._go_on()
 
     # ------------------------------------------------------------------ time
 
     def _rest(self) -> None:
         """Nothing is awaited from the client: the next thing due is a ping."""
         self.deadline_ns = monotonic_ns() + int(self._settings.ping_interval_s * _NS)
-
-    def _expect_end(self) -> None:
-        """The connection should be over within the close timeout."""
-        if not self._is_ending:
-            self._is_ending = True
-            self.deadline_ns = monotonic_ns() + int(self._settings.close_timeout_s * _NS)
 
     def overdue(self) -> None:
         """The deadline has passed: ping, or give up waiting for what never came."""
@@ -371,4 +381,4 @@ class ClientConnection(asyncio.Protocol):
             self._awaits_pong = True
             self.deadline_ns = monotonic_ns() + int(self._settings.ping_timeout_s * _NS)
             self._protocol.send_ping(b"")
-            self._write_protocol()
+            self.write_protocol()

@@ -1,7 +1,7 @@
 """The first messages of a topic: what a subscription or a snapshot request is given at once.
 
-Pure. Given a topic as it stands, decides between recovery, snapshot and history, and makes the
-messages; :mod:`bus.wsbridge.session` puts the acknowledgement before them and live data after.
+Pure. Given a topic as it stands, decides between recovery, snapshot and history;
+:mod:`bus.wsbridge.session` puts the acknowledgement before them and live data after.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 
 from bus.wsbridge.market import Market, View
-from bus.wsbridge.messages import DataMessage, TopicEntry
-from bus.wsbridge.payloads import message_of
-from bus.wsbridge.steps import Wanted
+from bus.wsbridge.messages import TopicEntry
+from bus.wsbridge.steps import Given, Wanted
 
 
 @dataclass(slots=True)
@@ -21,65 +20,62 @@ class Grant:
     """What one topic of a request is given: its entry in the acknowledgement, and messages."""
 
     entry: TopicEntry
-    messages: list[DataMessage]
+    given: Given
+    view: View
 
 
 def grant(wanted: Wanted, market: Market, now_ns: int, budget: int) -> Grant:
     """The grant for ``wanted`` now. ``budget`` bounds the past messages of the whole request."""
     view = market.view(wanted.topic, now_ns)
-    messages: list[DataMessage] = []
+    topic, style = wanted.topic, wanted.terms.style
+    given = Given((), topic, style)
     recovered: bool | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     if wanted.since is not None:
-        recovery = market.recover(wanted.topic, wanted.since, now_ns)
+        recovery = market.recover(topic, wanted.since, now_ns)
         recovered = recovery.recovered
-        if recovered and len(recovery.ticks) > budget:
+        if recovered and len(recovery.missed) > budget:
             recovered, reason = False, "too_many"
         elif recovered:
-            messages = [
-                message_of(tick, wanted.topic, depth=wanted.depth, recovered=True)
-                for tick in recovery.ticks
-            ]
+            given = Given(recovery.missed, topic, style, recovered=True)
         else:
             reason = recovery.reason
     history: int | UnsetType = UNSET
     snapshot = False
     if recovered is not True:
         count = 1 if wanted.snapshot else min(wanted.history, budget)
-        if wanted.topic.is_state and not wanted.snapshot:
+        if (topic.is_state or topic.is_delta) and not wanted.snapshot:
             count = 0
-        messages = snapshots(wanted, market, view, count, now_ns)
-        snapshot = bool(messages)
-        if not wanted.topic.is_state and wanted.history:
-            history = len(messages)
+        given = snapshots(wanted, market, view, count, now_ns)
+        snapshot = bool(given.kepts)
+        if not topic.is_state and wanted.history:
+            history = len(given.kepts)
     entry = TopicEntry(
-        topic=wanted.topic.name,
+        topic=topic.name,
         requested=wanted.requested,
         state=view.state,
         age_ms=UNSET if view.age_ms is None else view.age_ms,
         epoch=UNSET if view.epoch is None else view.epoch,
         seq=view.seq,
         snapshot=snapshot,
-        depth=wanted.depth or UNSET,
+        conflate_ms=style.conflate_ms,
+        depth=style.depth or UNSET,
+        numbers=UNSET if style.numbers == "float" else style.numbers,
+        on_slow=UNSET if wanted.terms.on_slow == "close" else wanted.terms.on_slow,
         history=history,
         already=True if wanted.already else UNSET,
         recovered=recovered,
         reason=reason,
     )
-    return Grant(entry, messages)
+    return Grant(entry, given, view)
 
 
-def snapshots(
-    wanted: Wanted, market: Market, view: View, count: int, now_ns: int
-) -> list[DataMessage]:
+def snapshots(wanted: Wanted, market: Market, view: View, count: int, now_ns: int) -> Given:
     """Up to ``count`` last messages of a topic, oldest first, marked as snapshot."""
-    return [
-        message_of(
-            tick,
-            wanted.topic,
-            depth=wanted.depth,
-            snapshot=True,
-            stale_age_ms=view.stale_age_ms,
-        )
-        for tick in market.latest(wanted.topic, count, now_ns)
-    ]
+    return Given(
+        tuple(market.latest(wanted.topic, count, now_ns)),
+        wanted.topic,
+        wanted.terms.style,
+        snapshot=True,
+        stale_age_ms=view.stale_age_ms,
+    )

@@ -19,6 +19,9 @@ import msgspec
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
+from bus.wsbridge.messages.schema import asyncapi, json_schema
+from bus.wsbridge.messages.typescript import typescript
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -29,7 +32,17 @@ _FILES = {
     "/page/app.js": ("app.js", "text/javascript; charset=utf-8"),
     "/page/style.css": ("style.css", "text/css; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/ws/mdbus.js": ("mdbus.js", "text/javascript; charset=utf-8"),
 }
+
+
+def _made() -> dict[str, tuple[bytes, str]]:
+    """What is made from the message definitions: a body and its type by URL."""
+    return {
+        "/ws/schema.json": (msgspec.json.encode(json_schema()), "application/schema+json"),
+        "/ws/asyncapi.json": (msgspec.json.encode(asyncapi()), "application/json"),
+        "/ws/mdbus.d.ts": (typescript().encode(), "text/plain; charset=utf-8"),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +71,10 @@ class Pages:
     def __init__(self) -> None:
         folder = files("bus.wsbridge") / "page"
         self._files: dict[str, _File] = {}
+        served = _made()
         for url, (name, content_type) in _FILES.items():
-            body = (folder / name).read_bytes()
+            served[url] = ((folder / name).read_bytes(), content_type)
+        for url, (body, content_type) in served.items():
             etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
             self._files[url] = _File(body, content_type, etag)
 
@@ -85,7 +100,7 @@ class Pages:
 
 def plain(status: HTTPStatus, line: str, *, retry_after_s: int | None = None) -> Response:
     """A one-line text answer."""
-    response = _response(status, f"{line}\n".encode(), "text/plain; charset=utf-8")
+    response = answer(status, f"{line}\n".encode(), "text/plain; charset=utf-8")
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(retry_after_s)
     return response
@@ -152,14 +167,14 @@ def _readyz(readiness: Readiness) -> Response:
         }
     )
     status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return _response(status, body + b"\n", "application/json")
+    return answer(status, body + b"\n", "application/json")
 
 
 def _page(request: Request, found: _File) -> Response:
     if found.etag in request.headers.get_all("If-None-Match"):
-        response = _response(HTTPStatus.NOT_MODIFIED, b"", found.content_type)
+        response = answer(HTTPStatus.NOT_MODIFIED, b"", found.content_type)
     else:
-        response = _response(HTTPStatus.OK, found.body, found.content_type)
+        response = answer(HTTPStatus.OK, found.body, found.content_type)
     headers = response.headers
     headers["ETag"] = found.etag
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -169,7 +184,8 @@ def _page(request: Request, found: _File) -> Response:
     return response
 
 
-def _response(status: HTTPStatus, body: bytes, content_type: str) -> Response:
+def answer(status: HTTPStatus, body: bytes, content_type: str) -> Response:
+    """The answer to one request, after which the connection is closed."""
     headers = Headers(
         [
             ("Date", formatdate(usegmt=True)),

@@ -6,12 +6,13 @@ whom they go to, and in which order, is the session's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
-from bus.wsbridge.grants import snapshots
+from bus.wsbridge.grants import Grant, snapshots
+from bus.wsbridge.holdings import Pattern, symbols_of
 from bus.wsbridge.market import Market
 from bus.wsbridge.messages import (
     Connection,
@@ -19,18 +20,36 @@ from bus.wsbridge.messages import (
     Limits,
     List,
     Listed,
+    Ping,
+    Pong,
     RequestId,
     SnapshotEnd,
     TopicEntry,
+    TopicState,
     error,
     rfc3339,
 )
-from bus.wsbridge.steps import Attach, Join, Send
+from bus.wsbridge.profile import Profile
+from bus.wsbridge.routes import Options
+from bus.wsbridge.steps import Attach, Give, Join, Send, Step
+from bus.wsbridge.style import granted_class_ms
 from bus.wsbridge.topics import STREAMS, Directory, MarketTopic
 
 FEED_DOWN_RETRY_MS = 5_000
 
-CAPABILITIES = ["recovery", "history", "snapshot", "status"]
+CAPABILITIES = [
+    "recovery",
+    "history",
+    "snapshot",
+    "status",
+    "conflation",
+    "book_delta",
+    "wildcard",
+    "batch",
+    "heartbeat",
+    "msgpack",
+    "numbers",
+]
 """What works here beyond the legacy API."""
 
 
@@ -43,12 +62,27 @@ class Greeting:
     simulated: bool
 
 
+def updated(profile: Profile, request_id: RequestId | UnsetType, now_ns: int) -> Connection:
+    """The reply to ``set``: the values now in force."""
+    return Connection(
+        status="updated",
+        id=request_id,
+        profile=profile.name,
+        codec=profile.codec,
+        batch_ms=profile.batch_ms,
+        heartbeat_ms=profile.heartbeat_ms,
+        events="all" if profile.events else "none",
+        timestamp=rfc3339(now_ns),
+    )
+
+
 def connected(
     greeting: Greeting,
     fixed: MarketTopic | None,
     directory: Directory,
     market: Market,
     limits: Limits,
+    profile: Profile,
     now_ns: int,
 ) -> Connection:
     """The first message of a connection; ``fixed`` is the topic its URL names, if it does."""
@@ -64,8 +98,10 @@ def connected(
         category=fixed.symbol if fixed is not None and is_news else UNSET,
         topic=UNSET if fixed is None else fixed.name,
         protocol=1,
-        profile="compat",
-        codec="json",
+        profile=profile.name,
+        codec=profile.codec,
+        heartbeat_ms=profile.heartbeat_ms or UNSET,
+        batch_ms=profile.batch_ms or UNSET,
         connection_id=greeting.connection_id,
         server=greeting.server,
         simulated=greeting.simulated,
@@ -82,11 +118,12 @@ def connected(
 def listing(
     request_id: RequestId | UnsetType,
     held: Sequence[Join],
+    count: int,
     market: Market,
     limits: Limits,
     now_ns: int,
 ) -> List:
-    """The reply to ``list``: every topic held, as it stands."""
+    """The reply to ``list``: every topic that comes, as it stands; ``count`` is what it costs."""
     listed: list[Listed] = []
     for one in held:
         view = market.view(one.topic, now_ns)
@@ -97,7 +134,8 @@ def listing(
                 symbol=UNSET if is_news else one.topic.symbol,
                 category=one.topic.symbol if is_news else UNSET,
                 stream_type=one.topic.stream,
-                depth=one.depth or UNSET,
+                conflate_ms=one.terms.style.conflate_ms,
+                depth=one.terms.style.depth or UNSET,
                 epoch=UNSET if view.epoch is None else view.epoch,
                 seq=view.seq,
                 state=view.state,
@@ -107,7 +145,7 @@ def listing(
     return List(
         id=request_id,
         subscribed=symbols_of(one.topic for one in held),
-        count=len(held),
+        count=count,
         limit=limits.subscriptions,
         subscriptions=listed,
         timestamp=rfc3339(now_ns),
@@ -126,6 +164,50 @@ def removed_entry(topic: MarketTopic, market: Market, now_ns: int) -> TopicEntry
         seq=view.seq,
         snapshot=False,
     )
+
+
+def removed_pattern(pattern: Pattern) -> TopicEntry:
+    """The entry of a wildcard in an ``unsubscribed`` acknowledgement."""
+    return TopicEntry(
+        topic=pattern.text,
+        requested=pattern.text,
+        state="live",
+        seq=0,
+        snapshot=False,
+        matched=len(pattern.topics),
+    )
+
+
+def pattern_entry(
+    pattern: Pattern, options: Options, limits: Limits, grants: Sequence[Grant]
+) -> TopicEntry:
+    """The entry of a wildcard in a ``subscribed`` acknowledgement.
+
+    Its topics are not listed: ``matched`` counts them, and each names itself in its messages.
+    """
+    states = {granted.view.state for granted in grants}
+    state: TopicState = next((one for one in _BEST_FIRST if one in states), "pending")
+    asked_ms = pattern.request.conflate_ms
+    granted_ms = granted_class_ms(
+        options.conflate_ms if asked_ms is UNSET else asked_ms, limits.min_conflate_ms
+    )
+    return TopicEntry(
+        topic=pattern.text,
+        requested=pattern.text,
+        state=state,
+        seq=0,
+        snapshot=any(granted.given.kepts for granted in grants),
+        conflate_ms=granted_ms,
+        matched=len(grants),
+    )
+
+
+_BEST_FIRST: tuple[TopicState, ...] = ("live", "stale", "closed", "down", "pending")
+
+
+def pong(request: Ping, now_ns: int) -> Pong:
+    """The reply to ``ping``."""
+    return Pong(id=request.id, ts=request.ts, server_us=now_ns // 1000, timestamp=rfc3339(now_ns))
 
 
 def feed_status(
@@ -160,27 +242,28 @@ def feed_status(
     )
 
 
-def snapshot_reply(attach: Attach, market: Market, limits: Limits, now_ns: int) -> list[Send]:
+def snapshot_reply(attach: Attach, market: Market, limits: Limits, now_ns: int) -> list[Step]:
     """The last values of the topics of a ``snapshot`` request, and its ``snapshot_end``.
 
     A state topic gives its last value, a lossless one its ``history`` (1 unless asked otherwise),
     all of them together at most ``max_history`` past messages. A topic without a value is named
     in ``empty``; if its feed is down, an ``error`` ``feed_down`` says so.
     """
-    sends: list[Send] = []
+    steps: list[Step] = []
     empty: list[str] = []
     sent = 0
     budget = limits.max_history
     for wanted in attach.wanted:
         topic = wanted.topic
         view = market.view(topic, now_ns)
-        count = 1 if topic.is_state else min(wanted.history, budget)
-        messages = snapshots(wanted, market, view, count, now_ns)
-        if not topic.is_state:
-            budget -= len(messages)
-        sent += len(messages)
-        sends += [Send(message) for message in messages]
-        if messages:
+        has_value = topic.is_state or topic.is_delta
+        count = 1 if has_value else min(wanted.history, budget)
+        given = snapshots(wanted, market, view, count, now_ns)
+        if not has_value:
+            budget -= len(given.kepts)
+        sent += len(given.kepts)
+        if given.kepts:
+            steps.append(Give(given))
             continue
         empty.append(topic.name)
         if view.state == "down":
@@ -192,17 +275,14 @@ def snapshot_reply(attach: Attach, market: Market, limits: Limits, now_ns: int) 
                 topic=topic.name,
                 retry_after_ms=FEED_DOWN_RETRY_MS,
             )
-            sends.append(Send(refusal))
-    end = SnapshotEnd(
-        id=attach.id,
-        topics=len(attach.wanted),
-        sent=sent,
-        empty=empty,
-        timestamp=rfc3339(now_ns),
+            steps.append(Send(refusal))
+    return [*steps, Send(snapshot_end(attach.id, len(attach.wanted), sent, empty, now_ns))]
+
+
+def snapshot_end(
+    request_id: RequestId | UnsetType, topics: int, sent: int, empty: list[str], now_ns: int
+) -> SnapshotEnd:
+    """The end of the first messages of a request."""
+    return SnapshotEnd(
+        id=request_id, topics=topics, sent=sent, empty=empty, timestamp=rfc3339(now_ns)
     )
-    return [*sends, Send(end)]
-
-
-def symbols_of(topics: Iterable[MarketTopic]) -> list[str]:
-    """The display symbols (of news: categories) of topics, each once, in order."""
-    return list(dict.fromkeys(topic.symbol for topic in topics))

@@ -9,11 +9,49 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from bus.wsbridge.messages import SnapshotRequest, Subscribe, Unsubscribe
-from bus.wsbridge.topics import Directory, MarketTopic, Unknown, stream_named
+from bus.wsbridge.topics import Directory, MarketTopic, Unknown, is_pattern, stream_named
+
+Named = Subscribe | SnapshotRequest | Unsubscribe
 
 Found = tuple[str, MarketTopic | Unknown]
+
+
+def split_patterns(request: Named) -> tuple[Named, list[str]]:
+    """A request without its wildcards, and the wildcards as patterns such as ``price.*``."""
+    patterns: dict[str, None] = {}
+    if request.topics is not UNSET:
+        plain = [name for name in request.topics if not is_pattern(name)]
+        patterns |= dict.fromkeys(name for name in request.topics if is_pattern(name))
+        return replace(request, topics=plain), [pattern_of(one) for one in patterns]
+    streams = _streams(request)
+    symbols = _symbols(request)
+    by_stream = [stream for stream in streams or () if is_pattern(stream)]
+    plain_symbols = [symbol for symbol in symbols if not is_pattern(symbol)]
+    words = streams if streams is not None else ["price"]
+    for symbol in symbols:
+        for stream in words:
+            if is_pattern(symbol) or is_pattern(stream):
+                patterns[f"{stream}.{symbol}"] = None
+    changes: dict[str, object] = {"symbols": plain_symbols, "symbol": UNSET}
+    if by_stream:
+        changes["stream_type"] = [s for s in streams or () if not is_pattern(s)]
+        if not changes["stream_type"]:
+            changes["symbols"] = []
+    return replace(request, **changes), [pattern_of(one) for one in patterns]
+
+
+def pattern_of(text: str) -> str:
+    """A pattern in the one spelling by which it is held."""
+    stream, _, rest = text.partition(".")
+    known = stream_named(stream)
+    symbol, at, source = rest.partition("@")
+    if known == "news":
+        return f"news.{symbol.lower()}"
+    shown_symbol = symbol.upper()
+    return f"{known or stream}.{shown_symbol}{at}{source.lower()}"
 
 
 def named_topics(directory: Directory, request: Subscribe | SnapshotRequest) -> list[Found]:
@@ -69,7 +107,7 @@ def held_topics(
     return result
 
 
-def only_stream(request: Subscribe | SnapshotRequest | Unsubscribe) -> str | None:
+def only_stream(request: Named) -> str | None:
     """The one stream a request asks for by ``stream_type``, or ``None`` if it is not just one.
 
     A ``subscribe`` by symbols without a stream type means ``price``.
@@ -82,7 +120,7 @@ def only_stream(request: Subscribe | SnapshotRequest | Unsubscribe) -> str | Non
     return known.pop() if len(known) == 1 else None
 
 
-def _streams(request: Subscribe | SnapshotRequest | Unsubscribe) -> list[str] | None:
+def _streams(request: Named) -> list[str] | None:
     if request.stream_type is UNSET:
         return None
     if isinstance(request.stream_type, str):
@@ -90,7 +128,7 @@ def _streams(request: Subscribe | SnapshotRequest | Unsubscribe) -> list[str] | 
     return list(dict.fromkeys(request.stream_type))
 
 
-def _symbols(request: Subscribe | SnapshotRequest | Unsubscribe) -> list[str]:
+def _symbols(request: Named) -> list[str]:
     if request.symbols is not UNSET:
         return request.symbols
     return [] if request.symbol is UNSET else [request.symbol]

@@ -7,13 +7,18 @@ stream cannot get here: the codec checks it.
 
 from __future__ import annotations
 
-from msgspec import UNSET, UnsetType
+from collections.abc import Sequence
+from decimal import Decimal
 
-from bus.model import News, OrderBook, Price, Quote, Tick, Ticker, Trade
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from bus.model import Depth, News, OrderBook, Price, Quote, Tick, Ticker, Trade
 from bus.wsbridge.messages import (
     Data,
     DataMessage,
     NewsData,
+    Number,
     OrderBookData,
     PriceData,
     QuoteData,
@@ -37,17 +42,27 @@ def message_of(
     recovered: bool = False,
     stale_age_ms: int | None = None,
     with_epoch: bool = False,
+    numbers: str = "float",
+    conflated: int = 0,
+    checksum: int | UnsetType = UNSET,
 ) -> DataMessage:
     """The message of ``tick`` on ``topic``.
 
     ``snapshot`` marks a value sent because of a subscription (it then names its epoch),
     ``stale_age_ms`` the age of a snapshot past its time, ``depth`` the levels a side of a book,
-    ``with_epoch`` a live message that begins a new epoch.
+    ``with_epoch`` a live message that begins a new epoch, ``conflated`` how many older ones it
+    replaces. A :class:`~bus.model.Depth` body that is no snapshot gives a delta.
     """
     stream = topic.stream
+    body = tick.body
+    is_delta = isinstance(body, Depth) and not body.is_snapshot
+    data = _data(tick, topic, depth, checksum)
+    if numbers == "string":
+        data = _with_texts(data)
     return DataMessage(
         type="trade" if stream == "trades" else stream,
-        data=_data(tick, topic, depth),
+        delta=is_delta or UNSET,
+        data=data,
         timestamp=rfc3339(tick.pub_ts_ns),
         topic=topic.name,
         symbol=UNSET if stream == "news" else topic.symbol,
@@ -55,13 +70,14 @@ def message_of(
         seq=tick.seq,
         snapshot=snapshot or UNSET,
         recovered=recovered or UNSET,
+        conflated=conflated or UNSET,
         stale=UNSET if stale_age_ms is None else True,
         age_ms=UNSET if stale_age_ms is None else stale_age_ms,
         epoch=epoch_text(tick.epoch) if snapshot or with_epoch else UNSET,
     )
 
 
-def _data(tick: Tick, topic: MarketTopic, depth: int) -> Data:
+def _data(tick: Tick, topic: MarketTopic, depth: int, checksum: int | UnsetType) -> Data:
     body = tick.body
     symbol, source = topic.symbol, topic.source
     venue_ts_ns = tick.venue_ts_ns
@@ -98,10 +114,23 @@ def _data(tick: Tick, topic: MarketTopic, depth: int) -> Data:
     if isinstance(body, OrderBook):
         return OrderBookData(
             symbol=symbol,
-            bids=body.bids[:depth],
-            asks=body.asks[:depth],
+            bids=list(body.bids[:depth]),
+            asks=list(body.asks[:depth]),
             last_update_id=body.venue_seq,
             depth=depth,
+            source=source,
+            timestamp=timestamp,
+            event_us=event_us,
+            recv_us=recv_us,
+        )
+    if isinstance(body, Depth):
+        return OrderBookData(
+            symbol=symbol,
+            bids=list(body.bids),
+            asks=list(body.asks),
+            first_update_id=UNSET if body.is_snapshot else body.first_venue_seq,
+            last_update_id=body.last_venue_seq,
+            checksum=checksum,
             source=source,
             timestamp=timestamp,
             event_us=event_us,
@@ -159,6 +188,48 @@ def _data(tick: Tick, topic: MarketTopic, depth: int) -> Data:
         timestamp=timestamp if published is None else rfc3339(published),
         recv_us=recv_us,
     )
+
+
+def decimal_text(value: float) -> str:
+    """The shortest decimal text that reads back as ``value``: no exponent, no ``.0``.
+
+    What a venue sent as text (up to 15 significant digits) comes out as the same number.
+    """
+    text = repr(value)
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    return text.removesuffix(".0")
+
+
+_NUMBER_FIELDS: dict[type, tuple[str, ...]] = {
+    PriceData: ("price", "change", "change_percent", "volume"),
+    QuoteData: ("bid", "bid_size", "ask", "ask_size"),
+    TradeData: ("price", "quantity"),
+    TickerData: (
+        "price", "open", "high", "low", "volume", "quote_volume", "change", "change_percent",
+        "bid", "bid_size", "ask", "ask_size",
+    ),
+}  # fmt: skip
+
+
+def _text_of(value: Number) -> str:
+    return value if isinstance(value, str) else decimal_text(value)
+
+
+def _with_texts(data: Data) -> Data:
+    """The same payload, prices and quantities as decimal text."""
+    if isinstance(data, OrderBookData):
+        return replace(data, bids=_level_texts(data.bids), asks=_level_texts(data.asks))
+    changes = {
+        name: _text_of(value)
+        for name in _NUMBER_FIELDS.get(type(data), ())
+        if (value := getattr(data, name)) is not None
+    }
+    return replace(data, **changes) if changes else data
+
+
+def _level_texts(levels: Sequence[tuple[Number, Number]]) -> list[tuple[Number, Number]]:
+    return [(_text_of(price), _text_of(size)) for price, size in levels]
 
 
 def _us(ts_ns: int | None) -> int | UnsetType:

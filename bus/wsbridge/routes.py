@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
+
+from bus.wsbridge.actions import HEARTBEAT_MS, MAX_BATCH_MS
+from bus.wsbridge.style import Codec, Numbers
 
 MAX_QUERY_FIELDS = 64
 
@@ -50,11 +54,21 @@ class BadOption:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Query options in force; ``streams`` are topic names for a first ``subscribe``."""
+    """Query options in force; ``streams`` are topic names for a first ``subscribe``.
+
+    ``None``: the profile decides.
+    """
 
     streams: tuple[str, ...] = ()
     snapshot: bool = True
     depth: int | None = None
+    conflate_ms: int = 0
+    batch_ms: int = 0
+    heartbeat_ms: int | None = None
+    events: bool | None = None
+    book: Literal["full", "delta"] = "full"
+    numbers: Numbers = "float"
+    codec: Codec | None = None
     problems: tuple[BadOption, ...] = ()
 
 
@@ -78,34 +92,24 @@ def endpoint_of(path: str) -> Endpoint | None:
             return None
 
 
-_SAME_AS_DEFAULT = {
-    "conflate_ms": "0",
-    "batch_ms": "0",
-    "heartbeat_ms": "0",
-    "book": "full",
-    "codec": "json",
-    "numbers": "float",
-    "events": "",
-}
-"""Options of capabilities that are not enabled, and the one value that asks for nothing new."""
-
-_CHOICES = {
+_CHOICES: dict[str, tuple[str, ...]] = {
     "book": ("full", "delta"),
     "codec": ("json", "msgpack"),
     "numbers": ("float", "string"),
-    "events": ("all",),
+    "events": ("all", "none"),
+    "snapshot": ("0", "1"),
 }
+_SINGLE = (*_CHOICES, "depth", "conflate_ms", "batch_ms", "heartbeat_ms")
+"""Options that may be given once."""
 
 
 @dataclass
 class _Reading:
-    streams: tuple[str, ...] = ()
-    snapshot: bool = True
-    depth: int | None = None
+    found: dict[str, Any] = field(default_factory=dict)
     problems: list[BadOption] = field(default_factory=list)
 
-    def bad(self, name: str, message: str) -> None:
-        self.problems.append(BadOption("bad_request", name, message))
+    def bad(self, name: str, message: str, code: str = "bad_request") -> None:
+        self.problems.append(BadOption(code, name, message, close=name == "codec"))
 
 
 def options_of(query: str, endpoint: Endpoint, max_depth: int) -> Options:
@@ -118,12 +122,14 @@ def options_of(query: str, endpoint: Endpoint, max_depth: int) -> Options:
         pairs = []
     for name, values in _by_name(pairs).items():
         if name == "streams":
-            values = [",".join(values)]
-        elif len(values) > 1 and (name in _SAME_AS_DEFAULT or name in ("snapshot", "depth")):
+            _read_streams(reading, ",".join(values), endpoint)
+        elif name in _SINGLE and len(values) > 1:
             reading.bad(name, f"{name} is given more than once")
-            continue
-        _read(reading, name, values[0], endpoint, max_depth)
-    return Options(reading.streams, reading.snapshot, reading.depth, tuple(reading.problems))
+        elif name in _CHOICES:
+            _read_choice(reading, name, values[0])
+        elif name in _SINGLE:
+            _read_count(reading, name, values[0], max_depth)
+    return Options(**reading.found, problems=tuple(reading.problems))
 
 
 def _by_name(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -133,39 +139,46 @@ def _by_name(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     return values
 
 
-def _read(reading: _Reading, name: str, value: str, endpoint: Endpoint, max_depth: int) -> None:
-    if name == "streams":
-        if endpoint.kind is not EndpointKind.MULTI:
-            reading.bad(name, "streams belongs to the multi endpoint; this URL names its topic")
-        else:
-            reading.streams = tuple(filter(None, (part.strip() for part in value.split(","))))
-            if not reading.streams:
-                reading.bad(name, "streams is a list of topics such as price.BTC,trades.ETH")
-    elif name == "snapshot":
-        if value not in ("0", "1"):
-            reading.bad(name, "snapshot is 0 or 1")
-        else:
-            reading.snapshot = value == "1"
-    elif name == "depth":
-        if not _is_count(value) or int(value) < 1:
-            reading.bad(name, "depth is a whole number of levels, at least 1")
-        elif int(value) > max_depth:
-            reading.problems.append(
-                BadOption("limit_depth", name, f"depth is at most {max_depth} levels")
-            )
-        else:
-            reading.depth = int(value)
-    elif name in _SAME_AS_DEFAULT and value != _SAME_AS_DEFAULT[name]:
-        if name in _CHOICES and value not in _CHOICES[name]:
+def _read_streams(reading: _Reading, value: str, endpoint: Endpoint) -> None:
+    if endpoint.kind is not EndpointKind.MULTI:
+        reading.bad("streams", "streams belongs to the multi endpoint; this URL names its topic")
+        return
+    streams = tuple(filter(None, (part.strip() for part in value.split(","))))
+    if streams:
+        reading.found["streams"] = streams
+    else:
+        reading.bad("streams", "streams is a list of topics such as price.BTC,trades.ETH")
+
+
+def _read_choice(reading: _Reading, name: str, value: str) -> None:
+    if value not in _CHOICES[name]:
+        if value or name != "events":
             reading.bad(name, f"{name} is {' or '.join(_CHOICES[name])}")
-        elif name not in _CHOICES and not _is_count(value):
-            reading.bad(name, f"{name} is a whole number of milliseconds")
-        else:
-            reading.problems.append(
-                BadOption(
-                    "unsupported", name, f"{name}={value} is not enabled", close=name == "codec"
-                )
-            )
+    elif name == "snapshot":
+        reading.found[name] = value == "1"
+    elif name == "events":
+        reading.found[name] = value == "all"
+    else:
+        reading.found[name] = value
+
+
+def _read_count(reading: _Reading, name: str, value: str, max_depth: int) -> None:
+    if not _is_count(value):
+        unit = "levels, at least 1" if name == "depth" else "milliseconds"
+        reading.bad(name, f"{name} is a whole number of {unit}")
+        return
+    count = int(value)
+    low, high = HEARTBEAT_MS
+    if name == "depth" and count < 1:
+        reading.bad(name, "depth is a whole number of levels, at least 1")
+    elif name == "depth" and count > max_depth:
+        reading.bad(name, f"depth is at most {max_depth} levels", "limit_depth")
+    elif name == "batch_ms" and count > MAX_BATCH_MS:
+        reading.bad(name, f"batch_ms is 0 (off) to {MAX_BATCH_MS}")
+    elif name == "heartbeat_ms" and count and not low <= count <= high:
+        reading.bad(name, f"heartbeat_ms is 0 (off) or {low} to {high}")
+    else:
+        reading.found[name] = count
 
 
 def _is_count(text: str) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from bus.wsbridge.lines import Kept
 from bus.wsbridge.messages import (
     CloseCode,
     Control,
-    DataMessage,
     Position,
     Rejection,
     RequestId,
 )
+from bus.wsbridge.style import Style, Terms
 from bus.wsbridge.topics import MarketTopic
 
 
@@ -23,32 +24,54 @@ class Wanted:
     """One topic of a request, and how it is wanted.
 
     ``snapshot``: send the last value; ``history``: past messages of a lossless topic;
-    ``already``: the client had it before this request.
+    ``already``: the client had it before this request; ``pattern``: the wildcard it comes from.
     """
 
     topic: MarketTopic
     requested: str
-    depth: int
+    terms: Terms
     snapshot: bool
     history: int
     since: Position | None
     already: bool
+    allow_pending: bool = True
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A run of past messages that a client is given, to be encoded when their turn comes."""
+
+    kepts: tuple[Kept, ...]
+    topic: MarketTopic
+    style: Style
+    snapshot: bool = False
+    recovered: bool = False
+    stale_age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send one message to this client."""
 
-    message: Control | DataMessage
+    message: Control
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """Send past messages to this client, in order."""
+
+    given: Given
 
 
 @dataclass(frozen=True, slots=True)
 class Attach:
     """Make the bus topics of ``wanted`` warm, then call ``Session.attached`` with this."""
 
-    purpose: Literal["open", "subscribe", "snapshot"]
+    purpose: Literal["open", "subscribe", "snapshot", "created"]
     wanted: tuple[Wanted, ...]
     rejected: tuple[Rejection, ...] = ()
+    patterns: tuple[str, ...] = ()
     id: RequestId | UnsetType = UNSET
     stream_type: str | None = None
 
@@ -58,7 +81,7 @@ class Join:
     """From here on this client gets the live messages of the topic."""
 
     topic: MarketTopic
-    depth: int
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +99,24 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Check the token; then call ``Session.admitted`` with what it grants, or refuse and close."""
+
+    token: str = field(repr=False)
+    id: RequestId | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
-    """Close the connection. No step follows."""
+    """Close the connection, with the word of the code or with ``reason``. No step follows."""
 
     code: CloseCode
+    reason: str = ""
 
 
-Step = Send | Attach | Join | Owe | Leave | Close
+@dataclass(frozen=True, slots=True)
+class Rewire:
+    """``set`` has changed the session's profile: topics and heartbeats follow it from here on."""
+
+
+Step = Send | Give | Rewire | Attach | Join | Owe | Leave | Authenticate | Close

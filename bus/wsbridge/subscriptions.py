@@ -1,29 +1,21 @@
 """Who wants what: clients on channels, and the demand on bus topics that follows.
 
-Pure; the shell executes the commands this returns. A *channel* is one topic as clients name it, at
-one order-book depth: all its clients share its frames. A bus topic is in *demand* while a channel
-has clients or a request waits for its first value (a *hold*); after the last one leaves it lingers,
-so that a client that reconnects, or a page that switches to and fro, finds it warm.
+Pure; the shell executes the commands this returns. A bus topic is in *demand* while a channel has
+clients or a request waits for its first value (a *hold*); after the last one leaves it lingers, so
+that a client that reconnects, or a page that switches to and fro, finds it warm.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from bus.wsbridge.channels import Channel
+from bus.wsbridge.style import Style, Wire
 from bus.wsbridge.topics import MarketTopic
 
 ClientT = TypeVar("ClientT")
 
-
-@dataclass(slots=True, eq=False)
-class Channel(Generic[ClientT]):
-    """One topic as clients name it, at one depth. ``frames`` wait for the end of the bus batch."""
-
-    topic: MarketTopic
-    depth: int
-    clients: dict[ClientT, None] = field(default_factory=dict)
-    frames: list[bytes] = field(default_factory=list)
+_PLAIN = Wire()
 
 
 class Subscriptions(Generic[ClientT]):
@@ -31,7 +23,7 @@ class Subscriptions(Generic[ClientT]):
 
     def __init__(self, *, linger_ns: int) -> None:
         self._linger_ns = linger_ns
-        self._channels: dict[tuple[str, int], Channel[ClientT]] = {}
+        self._channels: dict[tuple[str, Style, Wire], Channel[ClientT]] = {}
         self.by_bus_key: dict[bytes, list[Channel[ClientT]]] = {}
         self._demand: dict[bytes, int] = {}
         self._unwanted_since_ns: dict[bytes, int] = {}
@@ -65,44 +57,62 @@ class Subscriptions(Generic[ClientT]):
             del self._unwanted_since_ns[key]
         return due
 
-    def join(self, client: ClientT, topic: MarketTopic, depth: int, now_ns: int) -> None:
-        """Put a client on the channel of ``topic`` at ``depth``, taking it off any other depth.
+    def channel_of(self, client: ClientT, name: str) -> Channel[ClientT] | None:
+        """The channel that brings ``client`` the topic, if it is on one."""
+        return self._of_client.get(client, {}).get(name)
 
-        The bus topic must be held by the caller until after this.
+    def of_client(self, client: ClientT) -> list[Channel[ClientT]]:
+        """All channels of a client."""
+        return list(self._of_client.get(client, {}).values())
+
+    def join(
+        self,
+        client: ClientT,
+        topic: MarketTopic,
+        style: Style,
+        now_ns: int,
+        wire: Wire = _PLAIN,
+        epoch: int = 0,
+    ) -> Channel[ClientT]:
+        """Put a client on the channel of ``topic``, taking it off any other channel of it.
+
+        The bus topic must be held by the caller until after this; ``epoch`` is its present one.
         """
         mine = self._of_client.setdefault(client, {})
         before = mine.get(topic.name)
         if before is not None:
-            if before.depth == depth:
-                return
+            if before.style == style and before.wire == wire:
+                return before
             self.leave(client, topic.name, now_ns)
             mine = self._of_client.setdefault(client, {})
-        channel = self._channels.get((topic.name, depth))
+        where = (topic.name, style, wire)
+        channel = self._channels.get(where)
         if channel is None:
-            channel = self._channels[topic.name, depth] = Channel(topic, depth)
+            channel = self._channels[where] = Channel(topic, style, wire, epoch=epoch)
             self.by_bus_key.setdefault(topic.bus_key, []).append(channel)
-        channel.clients[client] = None
+        channel.add(client)
         mine[topic.name] = channel
         self.hold(topic.bus_key)
+        return channel
 
-    def leave(self, client: ClientT, name: str, now_ns: int) -> bool:
-        """Take a client off a topic; ``False`` if it was not on it."""
+    def leave(self, client: ClientT, name: str, now_ns: int) -> Channel[ClientT] | None:
+        """Take a client off a topic; the channel it was on, or ``None``."""
         mine = self._of_client.get(client)
         channel = mine.pop(name, None) if mine is not None else None
         if mine is None or channel is None:
-            return False
+            return None
         if not mine:
             del self._of_client[client]
-        del channel.clients[client]
+        channel.remove(client)
         key = channel.topic.bus_key
         if not channel.clients:
-            del self._channels[name, channel.depth]
+            del self._channels[name, channel.style, channel.wire]
             siblings = self.by_bus_key[key]
             siblings.remove(channel)
             if not siblings:
                 del self.by_bus_key[key]
         self.release(key, now_ns)
-        return True
+        return channel
 
     def leave_all(self, client: ClientT, now_ns: int) -> None:
         """Take a client off everything (it is gone)."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.config import Settings
 from bus.model.topic import Topic
 
 STREAMS = ("price", "quote", "orderbook", "trades", "ticker", "news")
 """Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
+
+VENUE_STREAMS = {"finnhub": ("price", "trades")}
+"""What venues serve of an instrument; those not listed serve every stream."""
 
 STATE_STREAMS = frozenset(("price", "quote", "orderbook", "ticker"))
 """A newer message replaces an older one. The rest is lossless: every message counts."""
@@ -25,6 +28,8 @@ _SYMBOL = re.compile(r"[A-Za-z0-9._\-:/^=$]{1,64}")
 _CATEGORY = re.compile(r"[a-z0-9_-]{1,32}")
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 _SHOWN_CHARS = 80
+_DELTA = "#delta"
+_ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class MarketTopic:
     """One topic as clients name it, and where it comes from.
 
     ``symbol`` is the display symbol (for news: the category), ``source`` the venue label,
-    ``feed_symbol`` the instrument in the feed's own status topics (empty for news).
+    ``feed_symbol`` the instrument in the feed's own status topics (empty for news);
+    ``is_delta``: the changes of an order book, ``orderbook.X#delta``.
     """
 
     name: str
@@ -42,11 +48,12 @@ class MarketTopic:
     feed: str
     feed_symbol: str
     bus_key: bytes
+    is_delta: bool = False
 
     @property
     def is_state(self) -> bool:
         """Whether a newer message replaces an older one."""
-        return self.stream in STATE_STREAMS
+        return self.stream in STATE_STREAMS and not self.is_delta
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +79,18 @@ def shown(text: str) -> str:
     return clean + ("…" if len(text) > _SHOWN_CHARS else "")
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a client's text is a wildcard."""
+    return _ANY in text
+
+
 @dataclass(frozen=True, slots=True)
 class _Instrument:
     display: str
     feed: str
     venue: str
     symbol: str
+    streams: tuple[str, ...]
 
 
 class Directory:
@@ -99,7 +112,8 @@ class Directory:
             for symbol in settings.feeds[name].symbols:
                 display = displays.get((name, symbol), symbol.upper())
                 venue = settings.venue_label(name)
-                instruments[name, symbol] = _Instrument(display, name, venue, symbol)
+                streams = VENUE_STREAMS.get(settings.venue_of(name), STREAMS[:-1])
+                instruments[name, symbol] = _Instrument(display, name, venue, symbol, streams)
         self._by_name: dict[str, _Instrument] = {}
         for alias, target in settings.aliases.items():
             symbol, _, feed = target.partition("@")
@@ -110,6 +124,7 @@ class Directory:
         self._at_venue: dict[tuple[str, str], _Instrument] = {}
         for found in instruments.values():
             self._at_venue.setdefault((found.venue, found.symbol.upper()), found)
+        self._all = tuple(instruments.values())
         self._categories: dict[str, tuple[str, str]] = {}
         for name in self.feeds:
             for category in settings.feeds[name].news_categories:
@@ -117,7 +132,7 @@ class Directory:
         self.symbols = tuple(dict.fromkeys(i.display for i in instruments.values()))
         self.categories = tuple(self._categories)
         self.topic_count_of = {
-            name: sum(len(STREAMS) - 1 for i in instruments.values() if i.feed == name)
+            name: sum(len(i.streams) for i in instruments.values() if i.feed == name)
             + sum(1 for feed, _ in self._categories.values() if feed == name)
             for name in self.feeds
         }
@@ -142,6 +157,8 @@ class Directory:
         Split at the first dot: ``price.BRK.B`` is the symbol ``BRK.B``.
         """
         stream, dot, symbol = text.partition(".")
+        if dot and symbol and is_pattern(text):
+            return Unknown(text, "symbol_unknown", f"nothing matches {shown(text)}", shown(text))
         if not dot or not symbol:
             return Unknown(
                 text,
@@ -155,11 +172,11 @@ class Directory:
         return found
 
     def _market(self, stream: str, text: str) -> MarketTopic | Unknown:
+        text, is_delta = text.removesuffix(_DELTA), text.endswith(_DELTA)
         symbol, at, source = text.partition("@")
         topic = f"{stream}.{shown(text)}"
-        if "*" in text or "#" in text:
-            feature = "wildcards" if "*" in text else "order-book deltas"
-            return Unknown(text, "unsupported", f"{feature} are not enabled", topic)
+        if is_delta and stream != "orderbook":
+            return Unknown(text, "stream_unknown", "only an orderbook has a #delta form", topic)
         if not _SYMBOL.fullmatch(symbol) or (at and not _SOURCE.fullmatch(source.lower())):
             return Unknown(text, "symbol_unknown", f"{shown(text)} is not a symbol", topic)
         found = self._instrument(symbol)
@@ -173,16 +190,86 @@ class Directory:
         if found is None:
             sentence = f"no configured feed serves {shown(symbol.upper())}"
             return Unknown(text, "symbol_unknown", sentence, f"{stream}.{shown(text.upper())}")
-        suffix = f"@{source}" if at else ""
+        if stream not in found.streams:
+            sentence = f"{found.feed} has no {stream} of {found.display}"
+            return Unknown(text, "stream_unknown", sentence, f"{stream}.{found.display}")
+        return self._topic(stream, found, f"@{source}" if at else "", is_delta=is_delta)
+
+    def _topic(
+        self, stream: str, found: _Instrument, suffix: str, *, is_delta: bool
+    ) -> MarketTopic:
+        bus_stream = "depth" if is_delta else stream
         return MarketTopic(
-            name=f"{stream}.{found.display}{suffix}",
+            name=f"{stream}.{found.display}{suffix}{_DELTA if is_delta else ''}",
             stream=stream,
             symbol=found.display,
             source=found.venue,
             feed=found.feed,
             feed_symbol=found.symbol,
-            bus_key=Topic.md(stream, found.venue, found.symbol).key,
+            bus_key=Topic.md(bus_stream, found.venue, found.symbol).key,
+            is_delta=is_delta,
         )
+
+    def as_delta(self, topic: MarketTopic) -> MarketTopic:
+        """The changes of an order book for the book itself; any other topic as it is."""
+        if topic.stream != "orderbook" or topic.is_delta:
+            return topic
+        venue, symbol = topic.bus_key.decode().split("/")[2:4]
+        key = Topic.md("depth", venue, symbol).key
+        return replace(topic, name=topic.name + _DELTA, bus_key=key, is_delta=True)
+
+    def matching(self, pattern: str) -> list[MarketTopic] | Unknown:
+        """Every topic of a pattern such as ``price.*``, ``*.BTC``, ``*.*`` or ``trades.*@sim``.
+
+        A token is ``*`` or a name. By symbol it is the primary source of each display symbol,
+        with ``@source`` every instrument of that source. News categories count as symbols of the
+        stream ``news``.
+        """
+        text, is_delta = pattern.removesuffix(_DELTA), pattern.endswith(_DELTA)
+        stream_text, _, rest = text.partition(".")
+        symbol, at, source = rest.partition("@")
+        wrong = Unknown(
+            pattern,
+            "symbol_unknown",
+            f"in {shown(pattern)} a * must stand for a whole token",
+            shown(pattern),
+        )
+        if (_ANY in stream_text and stream_text != _ANY) or (_ANY in symbol and symbol != _ANY):
+            return wrong
+        if _ANY in source or not symbol:
+            return wrong
+        named = STREAMS if stream_text == _ANY else (stream_named(stream_text),)
+        found: dict[str, MarketTopic] = {}
+        for stream in named:
+            if stream is None:
+                return Unknown(
+                    pattern,
+                    "stream_unknown",
+                    f"there is no stream {shown(stream_text)}; streams are {', '.join(STREAMS)}",
+                    shown(pattern),
+                )
+            for topic in self._matching_in(stream, symbol, source.lower() if at else None):
+                if is_delta and stream != "orderbook":
+                    continue
+                topic = self.as_delta(topic) if is_delta else topic
+                found[topic.name] = topic
+        return list(found.values())
+
+    def _matching_in(self, stream: str, symbol: str, source: str | None) -> list[MarketTopic]:
+        if stream == "news":
+            words = list(self._categories) if symbol == _ANY else [symbol]
+            resolved = [] if source is not None else [self._news(word) for word in words]
+        elif symbol != _ANY:
+            resolved = [self._market(stream, symbol if source is None else f"{symbol}@{source}")]
+        elif source is None:
+            resolved = [self._market(stream, display) for display in self.symbols]
+        else:
+            resolved = [
+                self._topic(stream, one, f"@{source}", is_delta=False)
+                for one in self._all
+                if one.venue == source and stream in one.streams
+            ]
+        return [topic for topic in resolved if isinstance(topic, MarketTopic)]
 
     def _instrument(self, symbol: str) -> _Instrument | None:
         name = symbol.upper()

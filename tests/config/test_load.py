@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,31 @@ def test_any_value_for_any_key_is_taken_or_refused_clearly(key: str, value: obje
     except ConfigError as error:
         refused = error
     assert refused is None or all(key in str(problem) for problem in refused.problems)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ('bridge.access.algorithms=["none"]', "item 1 is 'none'"),
+        ('bridge.access.algorithms=["HS256", "hs512"]', "'hs512' (algorithms are HS256"),
+        ("bridge.access.algorithms=[]", "no token could ever be accepted"),
+        ("bridge.access.default_tier=fre", "did you mean free"),
+        ('bridge.limits.trusted_proxies=["10.0.0.0/8", "10.0.0.1/8"]', "'10.0.0.1/8' is neither"),
+        ("bridge.tiers.pro.connetions=1", "did you mean bridge.tiers.pro.connections"),
+        ("bridge.tiers.gold=1", "is a table of settings, not an integer"),
+        ("bridge.tiers.gold.connections=0", "0 is below the least, 1"),
+        ("bridge.auth=jwt2", "must be one of"),
+        ("bridge.admin.port=7999", "the workers' ports reach 8000"),
+        ("bridge.admin.port=65535", "the last of 2 workers would have 65536"),
+    ],
+)
+def test_settings_of_access_that_make_no_sense_are_refused(override: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        load(None, [override])
+
+
+def test_tiers_add_to_the_default_ones() -> None:
+    tiers = load(None, ["bridge.tiers.gold.connections=7", "bridge.tiers.pro.connections=6"])
+    assert {name: tier.connections for name, tier in tiers.bridge.tiers.items()} == {
+        "free": 1, "basic": 3, "pro": 6, "enterprise": 10, "gold": 7,
+    }  # fmt: skip

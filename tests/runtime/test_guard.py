@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bus.runtime.environment import Spawned
 from bus.runtime.guard import children_of
 from bus.testing import wait_until
@@ -67,3 +69,58 @@ def test_a_dead_supervisor_is_told_from_a_living_one() -> None:
         f"print(bind_to_parent({spawned!r}), bind_to_parent(Spawned('ipc:///x', 1, 't', 1, -1)))\n"
     )
     assert run(code).stdout.split() == ["True", "False"]
+
+
+def test_a_crowd_that_forks_while_it_is_ended_is_ended() -> None:
+    """Children come and go while they are listed: one look at them would miss some."""
+    fork = "import os, time, signal\nsignal.signal(15, signal.SIG_IGN)\n"
+    fork += "for _ in range(12):\n    os.fork() or signal.pause()\nsignal.pause()\n"
+    code = (
+        "import os, subprocess, sys\n"
+        "from bus.runtime.guard import children_of, end_descendants\n"
+        f"for _ in range(4): subprocess.Popen([sys.executable, '-c', {fork!r}])\n"
+        "while len(children_of(os.getpid())) < 4: pass\n"
+        "mark = os.environ['MARK']\n"
+        "end_descendants()\n"
+        "print('done')\n"
+    )
+    mark = f"crowd-{os.getpid()}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MARK": mark},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == "done\n", done.stderr
+    wait_until(lambda: not _marked(mark), 5, "nobody of the crowd is left")
+
+
+def _marked(mark: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if f"MARK={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def test_nobody_is_seen_through_a_proc_of_another_pid_namespace() -> None:
+    """The pids there are those of other processes, which must not be touched."""
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", sys.executable, "-c"]
+    code = "import os; from bus.runtime.guard import children_of; print(children_of(1))"
+    done = subprocess.run(
+        [*command, code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip(f"namespaces are not permitted here: {done.stderr.strip()}")
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,9 +1,11 @@
 """A small program for the supervisor to run; its behaviour is its first argument.
 
-``well`` serves and drains. ``crash`` exits 1 at once. ``config`` exits 78. ``silent`` never says
+``well`` serves and drains. ``crash`` exits 1 at once, ``once`` from its second
+generation on. ``config`` exits 78. ``silent`` never says
 ready. ``stuck`` serves, then blocks its own loop at the first SIGUSR1. ``deaf`` ignores SIGTERM.
 ``family`` also starts a grandchild in its own group, and one in a session of its own, that both
-ignore SIGTERM. ``echo`` answers connections on its inherited listener with its pid. ``feed`` takes
+ignore SIGTERM. ``orphans`` leaves some that have ended. ``hog``, ``glutton`` and ``files`` take too
+much at SIGUSR1. ``echo`` answers connections on its inherited listener with its pid. ``feed`` takes
 the commands of a feed, and some that no feed has: ``hang``, ``die``, ``chatter``. ``bridge`` takes
 new settings; ``plain-bridge`` takes none.
 """
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from bus.config import Settings, load
@@ -29,6 +32,24 @@ GRANDCHILD = "import signal; signal.signal(15, signal.SIG_IGN); signal.pause()"
 
 def block_for_ever(*_: object) -> None:
     threading.Event().wait()
+
+
+def take_memory(mib: int) -> Callable[[], None]:
+    """A function that makes this process take about so much, all of it in use."""
+    return lambda: _taken.append(bytearray(b"x" * (mib * 1024 * 1024)))
+
+
+def leave_orphans() -> None:
+    """Processes that end at once, and whose parents ended before them."""
+    code = "import os\nfor _ in range(5):\n    if os.fork() == 0:\n        os.fork(); os._exit(0)\n"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def take_files() -> None:
+    _taken.extend(os.dup(0) for _ in range(250))
+
+
+_taken: list[object] = []
 
 
 def start_grandchildren() -> None:
@@ -111,6 +132,9 @@ async def body(life: Life, settings: Settings) -> None:
         case "crash":
             life.fail("cannot go on")
             return
+        case "once" if life.generation > 1:
+            life.fail("only once")
+            return
         case "config":
             raise ConfigError.of("feeds.x", "has no key")
         case "silent":
@@ -119,10 +143,16 @@ async def body(life: Life, settings: Settings) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
+        case "orphans":
+            leave_orphans()
         case "family":
             start_grandchildren()
         case "stuck":
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, block_for_ever)
+        case "hog" | "glutton" | "files":
+            greed = {"hog": take_memory(170), "glutton": take_memory(400), "files": take_files}
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGUSR1, greed[sys.argv[1]])
         case "echo":
             listener = life.listen_socket()
             assert listener is not None
@@ -141,5 +171,9 @@ async def body(life: Life, settings: Settings) -> None:
     await (asyncio.Event() if sys.argv[1] == "deaf" else life.stopping).wait()
 
 
+def main() -> int:
+    return run_async(body, sys.argv[2:], loop_kind="asyncio")
+
+
 if __name__ == "__main__":
-    raise SystemExit(run_async(body, sys.argv[2:], loop_kind="asyncio"))
+    raise SystemExit(main())

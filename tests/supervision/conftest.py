@@ -104,9 +104,16 @@ class Driven:
     def output(self) -> str:
         return self._out.read_text(errors="replace")
 
+    def all_events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+
+    def events_of(self, process: str) -> list[dict[str, Any]]:
+        return [event for event in self.all_events() if event["process"] == process]
+
     def events(self, kind: str, process: str | None = None) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
-        return [e for e in lines if e["kind"] == kind and process in (None, e["process"])]
+        return [
+            e for e in self.all_events() if e["kind"] == kind and process in (None, e["process"])
+        ]
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

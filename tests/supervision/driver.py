@@ -68,7 +68,7 @@ def main() -> int:
         return 1
     supervisor.events.listen(show)
     asyncio.run(supervisor.run())
-    return 0
+    return supervisor.exit_code
 
 
 if __name__ == "__main__":

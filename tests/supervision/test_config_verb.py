@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,14 @@ def test_every_problem_is_reported_at_once(
     assert len(lines) == 3
     assert all(str(path) in line for line in lines)
     assert "did you mean bridge.port?" in lines[0]
+
+
+def test_a_unit_file_for_systemd_names_this_python_and_these_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "init", "--systemd", "--config", "my.toml"]) == 0
+    text = (tmp_path / "mdbus.service").read_text()
+    assert f"{sys.executable} -P -m bus.supervision up --config {tmp_path / 'my.toml'}" in text
+    assert main(["config", "init", "--systemd"]) == 1, "it is there already"
+    assert "--force" in capsys.readouterr().err

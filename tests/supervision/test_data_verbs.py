@@ -115,3 +115,21 @@ def test_a_prefix_no_topic_has_is_explained(text: str, hint: str) -> None:
     with pytest.raises(ConfigError, match="prefix") as wrong:
         checked_prefix(text)
     assert hint in str(wrong.value)
+
+
+def test_what_was_kept_is_told_from_what_is_live(whole_bus: WholeBus) -> None:
+    lines = whole_bus.ask(
+        "tail", "md/price/", "--count", "12", "--timeout", "20"
+    ).stdout.splitlines()
+    assert lines.count("-- that was kept, this is live") == 1
+    at = lines.index("-- that was kept, this is live")
+    assert 0 < at < len(lines) - 1, lines
+    bare = whole_bus.ask("tail", "md/price/", "-c", "3", "--no-snapshot", "--timeout", "20").stdout
+    assert "--" not in bare
+
+
+def test_a_bare_symbol_is_no_topic(whole_bus: WholeBus) -> None:
+    done = whole_bus.ask("get", "BTC")
+    assert done.returncode == 2
+    assert done.stderr.startswith("mdbus: topic: BTC: a topic begins with md/")
+    assert "mdbus topics" in done.stderr

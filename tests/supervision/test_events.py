@@ -1,16 +1,10 @@
-"""Events are kept up to a bound and handed on as they come."""
+"""Events are handed on as they come and kept in a file that outlives the supervisor."""
 
 from __future__ import annotations
 
-from bus.supervision.events import KEPT_EVENTS, EventLog, Happening
+from pathlib import Path
 
-
-def test_the_oldest_go_first() -> None:
-    log = EventLog()
-    for number in range(KEPT_EVENTS + 5):
-        log.add(Happening(number, "note", "", ""))
-    assert len(log.kept()) == KEPT_EVENTS
-    assert log.kept()[0].at_ns == 5
+from bus.supervision.events import FILE_NAME, MAX_FILE_BYTES, EventLog, Happening
 
 
 def test_listeners_hear_each_in_order() -> None:
@@ -20,3 +14,45 @@ def test_listeners_hear_each_in_order() -> None:
     for number in range(3):
         log.add(Happening(number, "note", "", ""))
     assert [happening.at_ns for happening in heard] == [0, 1, 2]
+
+
+def test_events_are_read_back_as_they_were(tmp_path: Path) -> None:
+    log = EventLog()
+    log.add(Happening(1, "note", "", "before there is a file"))
+    log.keep_in(tmp_path)
+    told = Happening(2, "exited", "feed.x", "code 1 (“no route”)\nand more")
+    log.add(told)
+    (line,) = (tmp_path / FILE_NAME).read_text().splitlines()
+    assert Happening.of_json(line) == told
+
+
+def test_a_later_supervisor_adds_to_what_an_earlier_one_kept(tmp_path: Path) -> None:
+    for number in range(2):
+        log = EventLog()
+        log.keep_in(tmp_path)
+        log.add(Happening(number, "begun", "", ""))
+    assert len((tmp_path / FILE_NAME).read_text().splitlines()) == 2
+
+
+def test_the_file_is_bounded(tmp_path: Path) -> None:
+    log = EventLog()
+    log.keep_in(tmp_path)
+    for number in range(60):
+        log.add(Happening(number, "note", "", "x" * (MAX_FILE_BYTES // 10)))
+    sizes = [file.stat().st_size for file in tmp_path.iterdir()]
+    assert len(sizes) == 2
+    assert max(sizes) <= MAX_FILE_BYTES * 1.2
+
+
+def test_what_cannot_be_written_is_counted_and_harms_nothing(tmp_path: Path) -> None:
+    log = EventLog()
+    log.keep_in(tmp_path / "not there")
+    log.add(Happening(1, "note", "", ""))
+    assert log.lost == 1
+
+
+def test_a_line_cut_short_is_no_event() -> None:
+    whole = Happening(1, "note", "", "text").to_json()
+    for cut in range(len(whole)):
+        assert Happening.of_json(whole[:cut]) is None
+    assert Happening.of_json("[1]") is None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bus.supervision.control_client import ask
-from bus.supervision.log_files import LogKeeper, kept, rotate_log, set_aside
+from bus.supervision.log_files import LogKeeper, kept, rotate_log, set_aside, tail_of
 from bus.supervision.log_verb import Followed
 from bus.testing import wait_until
 from tests.supervision.conftest import ROOT, Driven
@@ -88,7 +88,7 @@ def test_a_log_that_cannot_be_renamed_is_said_once(
 def test_a_programs_own_log_is_rotated_only_when_it_writes_there(run_dir: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path;"
-        "from bus.supervision.log_files import LogKeeper;"
+        "from bus.supervision.log_files import tail_of, LogKeeper;"
         "path = Path(sys.argv[1]); keeper = LogKeeper(path.parent, lambda: (10, 3));"
         "print('a line too many', file=sys.stderr);"
         "keeper.check_own(path); keeper.check_own(path);"
@@ -151,3 +151,13 @@ def test_no_line_is_lost_while_a_running_process_changes_files(played_bus: Drive
     assert played_bus.pid("feed.finnhub") == pid, "the process was not touched"
     assert len(kept(log)) == 3
     assert all(file.stat().st_size < 150_000 for file in kept(log)), "what half a second adds"
+
+
+def test_the_tail_of_a_log_is_bounded_and_never_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    assert tail_of(log) == []
+    log.write_text("\n".join(f"line {number}" for number in range(100)) + "\n" + "x" * 9_000)
+    tail = tail_of(log, 3)
+    assert tail[-1] == "x" * 500
+    log.write_text("one\ntwo\nthree\n")
+    assert tail_of(log, 2) == ["two", "three"]

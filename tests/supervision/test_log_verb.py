@@ -113,3 +113,37 @@ def test_following_goes_on_across_a_rotation_and_ends_quietly(run_dir: Path) -> 
         process.send_signal(2)
         _, errors = process.communicate()
     assert errors == b""
+
+
+STAMP = "2026-11-22T08:22:44.123Z"
+
+
+def test_lines_are_filtered_by_level_and_text(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        run_dir,
+        "a",
+        f"{STAMP} INFO    a x.y all is well",
+        f"{STAMP} WARNING a x.y a Gap was seen",
+        "  a line that belongs to it",
+        f"{STAMP} ERROR   a x.y broken",
+    )
+    where = ["--run-dir", str(run_dir)]
+    assert main(["logs", "--level", "warning", *where]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == [
+        "seen",
+        "it",
+        "broken",
+    ]
+    assert main(["logs", "a", "--grep", "gap", "-n", "5", *where]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{STAMP} WARNING a x.y a Gap was seen"]
+    assert main(["logs", "--level", "error", "-n", "1", *where]) == 0
+    assert "broken" in capsys.readouterr().out
+
+
+def test_several_logs_may_be_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abc":
+        write(run_dir, name, f"{STAMP} INFO    {name} x.y line of {name}")
+    assert main(["logs", "a", "c", "--run-dir", str(run_dir)]) == 0
+    assert [line[-1] for line in capsys.readouterr().out.splitlines()] == ["a", "c"]

@@ -81,3 +81,43 @@ def test_a_rotation_of_what_cannot_be_rotated_does_the_others(
     assert captured.out.startswith("feed.finnhub: rotated")
     assert "bridge.1: does not know the command 'rotate'" in captured.err
     assert "there is no process 'feed.nobody'" in captured.err
+
+
+def test_bridges_are_scaled_and_told_how_to_keep_it(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--run-dir", str(played_bus.run_dir)]
+    before = played_bus.pid("bridge.1")
+    try:
+        assert main(["scale", "bridge", "4", *where]) == 0
+        out = capsys.readouterr().out
+        assert "bridge.3: started" in out
+        assert "bridge.workers = 4" in out
+        assert played_bus.row("bridge.4")["state"] == "ready"
+        assert main(["scale", "bridge", "4", *where]) == 0
+        assert capsys.readouterr().out == "nothing has changed\n"
+    finally:
+        assert main(["scale", "bridge", "2", *where]) == 0
+    assert [row["name"] for row in played_bus.status()["processes"]][-2:] == [
+        "bridge.1",
+        "bridge.2",
+    ]
+    assert played_bus.pid("bridge.1") == before, "who stays is not touched"
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "why"), [("bridge", "0", "from 1 to 64"), ("broker", "2", "only bridge")]
+)
+def test_what_cannot_be_scaled_is_usage(
+    played_bus: Driven, name: str, count: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scale", name, count, "--run-dir", str(played_bus.run_dir)]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_rotation_of_a_kind_is_of_all_its_processes(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["restart", "--rotate", "feed", "--run-dir", str(played_bus.run_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["feed.binance", "feed.finnhub"]

@@ -235,6 +235,8 @@ def test_a_process_runs_at_most_once_and_bounds_hold(seed: int, events: list[Eve
         if event is Event.EXITED:
             running = False
         decision = decide(state, event, now, SETTINGS, exit_code=1, jitter=source.uniform(-1, 1))
+        if event is Event.SUCCEEDED and decision.state is not state:
+            running = True  # the one that has taken the role
         for action in decision.actions:
             if action is Action.SPAWN:
                 assert not running
@@ -244,3 +246,48 @@ def test_a_process_runs_at_most_once_and_bounds_hold(seed: int, events: list[Eve
         assert (state.deadline is None) == (state.phase in (Phase.STOPPED, Phase.FATAL))
         alive = {Phase.STARTING, Phase.READY, Phase.ABORTING, Phase.STOPPING}
         assert running == (state.phase in alive)
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.READY, Phase.ABORTING, Phase.BACKOFF])
+def test_a_successor_that_serves_makes_the_role_ready(phase: Phase) -> None:
+    settings = SupervisorSettings()
+    state = State(phase=phase, wanted=True, deadline=3.0, unstable_starts=2, restarts=4)
+    after = decide(state, Event.SUCCEEDED, 10.0, settings)
+    assert after.actions == ()
+    assert (after.state.phase, after.state.ready_at, after.state.restarts) == (Phase.READY, 10.0, 5)
+    assert after.state.deadline == 10.0 + settings.hang_timeout_s
+    assert after.state.unstable_starts == 2, "it has not been stable yet"
+
+
+@pytest.mark.parametrize("phase", [Phase.STOPPED, Phase.STOPPING, Phase.FATAL])
+def test_a_successor_of_what_is_over_changes_nothing(phase: Phase) -> None:
+    state = State(phase=phase, wanted=phase is Phase.STOPPING)
+    assert decide(state, Event.SUCCEEDED, 10.0, SupervisorSettings()).state == state
+
+
+def test_an_excess_is_a_drain_whose_end_counts_as_a_crash() -> None:
+    settings = SupervisorSettings()
+    state = State(phase=Phase.READY, wanted=True, ready_at=0.0, deadline=101.0)
+    draining = decide(state, Event.EXCEEDED, 100.0, settings)
+    assert draining.actions == (Action.TERM,)
+    ended = decide(draining.state, Event.EXITED, 101.0, settings, exit_code=0)
+    assert ended.actions == (Action.SPAWN,), "it had been stable: at once"
+    assert ended.state.crashes == (101.0,)
+    assert ended.state.cause == "over its ceiling"
+    young = replace(state, ready_at=99.0)
+    again = decide(
+        decide(young, Event.EXCEEDED, 100.0, settings).state,
+        Event.EXITED,
+        100.5,
+        settings,
+        exit_code=0,
+    )
+    assert again.state.phase is Phase.BACKOFF, "one that is soon over it again is waited for"
+
+
+def test_an_operators_restart_of_one_over_its_ceiling_is_a_restart() -> None:
+    settings = SupervisorSettings()
+    state = State(phase=Phase.READY, wanted=True, ready_at=99.0, deadline=101.0)
+    draining = decide(state, Event.EXCEEDED, 100.0, settings).state
+    asked = decide(draining, Event.RESTART, 100.1, settings).state
+    assert decide(asked, Event.EXITED, 100.2, settings, exit_code=0).actions == (Action.SPAWN,)

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from bus.runtime.environment import Spawned
-from bus.supervision.spawn import Child, import_path, module_command, signal_name, spawn
+from bus.supervision.spawn import (
+    Child,
+    import_path,
+    module_command,
+    process_arguments,
+    signal_name,
+    spawn,
+)
 from bus.testing import eventually
 
 
@@ -89,7 +96,8 @@ async def test_a_program_that_does_not_exist_is_an_error(run_dir: Path) -> None:
 
 
 def test_a_module_is_run_by_this_interpreter_and_not_from_the_current_directory() -> None:
-    command = module_command("bus.broker", "broker", Path("/run/effective.toml"))
+    arguments = process_arguments("broker", Path("/run/effective.toml"))
+    command = module_command("bus.broker", arguments)
     assert command[:2] == [sys.executable, "-P"]
     assert command[2:] == [
         *("-m", "bus.broker"),

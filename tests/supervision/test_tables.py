@@ -98,3 +98,16 @@ def test_the_summary_says_where_everything_is() -> None:
         assert part in text
     live = up_summary({**STATUS, "mode": "live"}, prog="mdbus", symbols=["BTC"], foreground=False)
     assert "simulated" not in live
+
+
+def test_a_failing_process_shows_what_it_said_last() -> None:
+    tail = ["a line", "cannot \x1b[2J go on"]
+    failing = {**ROW, "state": "failing", "last_exit": {**ROW["last_exit"], "log_tail": tail}}
+    lines = status_table({**STATUS, "processes": [failing]}, colour=False).splitlines()
+    assert lines[-3:] == [
+        "feed.binance is failing; its log ends with",
+        "  a line",
+        "  cannot ?[2J go on",
+    ]
+    ready = {**failing, "state": "ready"}
+    assert "its log ends" not in status_table({**STATUS, "processes": [ready]}, colour=False)

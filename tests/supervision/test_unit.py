@@ -9,10 +9,11 @@ import pytest
 
 from bus.config.supervision import SupervisorSettings
 from bus.supervision.events import Happening
+from bus.supervision.generation import LastExit
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Phase
 from bus.supervision.spawn import Child
-from bus.supervision.unit import LastExit, Unit
+from bus.supervision.unit import Unit
 from bus.testing import eventually
 from bus.wire.link import Beat, Bye, Ready, Sender
 
@@ -62,6 +63,12 @@ class PretendedGround:
     def gone(self, unit: Unit) -> None:
         self.calls.append("gone")
 
+    def ended(self, sender: Sender) -> None:
+        self.calls.append(f"ended {sender.generation}")
+
+    def log_tail(self, name: str) -> list[str]:
+        return [f"the last line of {name}"]
+
     def served(self, unit: Unit) -> None:
         self.calls.append("served")
 
@@ -105,7 +112,8 @@ async def test_the_last_exit_keeps_the_processs_own_words() -> None:
     ground.children[0].end(1)
     assert unit.last_exit is not None
     assert unit.last_exit.in_words() == "code 1 (the venue refuses us)"
-    assert ground.calls == ["served", "gone"]
+    assert ground.calls == ["served", "ended 1", "gone"]
+    assert unit.last_exit.log_tail == ("the last line of feed.x",)
 
 
 async def test_it_is_said_what_happens() -> None:
@@ -162,3 +170,65 @@ async def test_two_may_wait_for_different_things() -> None:
 )  # fmt: skip
 def test_an_exit_in_words(last: LastExit, text: str) -> None:
     assert last.in_words() == text
+
+
+async def test_a_successor_takes_over_only_once_it_serves() -> None:
+    unit, ground = await started()
+    rolling = asyncio.create_task(unit.succeed(5))
+    await eventually(lambda: len(ground.children) == 2)
+    assert unit.generation == 1, "the old one still has the role"
+    assert unit.heard(ground.sender(1), Beat(2, 0.0)), "and is still heard"
+    assert unit.heard(ground.sender(2), Ready({"c": "d"}, ("verb",)))
+    assert (unit.generation, unit.phase, unit.vitals.verbs) == (2, Phase.READY, ("verb",))
+    assert ground.children[0].signals == ["terminate"]
+    assert unit.retiring
+    assert not rolling.done(), "the old one has not gone yet"
+    ground.children[0].end(0)
+    assert await rolling == ""
+    assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 1, False)
+    assert ground.calls == ["served", "served", "ended 1"], "the role was never empty"
+
+
+async def test_a_successor_that_ends_leaves_the_old_one_in_place() -> None:
+    unit, ground = await started()
+    rolling = asyncio.create_task(unit.succeed(5))
+    await eventually(lambda: len(ground.children) == 2)
+    unit.heard(ground.sender(2), Bye(1, "no memory"))
+    ground.children[1].end(1)
+    assert "no memory" in await rolling
+    assert (unit.generation, unit.phase) == (1, Phase.READY)
+    assert ground.children[0].signals == []
+
+
+async def test_a_successor_that_is_never_ready_is_killed() -> None:
+    unit, ground = await started()
+    assert "not ready within" in await unit.succeed(0.05)
+    assert ground.children[1].signals == ["kill"]
+    assert (unit.generation, unit.phase) == (1, Phase.READY)
+
+
+async def test_a_successor_takes_over_from_one_that_crashed_meanwhile() -> None:
+    unit, ground = await started()
+    rolling = asyncio.create_task(unit.succeed(5))
+    await eventually(lambda: len(ground.children) == 2)
+    ground.children[0].end(-9)
+    assert unit.phase in (Phase.STARTING, Phase.BACKOFF)
+    unit.heard(ground.sender(2), Ready({}))
+    assert (unit.generation, unit.phase) == (2, Phase.READY)
+    for child in ground.children[2:]:
+        child.end(0)  # what was started for the crash is not needed any more
+    assert await rolling == ""
+    assert [child.pid for child in unit.children()] == [ground.children[1].pid]
+
+
+async def test_a_stop_while_a_successor_starts_ends_both() -> None:
+    unit, ground = await started()
+    rolling = asyncio.create_task(unit.succeed(5))
+    await eventually(lambda: len(ground.children) == 2)
+    unit.stop()
+    assert ground.children[1].signals == ["kill"]
+    ground.children[1].end(-9)
+    ground.children[0].end(0)
+    assert await rolling != ""
+    assert unit.phase is Phase.STOPPED
+    assert unit.children() == []

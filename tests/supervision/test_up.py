@@ -114,4 +114,4 @@ def test_what_is_not_ready_is_named_the_rest_runs_and_all_of_it_dies_with_the_su
     pid = running_pid(bus.run_dir)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not living(bus.run_dir), 2.0, "0 processes left")
+    wait_until(lambda: not living(bus.run_dir), 15.0, "0 processes left")

@@ -19,7 +19,6 @@ from bus.wire.link import (
     Bye,
     Command,
     Draining,
-    Dump,
     Hello,
     LinkError,
     LinkMessage,
@@ -41,7 +40,6 @@ MESSAGES: list[LinkMessage] = [
     Draining("SIGTERM"),
     Bye(1, "address in use"),
     Stop("mdbus down"),
-    Dump(),
     Reopen("/run/mdbus/log/feed.binance.log"),
     Command(
         1, "add_symbols", {"symbols": ["DOGE-USDT"], "deep": {"a": [1, 2.5, None, True]}}, 30.0

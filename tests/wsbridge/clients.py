@@ -6,13 +6,20 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
+
+from tests.wsbridge.schema import check_message
 
 
 async def said(client: ClientConnection) -> dict[str, Any]:
     """The next message."""
-    message: dict[str, Any] = json.loads(await asyncio.wait_for(client.recv(), 10))
+    data = await asyncio.wait_for(client.recv(), 10)
+    message: dict[str, Any] = (
+        json.loads(data) if isinstance(data, str) else msgspec.msgpack.decode(data)
+    )
+    check_message(message)
     return message
 
 

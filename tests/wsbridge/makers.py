@@ -14,8 +14,12 @@ from bus.model.topic import Topic
 from bus.wire.codec import encode_frame
 from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.messages import CloseCode
+from bus.wsbridge.outbox import BridgeClient
+from bus.wsbridge.profile import agreed
 from bus.wsbridge.routes import Endpoint, EndpointKind, Options, endpoint_of, options_of
 from bus.wsbridge.session import Session
+from bus.wsbridge.steps import Authenticate, Step
+from tests.wsbridge.schema import check_message
 
 T0_NS = 1_769_596_200_000_000_000
 """2026-01-28T10:30:00Z"""
@@ -85,30 +89,59 @@ class FakeBus:
         self.wanted.remove(prefix)
 
 
-class FakeClient:
-    """A client of a bridge that reads everything at once, as parsed messages."""
+class FakeClient(BridgeClient):
+    """A client of a bridge, as parsed messages.
 
-    def __init__(self, bridge: Bridge, url: str = "/ws/market-multi/") -> None:
+    It reads everything at once; with ``is_stuck`` its socket takes nothing, until :meth:`drain`.
+    """
+
+    def __init__(
+        self, bridge: Bridge, url: str = "/ws/market-multi/", subprotocol: str | None = None
+    ) -> None:
+        super().__init__()
         self._bridge = bridge
-        self.session: Session = new_session(bridge, url)
-        self.pending: list[bytes] = []
+        self.session: Session = new_session(bridge, url, subprotocol)
+        self.wire = self.session.profile.wire
         self.got: list[dict[str, Any]] = []
+        self.frames: list[Any] = []
         self.writes = 0
         self.closed: CloseCode | None = None
         self.resumed = 0
+        self.is_stuck = False
+        self.unsent_bytes = 0
 
-    def flush(self) -> None:
-        blob = b"".join(self.pending)
-        self.pending.clear()
+    def write(self, blob: bytes) -> None:
         self.writes += 1
         assert self.closed is None, "written to after close"
-        self.got += [msgspec.json.decode(text) for text in split_frames(blob)]
+        if self.is_stuck:
+            self.unsent_bytes += len(blob)
+        for payload in split_frames(blob, is_binary=self.wire.is_binary):
+            decoder = msgspec.msgpack if self.wire.is_binary else msgspec.json
+            found: Any = decoder.decode(payload)
+            self.frames.append(found)
+            messages = found if isinstance(found, list) else [found]
+            for message in messages:
+                check_message(message)
+            self.got += messages
 
-    def allow_burst(self, size: int) -> None:
-        assert size > 0
+    def go_on(self) -> None:
+        while not self.is_stuck and (self.has_waiting or self.is_pressed):
+            blob = self.helping(self._bridge.source, T0_NS)
+            if blob:
+                self.write(blob)
 
-    def close(self, code: CloseCode) -> None:
+    def drain(self) -> list[dict[str, Any]]:
+        """The socket takes everything; what came because of it."""
+        self.is_stuck, self.unsent_bytes = False, 0
+        self.got.clear()
+        self.go_on()
+        return self.take()
+
+    def close(self, code: CloseCode, *, reason: str = "") -> None:
         self.closed = code
+
+    def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
+        raise AssertionError("no test of the bridge shows a token")
 
     def resume(self) -> None:
         self.resumed += 1
@@ -120,16 +153,17 @@ class FakeClient:
 
     def say(self, now_ns: int = T0_NS, **request: Any) -> list[dict[str, Any]]:
         """Send one request, and take what came."""
-        self._bridge.received(self, msgspec.json.encode(request), now_ns)
+        codec = msgspec.msgpack if self.wire.is_binary else msgspec.json
+        self._bridge.received(self, codec.encode(request), now_ns)
         return self.take()
 
 
-def new_session(bridge: Bridge, url: str) -> Session:
+def new_session(bridge: Bridge, url: str, subprotocol: str | None = None) -> Session:
     """A session for a URL path with an optional query."""
     path, _, query = url.partition("?")
     endpoint = endpoint_of(path) or Endpoint(EndpointKind.MULTI)
     options = options_of(query, endpoint, 20) if query else Options()
-    return bridge.new_session(endpoint, options)
+    return bridge.new_session(endpoint, options, profile=agreed(subprotocol, options))
 
 
 def make_bridge(*overrides: str) -> tuple[Bridge, FakeBus]:
@@ -140,9 +174,14 @@ def make_bridge(*overrides: str) -> tuple[Bridge, FakeBus]:
     return bridge, bus
 
 
-def join(bridge: Bridge, url: str = "/ws/market-multi/", now_ns: int = T0_NS) -> FakeClient:
+def join(
+    bridge: Bridge,
+    url: str = "/ws/market-multi/",
+    now_ns: int = T0_NS,
+    subprotocol: str | None = None,
+) -> FakeClient:
     """A client that has been opened; its greeting is not taken yet."""
-    client = FakeClient(bridge, url)
+    client = FakeClient(bridge, url, subprotocol)
     bridge.opened(client, now_ns)
     return client
 
@@ -152,11 +191,11 @@ def deliver(bridge: Bridge, *deliveries: Delivery, now_ns: int = T0_NS) -> None:
     bridge.batch(list(deliveries), now_ns)
 
 
-def split_frames(blob: bytes) -> list[bytes]:
-    """The payloads of unmasked, unfragmented text frames."""
+def split_frames(blob: bytes, *, is_binary: bool = False) -> list[bytes]:
+    """The payloads of unmasked, unfragmented, uncompressed data frames."""
     payloads: list[bytes] = []
     while blob:
-        assert blob[0] == 0x81, "a final text frame"
+        assert blob[0] == (0x82 if is_binary else 0x81), "a final data frame"
         length, start = blob[1], 2
         if length == 126:
             length, start = int.from_bytes(blob[2:4]), 4
@@ -175,6 +214,13 @@ def types(messages: list[dict[str, Any]]) -> list[str]:
 def seqs(messages: list[dict[str, Any]], topic: str = "price.BTC") -> list[int]:
     """The ``seq`` of each message of ``topic``."""
     return [message["seq"] for message in messages if message.get("topic") == topic]
+
+
+def full(bridge: Bridge, url: str = "/ws/v1/", codec: str = "json") -> FakeClient:
+    """A client of the full profile whose greeting is taken."""
+    client = join(bridge, url, subprotocol=f"mdbus.v1.{codec}")
+    assert types(client.take()) == ["connection"]
+    return client
 
 
 def multi(bridge: Bridge) -> FakeClient:

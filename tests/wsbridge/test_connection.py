@@ -57,16 +57,27 @@ async def test_bad_utf8_closes_1007(start_server: StartServer) -> None:
         assert (await end_of(client))[0] == 1007
 
 
-async def test_an_offered_subprotocol_is_accepted_and_not_claimed(
+async def test_an_unknown_subprotocol_is_accepted_and_never_echoed(
     start_server: StartServer,
 ) -> None:
     running = await start_server()
-    for offered in ("mdbus.v1.json", "mdbus.v1.msgpack", "mdbus.bearer.abc", "other"):
+    for offered in ("mdbus.v2.json", "mdbus.bearer.abc", "other"):
         async with connect(
             f"{running.ws_url}/ws/v1/", subprotocols=[Subprotocol(offered)]
         ) as client:
             assert client.subprotocol is None
             assert (await said(client))["profile"] == "compat"
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_subprotocol_of_ours_is_agreed(start_server: StartServer, codec: str) -> None:
+    running = await start_server()
+    ours = f"mdbus.v1.{codec}"
+    offered = [Subprotocol("other"), Subprotocol(ours), Subprotocol("mdbus.bearer.abc")]
+    async with connect(f"{running.ws_url}/ws/v1/", subprotocols=offered) as client:
+        assert client.subprotocol == ours
+        hello = await said(client)
+        assert (hello["profile"], hello["codec"], hello["heartbeat_ms"]) == ("full", codec, 15000)
 
 
 async def test_compression_is_not_negotiated(start_server: StartServer) -> None:
@@ -133,9 +144,9 @@ async def test_a_client_that_never_reads_is_closed_and_nobody_else_notices(
     start_server: StartServer, publisher: Publisher, raw_client: RawClient, loop_kind: str
 ) -> None:
     running = await start_server(
-        "bridge.max_buffered_bytes=65536",
+        "bridge.pressure_bytes=65536",
         "bridge.send_buffer_bytes=16384",
-        "bridge.close_timeout_s=0.5",
+        "bridge.stuck_s=1",
     )
     symbol = "ETH" if loop_kind == "uvloop" else "SOL"  # each with an epoch of its own
     await raw_client(running, f"/ws/market/{symbol}/orderbook/")
@@ -165,7 +176,11 @@ async def test_a_client_that_never_reads_is_closed_and_nobody_else_notices(
 async def test_a_client_that_floods_requests_and_reads_nothing_is_bounded(
     start_server: StartServer, raw_client: RawClient
 ) -> None:
-    running = await start_server("bridge.send_buffer_bytes=16384")
+    running = await start_server(
+        "bridge.send_buffer_bytes=16384",
+        "bridge.limits.actions_per_s=1e6",
+        "bridge.limits.actions_burst=1000000",
+    )
     _, writer = await raw_client(running, "/ws/market-multi/")
     body = b'{"action":"list"}'
     frame = bytes((0x81, 0x80 | len(body))) + b"\0\0\0\0" + body
@@ -185,7 +200,7 @@ async def test_a_client_that_floods_requests_and_reads_nothing_is_bounded(
 @pytest.mark.parametrize(
     ("payload", "code"),
     [("garbage", "bad_json"), ("[]", "bad_json"), ('{"action":"x"}', "unknown_action"),
-     ('{"action":"subscribe"}', "bad_request"), ('{"action":"auth"}', "unsupported"),
+     ('{"action":"subscribe"}', "bad_request"), ('{"action":"replay"}', "unsupported"),
      ('{"action":"unsubscribe","symbols":["BTC"]}', "not_subscribed")],
 )  # fmt: skip
 async def test_a_bad_message_gets_an_error_and_the_connection_stays(

@@ -44,7 +44,6 @@ def test_trades_too_old_are_no_history() -> None:
     [
         ((EPOCH, 7), True, None, [8, 9, 10]),
         ((EPOCH, 10), True, None, []),
-        ((EPOCH, 12), True, None, []),
         ((EPOCH - 1, 7), False, "epoch", []),
         ((EPOCH, 1), False, "evicted", []),
     ],

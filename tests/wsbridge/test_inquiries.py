@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bus.wsbridge.inquiries import CAPABILITIES
 from tests.wsbridge.makers import (
     SECOND_NS,
     T0_NS,
@@ -27,7 +28,7 @@ def test_the_greeting_says_what_is_there_and_nothing_more() -> None:
     assert hello["simulated"] is True
     assert hello["connection_id"] == "b1-000001"
     assert hello["feeds"] == {"binance": "live", "finnhub": "connecting"}
-    assert hello["capabilities"] == ["recovery", "history", "snapshot", "status"]
+    assert hello["capabilities"] == CAPABILITIES
     assert hello["limits"]["subscriptions"] == 1024
     assert "symbol" not in hello
     live_bridge, _ = make_bridge("mode=live")

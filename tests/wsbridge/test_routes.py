@@ -59,8 +59,17 @@ def test_repeated_streams_add_up() -> None:
 
 
 def test_values_that_ask_for_nothing_new_are_accepted() -> None:
-    query = "codec=json&book=full&numbers=float&conflate_ms=0&batch_ms=0&utm=x&token=y"
+    query = "codec=json&book=full&numbers=float&conflate_ms=0&batch_ms=0&events=&utm=x&token=y"
     assert options_of(query, MULTI, 20).problems == ()
+
+
+def test_the_options_of_capabilities_are_read() -> None:
+    query = "codec=msgpack&book=delta&numbers=string&conflate_ms=250&batch_ms=20&heartbeat_ms=5000"
+    options = options_of(query + "&events=all", MULTI, 20)
+    assert options.problems == ()
+    assert (options.codec, options.book, options.numbers) == ("msgpack", "delta", "string")
+    assert (options.conflate_ms, options.batch_ms, options.heartbeat_ms) == (250, 20, 5000)
+    assert options.events is True
 
 
 @pytest.mark.parametrize(
@@ -72,15 +81,12 @@ def test_values_that_ask_for_nothing_new_are_accepted() -> None:
         ("depth=²", "bad_request", "depth"),
         ("depth=21", "limit_depth", "depth"),
         ("streams=", "bad_request", "streams"),
-        ("conflate_ms=250", "unsupported", "conflate_ms"),
         ("conflate_ms=fast", "bad_request", "conflate_ms"),
-        ("batch_ms=20", "unsupported", "batch_ms"),
-        ("heartbeat_ms=5000", "unsupported", "heartbeat_ms"),
-        ("book=delta", "unsupported", "book"),
+        ("batch_ms=251", "bad_request", "batch_ms"),
+        ("heartbeat_ms=999", "bad_request", "heartbeat_ms"),
         ("book=half", "bad_request", "book"),
-        ("events=all", "unsupported", "events"),
-        ("numbers=string", "unsupported", "numbers"),
-        ("codec=msgpack", "unsupported", "codec"),
+        ("events=some", "bad_request", "events"),
+        ("numbers=roman", "bad_request", "numbers"),
         ("codec=xml", "bad_request", "codec"),
         ("depth=5&depth=6", "bad_request", "depth"),
         ("snapshot=0&snapshot=0", "bad_request", "snapshot"),
@@ -90,7 +96,7 @@ def test_values_that_ask_for_nothing_new_are_accepted() -> None:
 def test_an_option_that_cannot_be_honoured_is_named(query: str, code: str, field: str) -> None:
     (problem,) = options_of(query, MULTI, 20).problems
     assert (problem.code, problem.field) == (code, field)
-    assert problem.close is (query == "codec=msgpack")
+    assert problem.close is (query == "codec=xml")
 
 
 def test_streams_is_refused_where_the_url_names_the_topic() -> None:

@@ -68,11 +68,11 @@ def test_a_url_of_nothing_known_is_told_and_closed_4506(url: str, code: str) -> 
 
 def test_bad_options_are_told_after_the_greeting_and_the_rest_goes_on() -> None:
     bridge, _ = make_bridge()
-    client = join(bridge, "/ws/market/BTC/price/?conflate_ms=100&snapshot=2")
+    client = join(bridge, "/ws/market/BTC/price/?batch_ms=300&snapshot=2")
     got = client.take()
     assert types(got) == ["connection", "error", "error"]
     assert [(m["code"], m["field"]) for m in got[1:]] == [
-        ("unsupported", "conflate_ms"),
+        ("bad_request", "batch_ms"),
         ("bad_request", "snapshot"),
     ]
     deliver(bridge, live("price", 1), warm("price"))
@@ -81,7 +81,7 @@ def test_bad_options_are_told_after_the_greeting_and_the_rest_goes_on() -> None:
 
 def test_a_codec_that_is_not_there_closes_4507() -> None:
     bridge, _ = make_bridge()
-    client = join(bridge, "/ws/v1?codec=msgpack")
+    client = join(bridge, "/ws/v1?codec=xml")
     assert types(client.take()) == ["connection", "error"]
     assert client.closed is CloseCode.UNSUPPORTED_CODEC
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.wsbridge.style import Style
 from bus.wsbridge.subscriptions import Subscriptions
 from bus.wsbridge.topics import Directory, MarketTopic
 from tests.wsbridge.makers import settings_of
@@ -45,12 +46,12 @@ def test_demand_is_what_the_clients_hold(steps: list[tuple[str, int, str, int]])
             if subscriptions.hold(one.bus_key):
                 assert one.bus_key not in on_bus
                 on_bus.add(one.bus_key)
-            subscriptions.join(who, one, depth, now_ns)
+            subscriptions.join(who, one, Style(depth), now_ns)
             subscriptions.release(one.bus_key, now_ns)
             model.setdefault(who, {})[name] = depth
         elif kind == "leave":
             held = model.get(who, {}).pop(name, None) is not None
-            assert subscriptions.leave(who, name, now_ns) is held
+            assert (subscriptions.leave(who, name, now_ns) is not None) is held
         elif kind == "gone":
             subscriptions.leave_all(who, now_ns)
             model.pop(who, None)
@@ -62,7 +63,7 @@ def test_demand_is_what_the_clients_hold(steps: list[tuple[str, int, str, int]])
         assert wanted <= on_bus
         assert subscriptions.bus_topic_count == len(on_bus)
         members = {
-            (client, channel.topic.name, channel.depth)
+            (client, channel.topic.name, channel.style.depth)
             for channels in subscriptions.by_bus_key.values()
             for channel in channels
             for client in channel.clients

@@ -81,8 +81,9 @@ def test_news_categories_are_resolved() -> None:
         ("price.B TC", "symbol_unknown"),
         ("price.BTC@", "symbol_unknown"),
         ("price.BTC@co in", "symbol_unknown"),
-        ("price.*", "unsupported"),
-        ("orderbook.BTC#delta", "unsupported"),
+        ("price.*", "symbol_unknown"),
+        ("price.BTC#delta", "stream_unknown"),
+        ("orderbook.AAPL", "stream_unknown"),
         ("price." + "A" * 65, "symbol_unknown"),
     ],
 )

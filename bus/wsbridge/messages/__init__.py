@@ -1,24 +1,31 @@
 """Every message between the bridge and its clients: one home.
 
-The JSON a client sees is the encoding of one of these structs, and nothing else is ever sent.
-Optional fields are ``UNSET`` and then absent; ``None`` is a ``null`` that means "unknown".
+The JSON or MessagePack a client sees is the encoding of one of these structs, and nothing else is
+ever sent. Optional fields are ``UNSET`` and then absent; ``None`` is a ``null`` that means
+"unknown".
 """
 
 from bus.wsbridge.messages.control import (
     Connection,
+    ConnectionStatus,
     Control,
     Error,
+    FeedPulse,
     FeedStatus,
+    Gap,
+    Heartbeat,
     Limits,
     List,
     Listed,
     Pong,
     Rejection,
     RequestId,
+    Reset,
     SnapshotEnd,
     Subscription,
     TopicEntry,
     TopicState,
+    TopicStatus,
     encode,
     error,
 )
@@ -26,6 +33,7 @@ from bus.wsbridge.messages.data import (
     Data,
     DataMessage,
     NewsData,
+    Number,
     OrderBookData,
     PriceData,
     QuoteData,
@@ -33,10 +41,12 @@ from bus.wsbridge.messages.data import (
     TradeData,
 )
 from bus.wsbridge.messages.requests import (
+    AuthRequest,
     ListRequest,
     Ping,
     Position,
     Request,
+    SetRequest,
     SnapshotRequest,
     StatusRequest,
     Subscribe,
@@ -54,19 +64,25 @@ from bus.wsbridge.messages.tables import (
 __all__ = [
     "CLOSE_REASONS",
     "ERRORS",
+    "AuthRequest",
     "CloseCode",
     "Connection",
+    "ConnectionStatus",
     "Control",
     "Data",
     "DataMessage",
     "Error",
     "ErrorKind",
+    "FeedPulse",
     "FeedStatus",
+    "Gap",
+    "Heartbeat",
     "Limits",
     "List",
     "ListRequest",
     "Listed",
     "NewsData",
+    "Number",
     "OrderBookData",
     "Ping",
     "Pong",
@@ -76,6 +92,8 @@ __all__ = [
     "Rejection",
     "Request",
     "RequestId",
+    "Reset",
+    "SetRequest",
     "SnapshotEnd",
     "SnapshotRequest",
     "StatusRequest",
@@ -84,6 +102,7 @@ __all__ = [
     "TickerData",
     "TopicEntry",
     "TopicState",
+    "TopicStatus",
     "TradeData",
     "Unsubscribe",
     "encode",

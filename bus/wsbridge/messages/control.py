@@ -20,14 +20,30 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: int
     message_bytes: int
     buffered_bytes: int
+    min_conflate_ms: int
     max_depth: int
     max_history: int
+    wildcard_cost: int
+    actions_per_s: float | UnsetType = UNSET
+    burst: int | UnsetType = UNSET
+    actions_per_minute: int | UnsetType = UNSET
+    connections: int | UnsetType = UNSET
+    connections_per_ip: int | UnsetType = UNSET
+    new_connections_per_ip: int | UnsetType = UNSET
+    new_connections_period_ms: int | UnsetType = UNSET
+    server_connections: int | UnsetType = UNSET
+    handshakes: int | UnsetType = UNSET
+    handshake_timeout_ms: int | UnsetType = UNSET
+    auth_timeout_ms: int | UnsetType = UNSET
+    idle_ms: int | UnsetType = UNSET
+    max_age_ms: int | UnsetType = UNSET
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="connection"):
     """First word (``connected``) and, when the server leaves, last words of a connection."""
 
-    status: Literal["connected", "draining", "closing"]
+    id: RequestId | UnsetType = UNSET
+    status: Literal["connected", "updated", "auth_required", "auth_expiring", "draining", "closing"]
     symbol: str | UnsetType = UNSET
     stream_type: str | UnsetType = UNSET
     category: str | UnsetType = UNSET
@@ -35,9 +51,17 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     protocol: int | UnsetType = UNSET
     profile: str | UnsetType = UNSET
     codec: str | UnsetType = UNSET
+    heartbeat_ms: int | UnsetType = UNSET
+    batch_ms: int | UnsetType = UNSET
+    events: str | UnsetType = UNSET
     connection_id: str | UnsetType = UNSET
     server: str | UnsetType = UNSET
     simulated: bool | UnsetType = UNSET
+    user: str | UnsetType = UNSET
+    tier: str | UnsetType = UNSET
+    token_expires_in_ms: int | UnsetType = UNSET
+    auth_timeout_ms: int | UnsetType = UNSET
+    expires_in_ms: int | UnsetType = UNSET
     capabilities: list[str] | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
     feeds: dict[str, str] | UnsetType = UNSET
@@ -64,6 +88,9 @@ class TopicEntry(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: bool
     conflate_ms: int = 0
     depth: int | UnsetType = UNSET
+    numbers: str | UnsetType = UNSET
+    on_slow: str | UnsetType = UNSET
+    matched: int | UnsetType = UNSET
     history: int | UnsetType = UNSET
     already: bool | UnsetType = UNSET
     recovered: bool | UnsetType = UNSET
@@ -91,6 +118,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     rejected: list[Rejection]
     count: int
     limit: int
+    reason: str | UnsetType = UNSET
     timestamp: str
 
 
@@ -130,7 +158,7 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pon
 
 
 class SnapshotEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="snapshot_end"):
-    """The end of a ``snapshot`` reply: topics asked, messages sent, topics without a value."""
+    """The end of the first messages of a request: topics, messages sent, topics without a value."""
 
     id: RequestId | UnsetType = UNSET
     topics: int
@@ -154,6 +182,67 @@ class FeedStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     timestamp: str
 
 
+class TopicStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
+    """A topic's value has grown stale, or is live again."""
+
+    scope: Literal["topic"] = "topic"
+    topic: str
+    state: TopicState
+    age_ms: int | UnsetType = UNSET
+    ttl_ms: int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    timestamp: str
+
+
+class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
+    """State topics of a client that reads too slowly come as latest values only, or no longer."""
+
+    scope: Literal["connection"] = "connection"
+    state: Literal["conflating", "resumed"]
+    reason: str
+    buffered: int
+    timestamp: str
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
+    """In the place of messages ``from`` to ``to`` of a lossless topic, which are lost."""
+
+    topic: str
+    epoch: str
+    from_seq: int = msgspec.field(name="from")
+    to_seq: int = msgspec.field(name="to")
+    count: int
+    reason: Literal["slow_client", "bus", "feed"]
+    timestamp: str
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="reset"):
+    """Forget what was known of the topic; what follows starts anew."""
+
+    topic: str
+    epoch: str
+    reason: Literal["epoch", "feed_resync", "bus", "slow_client"]
+    timestamp: str
+
+
+class FeedPulse(msgspec.Struct, frozen=True, kw_only=True):
+    """One feed in a heartbeat; ``age_ms`` since anything was heard of it, null if never."""
+
+    state: str
+    age_ms: int | None
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):
+    """Proof of life of this bridge and of the feeds; ``lag_us``: bus to socket, p99."""
+
+    n: int
+    interval_ms: int
+    server_us: int
+    lag_us: int
+    feeds: dict[str, FeedPulse]
+    timestamp: str
+
+
 class Error(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="error"):
     """A refusal that a program can act on: ``code``, ``retryable``, ``retry_after_ms``."""
 
@@ -168,14 +257,21 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="er
     timestamp: str
 
 
-Control = Connection | Subscription | List | Pong | SnapshotEnd | FeedStatus | Error
+Status = FeedStatus | TopicStatus | ConnectionStatus
+Control = (
+    Connection | Subscription | List | Pong | SnapshotEnd | Status | Gap | Reset | Heartbeat | Error
+)
 
-_encoder = msgspec.json.Encoder()
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
 
 
-def encode(message: Control | DataMessage) -> bytes:
-    """One message as UTF-8 JSON. Times are text already; NaN cannot occur (null by the encoder)."""
-    return _encoder.encode(message)
+def encode(message: Control | DataMessage, codec: str = "json") -> bytes:
+    """One message as UTF-8 JSON, or as MessagePack: the same map either way.
+
+    Times are text already; NaN cannot occur (the bus refuses it).
+    """
+    return _json.encode(message) if codec == "json" else _msgpack.encode(message)
 
 
 def error(

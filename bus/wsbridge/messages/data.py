@@ -5,15 +5,18 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+Number = float | str
+"""A price or quantity: a number, or its decimal text where ``numbers=string`` was asked for."""
+
 
 class PriceData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``price``. ``change*`` and ``volume`` are null where the venue gives none."""
 
     symbol: str
-    price: float
-    change: float | None
-    change_percent: float | None
-    volume: float | None
+    price: Number
+    change: Number | None
+    change_percent: Number | None
+    volume: Number | None
     source: str
     timestamp: str
     event_us: int | UnsetType = UNSET
@@ -24,10 +27,10 @@ class QuoteData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``quote``: top of book; ``update_id`` is the venue's, where it has one."""
 
     symbol: str
-    bid: float | None
-    bid_size: float | None
-    ask: float | None
-    ask_size: float | None
+    bid: Number | None
+    bid_size: Number | None
+    ask: Number | None
+    ask_size: Number | None
     source: str
     timestamp: str
     event_us: int | UnsetType = UNSET
@@ -39,8 +42,8 @@ class TradeData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``trade``. ``is_buyer_maker`` and ``side`` (the taker's) are null if unknown."""
 
     symbol: str
-    price: float
-    quantity: float
+    price: Number
+    quantity: Number
     timestamp: str
     is_buyer_maker: bool | None
     source: str
@@ -54,18 +57,18 @@ class TickerData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Payload of ``ticker``: rolling 24-hour figures."""
 
     symbol: str
-    price: float
-    open: float | None
-    high: float | None
-    low: float | None
-    volume: float | None
-    quote_volume: float | None
-    change: float | None
-    change_percent: float | None
-    bid: float | None
-    bid_size: float | None
-    ask: float | None
-    ask_size: float | None
+    price: Number
+    open: Number | None
+    high: Number | None
+    low: Number | None
+    volume: Number | None
+    quote_volume: Number | None
+    change: Number | None
+    change_percent: Number | None
+    bid: Number | None
+    bid_size: Number | None
+    ask: Number | None
+    ask_size: Number | None
     trades: int | None
     open_us: int | UnsetType = UNSET
     close_us: int | UnsetType = UNSET
@@ -76,13 +79,19 @@ class TickerData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class OrderBookData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Payload of ``orderbook``: levels ``[price, quantity]``, best first, at most ``depth``."""
+    """Payload of ``orderbook``: levels ``[price, quantity]``, best first, at most ``depth``.
+
+    Of ``orderbook.X#delta``: the whole book in a snapshot, afterwards changed levels (quantity 0
+    removes one) with ``first_update_id``; ``checksum`` is that of the book after the change.
+    """
 
     symbol: str
-    bids: list[tuple[float, float]]
-    asks: list[tuple[float, float]]
+    bids: list[tuple[Number, Number]]
+    asks: list[tuple[Number, Number]]
+    first_update_id: int | UnsetType = UNSET
     last_update_id: int | None
-    depth: int
+    depth: int | UnsetType = UNSET
+    checksum: int | UnsetType = UNSET
     source: str
     timestamp: str
     event_us: int | UnsetType = UNSET
@@ -113,6 +122,7 @@ class DataMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One market-data message. It carries nothing of any one client, so that all share it."""
 
     type: str
+    delta: bool | UnsetType = UNSET
     data: Data
     timestamp: str
     topic: str
@@ -121,6 +131,7 @@ class DataMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seq: int
     snapshot: bool | UnsetType = UNSET
     recovered: bool | UnsetType = UNSET
+    conflated: int | UnsetType = UNSET
     stale: bool | UnsetType = UNSET
     age_ms: int | UnsetType = UNSET
     epoch: str | UnsetType = UNSET

@@ -1,7 +1,7 @@
 """Messages from a client: one struct per action. Unknown fields are ignored.
 
-The structs say types only; ranges, and options of capabilities that are not enabled, are checked
-in :mod:`bus.wsbridge.actions`, which also words the refusals.
+The structs say types only; ranges are checked in :mod:`bus.wsbridge.actions`, which
+also words the refusals.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Subscribe(Named, frozen=True, kw_only=True):
     history: int = 0
     since: dict[str, Position] = {}
     allow_pending: bool = True
-    conflate_ms: int | float = 0
-    book: str = "full"
-    on_slow: str = "close"
-    numbers: str = "float"
+    conflate_ms: int | float | UnsetType = UNSET
+    book: str | UnsetType = UNSET
+    on_slow: str | UnsetType = UNSET
+    numbers: str | UnsetType = UNSET
 
 
 class Unsubscribe(Named, frozen=True, kw_only=True):
@@ -55,6 +55,8 @@ class SnapshotRequest(Named, frozen=True, kw_only=True):
 
     depth: int | UnsetType = UNSET
     history: int | UnsetType = UNSET
+    book: str | UnsetType = UNSET
+    numbers: str | UnsetType = UNSET
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,16 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True):
     ts: msgspec.Raw | UnsetType = UNSET
 
 
+class AuthRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """``auth``: a token, the first one or a newer one."""
+
+    id: str | int | UnsetType = UNSET
+    token: str
+
+    def __repr__(self) -> str:
+        return "AuthRequest(token=…)"  # a token is in no log and in no error
+
+
 class StatusRequest(msgspec.Struct, frozen=True, kw_only=True):
     """``status``: the state of the named feeds, or of all."""
 
@@ -77,7 +89,25 @@ class StatusRequest(msgspec.Struct, frozen=True, kw_only=True):
     feeds: list[str] | UnsetType = UNSET
 
 
-Request = Subscribe | Unsubscribe | SnapshotRequest | ListRequest | Ping | StatusRequest
+class SetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """``set``: options of the connection; those not named stay as they are."""
+
+    id: str | int | UnsetType = UNSET
+    batch_ms: int | UnsetType = UNSET
+    heartbeat_ms: int | UnsetType = UNSET
+    events: str | UnsetType = UNSET
+
+
+Request = (
+    Subscribe
+    | Unsubscribe
+    | SnapshotRequest
+    | ListRequest
+    | Ping
+    | StatusRequest
+    | AuthRequest
+    | SetRequest
+)
 
 REQUEST_TYPES: dict[str, type[Request]] = {
     "subscribe": Subscribe,
@@ -86,8 +116,10 @@ REQUEST_TYPES: dict[str, type[Request]] = {
     "list": ListRequest,
     "ping": Ping,
     "status": StatusRequest,
+    "auth": AuthRequest,
+    "set": SetRequest,
 }
 """The actions this server knows."""
 
-UNSUPPORTED_ACTIONS = frozenset(("auth", "set", "replay"))
+UNSUPPORTED_ACTIONS = frozenset(("replay",))
 """Actions of the protocol whose capability is not enabled."""

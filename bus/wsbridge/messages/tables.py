@@ -24,13 +24,18 @@ ERRORS: dict[str, ErrorKind] = {
         ErrorKind("bad_request", 400),
         ErrorKind("unknown_action", 400),
         ErrorKind("unsupported", 501),
+        ErrorKind("unauthorized", 401),
+        ErrorKind("token_expired", 401),
+        ErrorKind("forbidden", 403),
         ErrorKind("symbol_unknown", 404),
         ErrorKind("stream_unknown", 404),
         ErrorKind("category_unknown", 404),
         ErrorKind("fixed_subscription", 409),
         ErrorKind("not_subscribed", 409),
         ErrorKind("limit_subscriptions", 429),
+        ErrorKind("limit_wildcards", 429),
         ErrorKind("limit_depth", 429),
+        ErrorKind("rate_limited", 429, retryable=True),
         ErrorKind("slow_consumer", 429, retryable=True),
         ErrorKind("feed_down", 503, retryable=True),
         ErrorKind("internal", 500, retryable=True),
@@ -49,9 +54,18 @@ class CloseCode(IntEnum):
     DRAINING = 4001
     SLOW_CONSUMER = 4002
     HEARTBEAT_TIMEOUT = 4003
+    TOKEN_EXPIRED = 4004
+    MAX_AGE = 4006
+    RATE_LIMITED = 4007
+    TIMED_OUT = 4009
     BAD_REQUEST = 4500
+    UNAUTHORIZED = 4501
+    FORBIDDEN = 4502
+    CONNECTION_LIMIT = 4504
+    REPLACED = 4505
     UNKNOWN_STREAM = 4506
     UNSUPPORTED_CODEC = 4507
+    KICKED = 4508
 
 
 CLOSE_REASONS: dict[CloseCode, str] = {
@@ -62,10 +76,20 @@ CLOSE_REASONS: dict[CloseCode, str] = {
     CloseCode.DRAINING: "draining",
     CloseCode.SLOW_CONSUMER: "slow_consumer",
     CloseCode.HEARTBEAT_TIMEOUT: "heartbeat_timeout",
+    CloseCode.TOKEN_EXPIRED: "token_expired",
+    CloseCode.MAX_AGE: "max_age",
+    CloseCode.RATE_LIMITED: "rate_limited",
+    CloseCode.TIMED_OUT: "idle",
     CloseCode.BAD_REQUEST: "bad_request",
+    CloseCode.UNAUTHORIZED: "unauthorized",
+    CloseCode.FORBIDDEN: "forbidden",
+    CloseCode.CONNECTION_LIMIT: "connection_limit",
+    CloseCode.REPLACED: "replaced",
     CloseCode.UNKNOWN_STREAM: "unknown_stream",
     CloseCode.UNSUPPORTED_CODEC: "unsupported_codec",
+    CloseCode.KICKED: "kicked",
 }
+"""The word a code comes with; 4009 also comes with ``auth_timeout``."""
 
 
 @lru_cache(maxsize=8)

@@ -141,7 +141,9 @@ const handlers = {
     for (const entry of message.subscriptions) setTopicState(entry.topic, entry.state);
   },
   status(message) {
-    showFeeds({ [message.feed]: message.state });
+    // A feed that an operator has stopped says that its topics are closed; that is not the market.
+    const stopped = message.state === "closed" && message.reason === "stopped";
+    if (message.scope === "feed") showFeeds({ [message.feed]: stopped ? "stopped" : message.state });
   },
   price(message) {
     const data = message.data;

@@ -35,5 +35,5 @@ def test_every_close_code_has_a_short_reason() -> None:
 
 def test_only_what_time_can_cure_is_retryable() -> None:
     assert {kind.code for kind in ERRORS.values() if kind.retryable} == {
-        "slow_consumer", "feed_down", "internal",
+        "rate_limited", "slow_consumer", "feed_down", "internal",
     }  # fmt: skip

@@ -1,0 +1,1 @@
+"""What one delivered WebSocket frame costs the server, beside other servers in the same run."""

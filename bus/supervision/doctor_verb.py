@@ -1,0 +1,85 @@
+"""``doctor``: looks at the machine and the settings, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bus.config import Settings
+from bus.errors import ConfigError
+from bus.supervision import exit_codes
+from bus.supervision.doctor import (
+    OK,
+    WARNING,
+    WRONG,
+    Finding,
+    local_findings,
+    reach,
+    venue_addresses,
+)
+from bus.supervision.locate import config_file, settings_for
+
+_STYLES: Final = {OK: "green", WARNING: "yellow", WRONG: "bold red"}
+_WIDE: Final = 160
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Print every finding; 1 when one is wrong, else 0, warnings included."""
+    findings = list(examine(arguments))
+    if arguments.json:
+        rows = [dataclasses.asdict(finding) for finding in findings]
+        sys.stdout.write(json.dumps({"version": 1, "findings": rows}, indent=2) + "\n")
+    else:
+        _show(findings)
+    wrong = any(finding.verdict == WRONG for finding in findings)
+    return exit_codes.FAILED if wrong else exit_codes.OK
+
+
+def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """All that can be found; settings that cannot be read are found wrong, and defaults used."""
+    try:
+        settings = settings_for(arguments)
+    except ConfigError as error:
+        settings = Settings()
+        for problem in error.problems:
+            yield Finding("settings", WRONG, str(problem), "mdbus config check")
+    else:
+        yield Finding("settings", OK, str(config_file(arguments) or "all default"))
+    yield from local_findings(settings)
+    yield from venues(settings, asked=arguments.venues)
+
+
+def venues(settings: Settings, *, asked: bool) -> list[Finding]:
+    """Whether the venues can be reached, all at once; in embedded mode only when asked."""
+    if settings.simulated and not asked:
+        return [Finding("venues", OK, "not needed in embedded mode (look with --venues)")]
+    targets = [
+        (f"feeds.{feed}", url)
+        for feed, urls in venue_addresses(settings).items()
+        for url in dict.fromkeys(urls)
+    ]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda target: reach(*target), targets))
+
+
+def _show(findings: list[Finding]) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for finding in findings:
+        text = Text(finding.text)
+        if finding.mend:
+            text.append(f"\n→ {finding.mend}", style="bold")
+        table.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), finding.check, text)
+    wide = console if console.is_terminal else Console(width=_WIDE)
+    wide.print(table)
+    count = {verdict: sum(f.verdict == verdict for f in findings) for verdict in (WARNING, WRONG)}
+    wide.print(f"\n{count[WRONG]} wrong, {count[WARNING]} warnings")

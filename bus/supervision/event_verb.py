@@ -1,0 +1,81 @@
+"""``events``: what happened and why, from the file the supervisor keeps.
+
+Reads the file itself, so that it also tells how a supervisor ended that is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from bus.supervision import exit_codes
+from bus.supervision.events import FILE_NAME, Happening
+from bus.supervision.locate import run_path_for
+from bus.supervision.log_verb import Followed, last_lines
+from bus.supervision.tables import dated_event_line
+
+_POLL_S: Final = 0.2
+_MOST_LINES: Final = 100_000
+
+
+def run_events(arguments: argparse.Namespace) -> int:
+    """Print events; 4 when none were ever kept in that run directory."""
+    path = run_path_for(arguments) / "log" / FILE_NAME
+    if not path.exists():
+        sys.stderr.write(f"mdbus: no events in {path.parent} (start: mdbus up)\n")
+        return exit_codes.NO_SUPERVISOR
+    wanted = max(0, min(arguments.lines, _MOST_LINES))
+    followed = Followed(path) if arguments.follow else None
+    passes = event_filter(arguments.names, arguments.kind)
+    found = list(filter(passes, parsed(last_lines(path, _MOST_LINES))))
+    show = _show_json if arguments.json else _show
+    show(found[-wanted:] if wanted else [])
+    if followed is not None:
+        _follow(followed, passes, show)
+    return exit_codes.OK
+
+
+def parsed(lines: Iterable[str]) -> Iterable[Happening]:
+    """The events of lines; a line that is none is left out."""
+    return (event for line in lines if (event := Happening.of_json(line)) is not None)
+
+
+def event_filter(names: list[str], kind: str | None) -> Callable[[Happening], bool]:
+    """Which events are wanted: of these processes (``supervisor`` for its own), of this kind."""
+
+    def passes(event: Happening) -> bool:
+        named = not names or (event.process or "supervisor") in names
+        return named and kind in (None, event.kind)
+
+    return passes
+
+
+def _follow(
+    log: Followed,
+    passes: Callable[[Happening], bool],
+    show: Callable[[Iterable[Happening]], None],
+) -> None:
+    """Print what is appended until interrupted."""
+    try:
+        while True:
+            show(filter(passes, parsed(log.read().splitlines())))
+            sys.stdout.flush()
+            time.sleep(_POLL_S)
+    finally:
+        log.close()
+
+
+def _show(events: Iterable[Happening]) -> None:
+    for event in events:
+        line = dated_event_line(*dataclasses.astuple(event), colour=sys.stdout.isatty())
+        sys.stdout.write(line + "\n")
+
+
+def _show_json(events: Iterable[Happening]) -> None:
+    """One object a line, so that it can be followed."""
+    for event in events:
+        sys.stdout.write(event.to_json() + "\n")

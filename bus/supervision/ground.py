@@ -1,0 +1,44 @@
+"""What a supervised process needs from its surroundings; the supervisor provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from bus.supervision.events import Happening
+from bus.supervision.plan import ProcessSpec
+from bus.supervision.spawn import Child
+from bus.wire.link import Sender
+
+if TYPE_CHECKING:
+    from bus.supervision.unit import Unit
+
+
+class Ground(Protocol):
+    """The supervisor, as one of its processes sees it."""
+
+    def launch(
+        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
+    ) -> Child:
+        """Start the process; raises `OSError` when it cannot be started."""
+        ...
+
+    def gone(self, unit: Unit) -> None:
+        """The current generation has ended and is reaped."""
+        ...
+
+    def ended(self, sender: Sender) -> None:
+        """A generation, the current one or another, has ended and is reaped."""
+        ...
+
+    def log_tail(self, name: str) -> Sequence[str]:
+        """The last lines of the process's log."""
+        ...
+
+    def served(self, unit: Unit) -> None:
+        """The process has become ready."""
+        ...
+
+    def tell(self, happening: Happening) -> None:
+        """Something happened that an operator may want to see."""
+        ...

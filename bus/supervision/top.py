@@ -1,0 +1,119 @@
+"""What ``top`` shows, from the answer to ``status``: rows of text and a line for the system. Pure.
+
+Rates are what a process's counters grew by between its last two heartbeats, a second apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bus.supervision.tables import age
+
+HEADINGS: Final = (
+    *("NAME", "STATE", "PID", "UPTIME", "CPU", "MEMORY", "FDS"),
+    *("IN/S", "OUT/S", "LAG", "FRESH", "RESTARTS", "LAST EXIT"),
+)
+NUMBERS: Final = frozenset(HEADINGS) - {"NAME", "STATE", "LAST EXIT"}
+LAG_WARNING_MS: Final = 100.0
+QUIET_WARNING_S: Final = 10.0
+_LOSS: Final = ("drops", "malformed", "slow_closed")
+_GAPS: Final = ("gaps", "bus_gaps")
+_STALE: Final = ("stale_streams",)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text and what to make of it: good, odd, bad, faint, or plain when empty."""
+
+    text: str
+    mood: str = ""
+
+
+def rows(status: Mapping[str, Any]) -> list[tuple[Cell, ...]]:
+    """One row a process, in order of start; cells as in `HEADINGS`."""
+    return [_row(process) for process in status["processes"]]
+
+
+def system_line(status: Mapping[str, Any]) -> list[Cell]:
+    """State of the bus, messages a second, and everything lost, missed or stale since the start."""
+    processes = status["processes"]
+    cpu = sum(process["cpu_percent"] or 0.0 for process in processes)
+    rss = sum(process["rss_bytes"] or 0 for process in processes)
+    broker: Mapping[str, Any] = next((p for p in processes if p["kind"] == "broker"), {})
+    rates = broker.get("rates", {})
+    spares = status.get("spares", {})
+    health = "healthy" if status["healthy"] else "NOT healthy"
+    cells = [
+        Cell(f"{status['state']}, {health}", "good" if status["healthy"] else "bad"),
+        Cell("simulated data" if status["mode"] == "embedded" else "live data", "faint"),
+        Cell(f"bus {_rate(rates.get('messages_in'))} in, {_rate(rates.get('messages_out'))} out"),
+        Cell(f"CPU {cpu:.0f}%"),
+        Cell(f"memory {rss / 1048576:.0f} MiB"),
+    ]
+    for word, keys in (("lost", _LOSS), ("gaps", _GAPS), ("stale", _STALE)):
+        count = sum(_counted(process, keys) for process in processes)
+        cells.append(Cell(f"{word} {count:,}", "bad" if count else "good"))
+    if spares.get("wanted"):
+        mood = "" if spares["ready"] else "odd"
+        cells.append(Cell(f"spares {spares['ready']} of {spares['wanted']}", mood))
+    return cells
+
+
+def _row(process: Mapping[str, Any]) -> tuple[Cell, ...]:
+    rates, lag = process.get("rates", {}), process.get("loop_lag_ms")
+    quiet = process.get("quiet_s")
+    rss, cpu = process["rss_bytes"], process["cpu_percent"]
+    restarts = process["restarts"]
+    is_feed = process["kind"] == "feed"  # a bridge without clients hears nothing, rightly
+    return (
+        Cell(process["name"]),
+        _state(process),
+        Cell(str(process["pid"] or "-"), "faint"),
+        Cell(age(process["uptime_s"])),
+        Cell("-" if cpu is None else f"{cpu:.1f}%"),
+        Cell("-" if rss is None else f"{rss / 1048576:.0f} MiB"),
+        Cell("-" if process.get("fds") is None else str(process["fds"])),
+        Cell(_rate(rates.get("messages_in"))),
+        Cell(_rate(rates.get("messages_out"))),
+        Cell(
+            "-" if lag is None else f"{lag:.1f} ms",
+            "bad" if lag is not None and lag >= LAG_WARNING_MS else "",
+        ),
+        Cell(
+            "-" if quiet is None else age(quiet),
+            "odd" if is_feed and quiet is not None and quiet >= QUIET_WARNING_S else "",
+        ),
+        Cell(str(restarts), "odd" if restarts else ""),
+        Cell(_last_exit(process["last_exit"]), "faint"),
+    )
+
+
+def _state(process: Mapping[str, Any]) -> Cell:
+    state = process["state"]
+    said = process.get("counters", {}).get("state")
+    text = f"{state} {process['retry_in_s']:g}s" if process.get("retry_in_s") else state
+    if state == "ready" and isinstance(said, str) and said != "live":
+        return Cell(f"{text}, {said}", "odd")  # it runs, and its venue does not deliver
+    mood = {"ready": "good", "stopped": "faint", "starting": "odd", "stopping": "odd"}
+    return Cell(text, mood.get(state, "bad"))
+
+
+def _last_exit(last: Mapping[str, Any] | None) -> str:
+    if last is None:
+        return "-"
+    how = last["signal"] or ("" if last["code"] is None else f"code {last['code']}")
+    why = last["reason"] if last["reason"] not in ("", "exited") else ""
+    return f"{how}: {why}" if how and why else how or why
+
+
+def _counted(process: Mapping[str, Any], keys: Sequence[str]) -> int:
+    counters = process.get("counters", {})
+    return sum(int(counters.get(key, 0)) for key in keys)
+
+
+def _rate(per_s: float | None) -> str:
+    if per_s is None:
+        return "-"
+    return f"{per_s / 1000:.1f}k" if per_s >= 10_000 else f"{per_s:.0f}"

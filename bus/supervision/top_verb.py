@@ -1,0 +1,103 @@
+"""``top``: the processes and the state of the bus, again every second."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bus.supervision import exit_codes
+from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.locate import run_path_for
+from bus.supervision.top import HEADINGS, NUMBERS, Cell, rows, system_line
+
+_WIDE: Final = 200
+_STYLES: Final = {"good": "green", "odd": "yellow", "bad": "bold red", "faint": "dim", "": ""}
+
+
+def run_top(arguments: argparse.Namespace) -> int:
+    """Show it until ``q`` or Ctrl-C; once with ``--once`` or when nobody looks."""
+    path = run_path_for(arguments)
+    status = ask(path, "status")
+    if arguments.json:
+        return _follow_json(path, status, arguments.interval, once=arguments.once)
+    console = Console()
+    if arguments.once or not console.is_terminal:
+        wide = console if console.is_terminal else Console(width=_WIDE)
+        wide.print(picture(status))
+        return exit_codes.OK
+    with _keys() as quit_asked, Live(picture(status), console=console, screen=True) as live:
+        while not quit_asked(arguments.interval):
+            live.update(_next_picture(path), refresh=True)
+    return exit_codes.OK
+
+
+def picture(status: dict[str, Any]) -> Group:
+    """The screen: the line for the system and the table of processes."""
+    line = Text("  ").join(_styled(cell) for cell in system_line(status))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in HEADINGS:
+        right = heading in NUMBERS
+        last = heading == HEADINGS[-1]  # the one that may be broken when the screen is narrow
+        table.add_column(heading, justify="right" if right else "left", no_wrap=not last)
+    for row in rows(status):
+        table.add_row(*(_styled(cell) for cell in row))
+    return Group(line, Text(""), table)
+
+
+def _next_picture(path: Path) -> Group:
+    """The screen as it is now; a supervisor that has gone is said and waited for."""
+    try:
+        return picture(ask(path, "status"))
+    except RefusedError as error:
+        return Group(Text(f"{error}", style="bold red"), Text("waiting; q to leave", style="dim"))
+
+
+def _styled(cell: Cell) -> Text:
+    return Text(cell.text, style=_STYLES[cell.mood])
+
+
+def _follow_json(path: Path, status: dict[str, Any], interval_s: float, *, once: bool) -> int:
+    """The answer to ``status``, one line each time."""
+    while True:
+        sys.stdout.write(json.dumps(status) + "\n")
+        sys.stdout.flush()
+        if once:
+            return exit_codes.OK
+        time.sleep(interval_s)
+        status = ask(path, "status")
+
+
+@contextmanager
+def _keys() -> Iterator[Any]:
+    """A function that waits so many seconds and is True once ``q`` was pressed."""
+    if not sys.stdin.isatty():
+
+        def wait(seconds: float) -> bool:
+            time.sleep(seconds)
+            return False
+
+        yield wait
+        return
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd)
+    try:
+        yield lambda seconds: bool(
+            select.select([fd], [], [], seconds)[0] and sys.stdin.read(1) in ("q", "Q", "")
+        )
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)

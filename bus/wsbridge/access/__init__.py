@@ -1,0 +1,1 @@
+"""Who may connect, to what, for how long: tokens become an :class:`~.grant.Access`."""

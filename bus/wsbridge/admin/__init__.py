@@ -1,0 +1,1 @@
+"""The admin port of a bridge worker: figures for Prometheus, views and actions for operators."""

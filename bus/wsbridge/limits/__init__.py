@@ -1,0 +1,1 @@
+"""How much one connection, user or address may ask for, also across the workers of this host."""

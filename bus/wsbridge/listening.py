@@ -1,0 +1,80 @@
+"""Addresses to listen on: which are allowed, and a socket on one, or one line that says why not."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+from bus.config.bridge import BridgeSettings
+from bus.errors import ConfigError
+
+
+def check_bind(settings: BridgeSettings) -> None:
+    """Refuse to listen off loopback unless that was asked for outright.
+
+    Raises :class:`~bus.errors.ConfigError`.
+    """
+    if settings.auth in ("jwt", "none") or is_loopback(settings.host):
+        return
+    raise ConfigError.of(
+        "bridge.host",
+        f"{settings.host!r} is reachable from other machines, and there is no authentication",
+        hint='listen on 127.0.0.1, set bridge.auth = "jwt" and a key, or bridge.auth = "none" to '
+        "serve everybody",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(host: str, port: int, section: str = "bridge", *, shared: bool = True) -> socket.socket:
+    """A socket of our own on an address; ``shared`` with other workers that do the same.
+
+    ``section`` names the settings in the ConfigError that is raised when it cannot be had.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise ConfigError.of(
+            f"{section}.host", f"{host!r} is not an address of this machine"
+        ) from None
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise _bind_error(host, port, section, error) from None
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """Where a listening socket is reached."""
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def _bind_error(host: str, port: int, section: str, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError.of(
+            f"{section}.port",
+            f"port {port} on {host} is in use by another program",
+            hint=f"stop it, or choose another port: {section}.port={port + 1}",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError.of(f"{section}.port", f"port {port} needs more privileges")
+    return ConfigError.of(f"{section}.host", f"cannot listen on {host}: {error.strerror}")

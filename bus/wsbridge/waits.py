@@ -1,0 +1,146 @@
+"""Requests that wait for the first values of their topics, and topics that are still owed.
+
+Pure bookkeeping: what is missing for whom. A request waits until all its topics are warm, and until
+this bridge has seen as much of a topic as a returning client says it has (``since``), or until its
+deadline. A topic that is cold even then is *owed*. Bounds: one waiting request a client, one debt
+a client and topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from bus.wsbridge.steps import Attach, Wanted
+
+ClientT = TypeVar("ClientT")
+
+
+@dataclass(slots=True, eq=False)
+class Wait(Generic[ClientT]):
+    """A request that cannot be completed yet: cold topics, and those this bridge is behind on."""
+
+    client: ClientT
+    attach: Attach
+    cold: set[bytes]
+    deadline_ns: int
+    behind: dict[bytes, Wanted] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is missing any more."""
+        return not self.cold and not self.behind
+
+
+class Waits(Generic[ClientT]):
+    """See the module. ``is_behind(wanted)`` tells whether a client has seen more than we have."""
+
+    def __init__(self, is_behind: Callable[[Wanted], bool]) -> None:
+        self._is_behind = is_behind
+        self._of: dict[ClientT, Wait[ClientT]] = {}
+        self._for: dict[bytes, dict[Wait[ClientT], None]] = {}
+        self._debts: dict[ClientT, dict[str, Wanted]] = {}
+        self._debtors: dict[bytes, dict[ClientT, None]] = {}
+
+    # ------------------------------------------------------------------ waiting requests
+
+    def __contains__(self, client: ClientT) -> bool:
+        return client in self._of
+
+    @property
+    def has_behind(self) -> bool:
+        """Whether any request waits for this bridge to catch up with its client."""
+        return any(wait.behind for wait in self._of.values())
+
+    def add(self, client: ClientT, attach: Attach, cold: set[bytes], deadline_ns: int) -> None:
+        """The request waits. With nothing cold it waits for us to catch up."""
+        wait = Wait(client, attach, cold, deadline_ns)
+        wait.behind = {w.topic.bus_key: w for w in attach.wanted if self._is_behind(w)}
+        self._of[client] = wait
+        for key in cold:
+            self._for.setdefault(key, {})[wait] = None
+
+    def gone(self, client: ClientT) -> Wait[ClientT] | None:
+        """The client has left; the request it was waiting for."""
+        wait = self._of.get(client)
+        if wait is not None:
+            self.forget(wait)
+        return wait
+
+    def forget(self, wait: Wait[ClientT]) -> None:
+        """It waits no more."""
+        self._of.pop(wait.client, None)
+        for key in wait.cold:
+            waiting = self._for.get(key)
+            if waiting is not None:
+                waiting.pop(wait, None)
+                if not waiting:
+                    del self._for[key]
+
+    def warmed(self, key: bytes) -> list[Wait[ClientT]]:
+        """A topic has turned warm; the requests that miss nothing any more."""
+        over: list[Wait[ClientT]] = []
+        for wait in self._for.pop(key, {}):
+            wait.cold.discard(key)
+            for wanted in wait.attach.wanted:
+                if wanted.topic.bus_key == key and self._is_behind(wanted):
+                    wait.behind[key] = wanted
+            if wait.is_over:
+                over.append(wait)
+        return over
+
+    def caught_up(self) -> list[Wait[ClientT]]:
+        """The requests that only missed what has come meanwhile."""
+        over: list[Wait[ClientT]] = []
+        for wait in self._of.values():
+            if wait.behind:
+                wait.behind = {k: w for k, w in wait.behind.items() if self._is_behind(w)}
+                if wait.is_over:
+                    over.append(wait)
+        return over
+
+    def overdue(self, now_ns: int) -> list[Wait[ClientT]]:
+        """The requests that have waited long enough."""
+        return [wait for wait in self._of.values() if wait.deadline_ns <= now_ns]
+
+    def next_deadline_ns(self) -> int | None:
+        """When the next waiting request is overdue; ``None`` when none waits."""
+        return min((wait.deadline_ns for wait in self._of.values()), default=None)
+
+    # ------------------------------------------------------------------ debts
+
+    def owe(self, client: ClientT, wanted: Wanted) -> None:
+        """The topic comes when it is warm."""
+        self._debts.setdefault(client, {})[wanted.topic.name] = wanted
+        self._debtors.setdefault(wanted.topic.bus_key, {})[client] = None
+
+    def cancel(self, client: ClientT, name: str) -> Wanted | None:
+        """The client is owed ``name`` no more; what was owed."""
+        debts = self._debts.get(client)
+        wanted = None if debts is None else debts.pop(name, None)
+        if debts is None or wanted is None:
+            return None
+        key = wanted.topic.bus_key
+        if not debts:
+            del self._debts[client]
+        if not any(other.topic.bus_key == key for other in debts.values()):
+            debtors = self._debtors.get(key)
+            if debtors is not None:
+                debtors.pop(client, None)
+                if not debtors:
+                    del self._debtors[key]
+        return wanted
+
+    def owed_to(self, client: ClientT) -> Iterable[str]:
+        """The names a client is owed."""
+        return list(self._debts.get(client, ()))
+
+    def due(self, key: bytes) -> list[tuple[ClientT, Wanted]]:
+        """Who is owed what, now that a topic is warm."""
+        return [
+            (client, wanted)
+            for client in list(self._debtors.get(key, ()))
+            for wanted in list(self._debts.get(client, {}).values())
+            if wanted.topic.bus_key == key
+        ]

@@ -1,0 +1,28 @@
+"""What one generation says of itself, and whom it is heard as."""
+
+from __future__ import annotations
+
+from bus.supervision.generation import Generation, Vitals
+from bus.wire.link import Sender
+
+
+def test_rates_are_the_growth_of_counters_between_heartbeats() -> None:
+    vitals = Vitals()
+    vitals.take_beat(1, 0.0, {"messages_in": 100, "messages_out": 7, "state": "live"}, 10.0)
+    assert vitals.rates == {}, "one heartbeat makes no rate"
+    vitals.take_beat(2, 1.5, {"messages_in": 400, "messages_out": 7, "state": "live"}, 12.0)
+    assert vitals.rates == {"messages_in": 150.0, "messages_out": 0.0}
+    assert (vitals.beats, vitals.loop_lag_ms, vitals.beat_at) == (2, 1.5, 12.0)
+
+
+def test_a_counter_that_went_back_is_no_negative_rate() -> None:
+    vitals = Vitals()
+    vitals.take_beat(1, 0.0, {"messages_in": 100}, 10.0)
+    vitals.take_beat(2, 0.0, {"messages_in": 3}, 11.0)
+    assert vitals.rates == {"messages_in": 0.0}
+
+
+def test_only_a_running_spawn_with_the_right_secret_is_the_sender() -> None:
+    run = Generation("a", 3, "secret", 0.0)
+    assert not run.is_sender(Sender("a", 3, "secret")), "it does not run"
+    assert run.sender == Sender("a", 3, "secret")

@@ -1,0 +1,81 @@
+"""Replacing processes over real ones: the port is served all the time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bus.supervision.control_client import RefusedError, ask
+from tests.supervision.conftest import Driven
+from tests.supervision.test_supervisor import driven_bus
+
+
+@pytest.fixture(scope="module")
+def bus() -> Iterator[Driven]:
+    """Two listening processes, and one whose second generation fails."""
+    plan = [
+        *(("bridge.1", "echo", 0, 0), ("bridge.2", "echo", 0, 1)),
+        *(("x.1", "once", 0, 2), ("x.2", "echo", 0, 3)),
+    ]
+    with driven_bus(plan) as driven:
+        yield driven.up()
+
+
+def who(port: int) -> int:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        return int(connection.recv(100) or 0)
+
+
+def test_the_new_one_serves_before_the_old_one_is_told_to_stop(bus: Driven) -> None:
+    old = bus.pid("bridge.1")
+    ask(bus.run_dir, "restart", names=["bridge.1"], wait_s=20)
+    assert bus.pid("bridge.1") != old
+    assert old not in bus.living()
+    kinds = [e["kind"] for e in bus.events_of("bridge.1")]
+    assert kinds[kinds.index("ready") + 1 :][:2] == ["starting", "ready"]
+    assert bus.row("bridge.1")["restarts"] == 1
+
+
+def test_replacing_one_after_the_other_is_told_by_the_generations(bus: Driven) -> None:
+    before = {name: bus.row(name)["generation"] for name in ("bridge.1", "bridge.2")}
+    ask(bus.run_dir, "restart", names=["bridge.2", "bridge.1"], wait_s=20)
+    assert all(bus.row(name)["generation"] == number + 1 for name, number in before.items())
+    started = [e for e in bus.all_events() if e["kind"] == "starting"][-2:]
+    assert [e["process"] for e in started] == ["bridge.2", "bridge.1"]
+    port = int(bus.status()["endpoints"]["http"].rpartition(":")[2])
+    assert who(port) in {bus.pid(name) for name in ("bridge.1", "bridge.2", "x.1", "x.2")}
+
+
+def test_a_round_ends_with_the_first_that_does_not_come_to_serve(bus: Driven) -> None:
+    before = {name: bus.pid(name) for name in ("x.1", "x.2")}
+    with pytest.raises(RefusedError) as refused:
+        ask(bus.run_dir, "restart", names=["x.1", "x.2"], wait_s=20)
+    assert refused.value.exit_code == 1
+    assert "the old one goes on" in str(refused.value)
+    assert "x.2: left as it was" in str(refused.value)
+    assert {name: bus.pid(name) for name in before} == before
+    assert all(bus.row(name)["state"] == "ready" for name in before)
+
+
+def test_a_kind_stands_for_all_its_processes(
+    played_bus: Driven, wait_for_pids: Callable[..., None]
+) -> None:
+    before = {name: played_bus.pid(name) for name in ("bridge.1", "bridge.2")}
+    ask(played_bus.run_dir, "restart", names=["bridge"], wait_s=30)
+    assert not set(before.values()) & {played_bus.pid(name) for name in before}
+    wait_for_pids(*before.values())
+
+
+@pytest.fixture
+def wait_for_pids() -> Callable[..., None]:
+    """A function that checks that processes have ended and were reaped."""
+
+    def gone(*pids: int) -> None:
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+    return gone

@@ -1,0 +1,74 @@
+"""What ends a request: snapshot_end, feed states, recovery that waits for this worker."""
+
+from __future__ import annotations
+
+from bus.wsbridge.messages import epoch_text
+from tests.wsbridge.makers import (
+    EPOCH,
+    SECOND_NS,
+    T0_NS,
+    deliver,
+    full,
+    live,
+    make_bridge,
+    seqs,
+    status,
+    types,
+    warm,
+)
+
+
+def since(seq: int, epoch: int = EPOCH) -> dict[str, object]:
+    return {"trades.BTC": {"epoch": epoch_text(epoch), "seq": seq}}
+
+
+def test_the_order_is_acknowledgement_values_end_feeds() -> None:
+    bridge, _ = make_bridge()
+    deliver(bridge, status("binance", "live"))
+    client = full(bridge)
+    client.say(action="subscribe", id="x", topics=["price.BTC", "price.ETH"])
+    deliver(bridge, live("price", 1), warm("price"), warm("price", symbol="ETH-USDT"))
+    ack, price, end, feed = client.take()
+    assert types([ack, price, end, feed]) == ["subscription", "price", "snapshot_end", "status"]
+    assert (end["id"], end["topics"], end["sent"], end["empty"]) == ("x", 2, 1, ["price.ETH"])
+    assert (feed["feed"], feed["state"]) == ("binance", "live")
+
+
+def test_a_client_that_has_seen_more_than_this_worker_is_answered_when_it_has_caught_up() -> None:
+    bridge, _ = make_bridge()
+    first, client = full(bridge), full(bridge)
+    first.say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], warm("trades"))
+    client.say(action="subscribe", topics=["trades.BTC"], since=since(8))
+    deliver(bridge, live("trades", 6), live("trades", 7))
+    assert client.take() == []
+    deliver(bridge, live("trades", 8), live("trades", 9))
+    got = client.take()
+    assert got[0]["topics"][0]["recovered"] is True
+    deliver(bridge, live("trades", 10))
+    assert seqs([*got, *client.take()], "trades.BTC") == [9, 10], "none missing, none twice"
+
+
+def test_a_position_that_never_comes_is_another_count() -> None:
+    bridge, _ = make_bridge()
+    first, client = full(bridge), full(bridge)
+    first.say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, live("trades", 1), warm("trades"))
+    client.say(action="subscribe", topics=["trades.BTC"], since=since(10**9), history=1)
+    bridge.sweep(T0_NS + SECOND_NS)
+    got = client.take()
+    entry = got[0]["topics"][0]
+    assert (entry["recovered"], entry["reason"]) == (False, "epoch")
+    assert seqs(got, "trades.BTC") == [1]
+
+
+def test_a_slow_bus_delays_a_recovery_and_does_not_refuse_it() -> None:
+    bridge, _ = make_bridge()
+    client = full(bridge)
+    client.say(action="subscribe", topics=["trades.BTC"], since=since(3))
+    bridge.sweep(T0_NS + 2 * SECOND_NS)
+    assert client.take() == []
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], warm("trades"))
+    got = client.take()
+    assert got[0]["topics"][0]["recovered"] is True
+    assert seqs(got, "trades.BTC") == [4, 5]

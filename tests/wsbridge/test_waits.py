@@ -1,0 +1,66 @@
+"""Who waits for what, and when the waiting is over."""
+
+from __future__ import annotations
+
+from bus.wsbridge.messages import Position
+from bus.wsbridge.steps import Attach, Wanted
+from bus.wsbridge.style import Style, Terms
+from bus.wsbridge.topics import Directory, MarketTopic
+from bus.wsbridge.waits import Waits
+from tests.wsbridge.makers import settings_of
+
+DIRECTORY = Directory(settings_of())
+
+
+def wanted(name: str, since: int | None = None) -> Wanted:
+    topic = DIRECTORY.resolve_topic(name)
+    assert isinstance(topic, MarketTopic)
+    position = None if since is None else Position("e", since)
+    return Wanted(topic, name, Terms(Style()), True, 0, position, False)
+
+
+def test_a_request_waits_for_all_its_topics() -> None:
+    waits: Waits[str] = Waits(lambda _: False)
+    one, two = wanted("price.BTC"), wanted("price.ETH")
+    keys = {one.topic.bus_key, two.topic.bus_key}
+    waits.add("client", Attach("subscribe", (one, two)), keys, 100)
+    assert "client" in waits
+    assert waits.warmed(one.topic.bus_key) == []
+    (over,) = waits.warmed(two.topic.bus_key)
+    waits.forget(over)
+    assert "client" not in waits
+    assert waits.next_deadline_ns() is None
+
+
+def test_a_request_waits_until_we_have_seen_what_its_client_has() -> None:
+    seen = [5]
+    waits: Waits[str] = Waits(lambda w: w.since is not None and w.since.seq > seen[0])
+    one = wanted("trades.BTC", since=7)
+    waits.add("client", Attach("subscribe", (one,)), {one.topic.bus_key}, 100)
+    assert waits.warmed(one.topic.bus_key) == []
+    assert waits.has_behind
+    assert waits.caught_up() == []
+    seen[0] = 7
+    assert len(waits.caught_up()) == 1
+
+
+def test_overdue_is_who_has_waited_long_enough() -> None:
+    waits: Waits[str] = Waits(lambda _: False)
+    one = wanted("price.BTC")
+    waits.add("client", Attach("subscribe", (one,)), {one.topic.bus_key}, 100)
+    assert waits.overdue(99) == []
+    assert [wait.client for wait in waits.overdue(100)] == ["client"]
+    assert waits.gone("client") is not None
+    assert waits.gone("client") is None
+    assert waits.warmed(one.topic.bus_key) == []
+
+
+def test_a_debt_is_paid_or_cancelled_once() -> None:
+    waits: Waits[str] = Waits(lambda _: False)
+    one = wanted("price.BTC")
+    waits.owe("client", one)
+    assert waits.due(one.topic.bus_key) == [("client", one)]
+    assert list(waits.owed_to("client")) == ["price.BTC"]
+    assert waits.cancel("client", "price.BTC") is one
+    assert waits.cancel("client", "price.BTC") is None
+    assert waits.due(one.topic.bus_key) == []
