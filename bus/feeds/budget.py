@@ -44,7 +44,9 @@ class Priority(IntEnum):
     """A first book, or the list of instruments."""
     REFRESH = 2
     """A book that is in step wants a newer snapshot."""
-    DEEPEN = 3
+    TRADES = 3
+    """Trades were missed: the venue does not tell them for ever, but no book is wrong."""
+    DEEPEN = 4
     """A book that began with few levels wants the rest."""
 
 

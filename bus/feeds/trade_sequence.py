@@ -8,6 +8,7 @@ when the word after it finds them missing still.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -27,6 +28,10 @@ class Arrival(Enum):
     """Seen before: drop it."""
 
 
+NEW: Final = Arrival.NEW
+"""At hand for every trade: a member of an enumeration is slow to look up."""
+
+
 @dataclass(frozen=True, slots=True)
 class TradeLosses:
     """Counters. ``gaps`` found; trades ``repaired`` (came late or were fetched), ``lost`` (given
@@ -38,12 +43,35 @@ class TradeLosses:
     skipped: int
 
 
+def trade_figures(losses: Sequence[TradeLosses]) -> dict[str, int]:
+    """The counters of several symbols together, as a heartbeat names them."""
+    return {
+        "trade_gaps": sum(each.gaps for each in losses),
+        "trades_repaired": sum(each.repaired for each in losses),
+        "trades_lost": sum(each.lost for each in losses),
+        "trade_ids_skipped": sum(each.skipped for each in losses),
+    }
+
+
 class TradeSequence:
-    """One symbol's ids. Survives reconnections: what was missed meanwhile is a gap like any."""
+    """One symbol's ids. Survives reconnections: what was missed meanwhile is a gap like any.
 
-    __slots__ = ("_gaps", "_last_id", "_lost", "_missing", "_repaired", "_skipped", "_told")
+    ``on_gap`` is called for each gap found.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_gaps",
+        "_last_id",
+        "_lost",
+        "_missing",
+        "_on_gap",
+        "_repaired",
+        "_skipped",
+        "_told",
+    )
+
+    def __init__(self, on_gap: Callable[[], None] = lambda: None) -> None:
+        self._on_gap = on_gap
         self._last_id: int | None = None
         self._told: int | None = None
         self._missing: list[tuple[int, int]] = []
@@ -64,6 +92,16 @@ class TradeSequence:
         """The newest id known, None before the first."""
         return self._last_id
 
+    @property
+    def position(self) -> int:
+        """How far the stream itself has come: ``last_id``, but for what was only heard of.
+
+        0 before the first.
+        """
+        if self._missing and self._missing[-1][1] == self._last_id:
+            return self._missing[-1][0] - 1
+        return self._last_id or 0
+
     def lacks(self, trade_id: int) -> bool:
         """Whether this trade has not come: it is newer than all, or among the missing."""
         if self._last_id is None or trade_id > self._last_id:
@@ -75,11 +113,11 @@ class TradeSequence:
         last_id = self._last_id
         if last_id is None or trade_id == last_id + 1:
             self._last_id = trade_id
-            return Arrival.NEW
+            return NEW
         if trade_id > last_id:
             self._miss(last_id + 1, trade_id - 1)
             self._last_id = trade_id
-            return Arrival.NEW
+            return NEW
         return Arrival.LATE if self._found(trade_id) else Arrival.REPEAT
 
     def exists(self, trade_id: int) -> None:
@@ -99,6 +137,12 @@ class TradeSequence:
     def reconnected(self) -> None:
         """The word given on another connection is no evidence on this one."""
         self._told = None
+
+    def begin_again(self, trade_id: int) -> None:
+        """The venue counts afresh, from about here: what was missing is lost."""
+        if self._missing:
+            self.give_up(self._missing[0][0], self._missing[-1][1])
+        self._last_id, self._told = trade_id, None
 
     def give_up(self, first_id: int, last_id: int) -> int:
         """These ids cannot be had: what of them was still missing is lost; how many."""
@@ -121,6 +165,7 @@ class TradeSequence:
         if len(self._missing) >= MAX_RANGES:
             self.give_up(*self._missing[0])
         self._missing.append((first_id, last_id))
+        self._on_gap()
 
     def _found(self, trade_id: int) -> bool:
         found = self._remove(trade_id, trade_id)

@@ -86,6 +86,12 @@ class Consumer:
         depth = self.topics.get(f"md/depth/sim/{symbol}/", [])
         return sum(bool(msgpack.unpackb(body)[4]) for _, body in depth)
 
+    def has_every_trade(self, symbol: str) -> bool:
+        """Whether none is missing between the first and the last, and none came twice."""
+        told = list(self.topics.get(f"md/trades/sim/{symbol}/", []))
+        ids = sorted(msgpack.unpackb(body)[3] for _, body in told)
+        return bool(ids) and ids == list(range(ids[0], ids[0] + len(ids)))
+
 
 class Bus:
     """Simulator, broker, one consumer and one feed, in a run directory of its own."""
@@ -220,6 +226,7 @@ def test_a_bad_day_at_binance_played_again_gives_every_tick_again(
     live.fault("kind=close&code=1012&reason=restart")
     wait_until(lambda: seen.books("ETH-USDT") >= 3, 20, "reconnection after a close frame")
     live.fault("kind=repeat_diff&symbol=ETHUSDT")
+    live.fault("kind=drop_trade&symbol=BTCUSDT&count=3")
     live.fault("kind=garbage")
     live.fault("kind=server_shutdown")
     wait_until(
@@ -228,7 +235,11 @@ def test_a_bad_day_at_binance_played_again_gives_every_tick_again(
         "both connections replaced",
     )
     wait_until(lambda: seen.count >= BUSY_TICKS, 30, "a busy market")
+    for symbol in ("BTC-USDT", "ETH-USDT"):
+        wait_until(lambda symbol=symbol: seen.has_every_trade(symbol), 20, f"{symbol} trades")  # type: ignore[misc]
     end(live.process)
+    asked = [r for r in captured(tmp_path) if isinstance(r, Exchange) and r.status == 200]
+    assert {r.path for r in asked} >= {"/api/v3/depth", "/api/v3/trades"}
 
     started_s = time.monotonic()
     replay = play_again(make_bus, live, settings, tmp_path / "binance")

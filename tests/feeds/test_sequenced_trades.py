@@ -73,7 +73,7 @@ def test_a_loss_is_shown_for_a_minute() -> None:
     _, trades = made()
     trades.publish(*fill(1), 5)
     trades.publish(*fill(4), 5)
-    words = trades.give_up(2, 3, "too old", 100)
+    words = trades.give_up(0, 9, "too old", 100)
     assert words == "2 trades lost, ids 2 to 3: too old"
     assert trades.lost_lately(100 + LOSS_SHOWN_NS - 1) == words
     assert trades.lost_lately(100 + LOSS_SHOWN_NS) == ""
@@ -89,3 +89,48 @@ def test_no_trade_is_ever_told_twice(arrivals: list[int], past: set[int]) -> Non
     assert len(ids(tap)) == len(set(ids(tap)))
     prices = [price.price for price in tap.bodies(PRICE)]
     assert prices == sorted(prices)
+
+
+def test_of_fetched_trades_the_missing_are_told_and_nothing_newer_than_the_stream() -> None:
+    tap, trades = made()
+    for number in (1, 4):
+        trades.publish(*fill(number), 5)
+    assert trades.gap.is_set()
+    assert trades.publish_missing([fill(number) for number in range(8)], 6) == 2
+    assert ids(tap) == [1, 4, 2, 3]
+    assert [price.price for price in tap.bodies(PRICE)] == [1.0, 4.0]
+    assert trades._counters.duplicates == 0
+
+
+def test_trades_fetched_after_a_long_outage_are_late_and_no_new_count() -> None:
+    tap, trades = made()
+    hour_ns = 3_600_000_000_000
+    trades.publish(1, 1.0, 1.0, "buy", 1_000, 5)
+    trades.publish(4, 4.0, 1.0, "buy", hour_ns, 5)
+    trades.publish_missing([fill(2), fill(3)], 6)
+    assert ids(tap) == [1, 4, 2, 3]
+    assert [price.price for price in tap.bodies(PRICE)] == [1.0, 4.0]
+
+
+def test_a_recording_that_begins_again_is_told_again() -> None:
+    tap, trades = made()
+    second_ns = 1_000_000_000
+    for number in (1, 100, 1, 2):
+        trades.publish(number, 1.0, 1.0, "buy", number * second_ns, 5)
+    assert ids(tap) == [1, 100, 1, 2]
+    assert trades.losses().lost == 98
+    trades.publish(1, 1.0, 1.0, "buy", second_ns, 5)  # a lagging connection's
+    assert ids(tap) == [1, 100, 1, 2]
+
+
+def test_trades_only_heard_of_are_late_and_no_new_count_when_they_are_had() -> None:
+    tap, trades = made()
+    second_ns = 1_000_000_000
+    trades.publish(1, 1.0, 1.0, "buy", second_ns, 5)
+    trades.sequence.exists(4)
+    fills = [Fill(number, float(number), 1.0, "buy", 5 * second_ns) for number in (2, 3, 4)]
+    assert trades.publish_missing(fills, 6) == 3
+    for one in (*fills, Fill(5, 5.0, 1.0, "buy", 6 * second_ns)):  # the stream, far behind
+        trades.publish(*one, 7)
+    assert ids(tap) == [1, 2, 3, 4, 5]
+    assert trades.losses().lost == 0

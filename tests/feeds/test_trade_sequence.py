@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.feeds.trade_sequence import MAX_RANGES, Arrival, TradeLosses, TradeSequence
+from bus.feeds.trade_sequence import (
+    MAX_RANGES,
+    Arrival,
+    TradeLosses,
+    TradeSequence,
+    trade_figures,
+)
 
 
 def missing(trades: TradeSequence) -> list[tuple[int, int]]:
@@ -103,3 +109,47 @@ def test_whatever_comes_every_id_is_published_once(ids: list[int]) -> None:
     gone = {one for low, high in trades.missing for one in range(low, high + 1)}
     expected = set(range(ids[0], max(seen) + 1)) - seen if seen else set()
     assert gone == expected
+
+
+def test_each_gap_is_told() -> None:
+    gaps: list[int] = []
+    trades = TradeSequence(lambda: gaps.append(1))
+    for trade_id in (1, 2, 4, 3, 5):
+        trades.on_trade(trade_id)
+    trades.exists(6)
+    assert len(gaps) == 2
+
+
+def test_the_position_is_that_of_the_stream_not_of_what_was_heard_of() -> None:
+    trades = TradeSequence()
+    assert trades.position == 0
+    trades.on_trade(5)
+    trades.on_trade(8)
+    assert trades.position == 8
+    trades.exists(10)
+    assert trades.position == 8
+    trades.on_trade(11)
+    assert trades.position == 11
+
+
+def test_a_count_that_begins_again_leaves_nothing_missing() -> None:
+    trades = TradeSequence()
+    for trade_id in (5, 8, 12):
+        trades.on_trade(trade_id)
+    trades.told(20)
+    trades.begin_again(2)
+    assert (trades.last_id, missing(trades)) == (2, [])
+    assert trades.on_trade(3) is NEW
+    assert trades.losses() == TradeLosses(gaps=2, repaired=0, lost=5, skipped=0)
+    trades.told(4)
+    assert missing(trades) == []
+
+
+def test_the_figures_of_several_symbols_are_added_up() -> None:
+    figures = trade_figures([TradeLosses(1, 2, 3, 4), TradeLosses(10, 20, 30, 40)])
+    assert figures == {
+        "trade_gaps": 11,
+        "trades_repaired": 22,
+        "trades_lost": 33,
+        "trade_ids_skipped": 44,
+    }

@@ -133,7 +133,7 @@ def process(stage: Stage, package: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def staged(run_dir: Path) -> Iterator[Stage]:
+def staged(run_dir: Path, *, activity: float = 1.0) -> Iterator[Stage]:
     """Simulator and broker, serving."""
     binance, finnhub = free_ports(2)
     config = run_dir / "mdbus.toml"
@@ -142,6 +142,7 @@ def staged(run_dir: Path) -> Iterator[Stage]:
         "[feeds.finnhub]\nenabled = false\n"
         "[feeds.binance]\nrest_weight_per_minute = 100000\n"
         f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
+        f"activity = {activity}\n"
         "weight_per_min = 100000  # one minute's limit is not to be met by the tests together\n"
     )
     stage = Stage(run_dir, config, binance)

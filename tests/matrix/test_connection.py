@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from bus.testing import eventually
-from tests.matrix.relay import relay_to
-from tests.matrix.stage import Stage, feed
-from tests.matrix.watch import Watch, unbroken
+from tests.matrix.relay import Relay, relay_to
+from tests.matrix.stage import Stage, feed, staged
+from tests.matrix.watch import Seen, Watch, unbroken, watching
 
 BTC, ETH, SOL = "BTC-USDT", "ETH-USDT", "SOL-USDT"
 ALL = (BTC, ETH, SOL)
+QUICK = ("feeds.binance.retry_floor_s=0.05", "feeds.binance.retry_cap_s=0.1")
+
+
+@pytest.fixture
+def busy() -> Iterator[Stage]:
+    """A market with hundreds of trades a second, on a stage of its own."""
+    run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
+    try:
+        with staged(run_dir, activity=40.0) as stage:
+            yield stage
+    finally:
+        shutil.rmtree(run_dir, ignore_errors=True)
 
 
 async def test_a_half_open_connection_is_given_up_and_replaced(stage: Stage, watch: Watch) -> None:
@@ -127,6 +146,96 @@ async def test_rotation_loses_and_repeats_nothing(stage: Stage, watch: Watch) ->
         assert int(life["duplicates"]) > 0, "the connections never overlapped"
         assert (life["gaps"], life["resyncs"]) == (0, 0)
         assert watch.state() == "live"
+
+
+async def test_trades_of_an_outage_are_told_after_it_each_once(stage: Stage, watch: Watch) -> None:
+    """Cut, and no way back for a while in which the market goes on."""
+    async with (
+        relay_to(stage.port) as relay,
+        feed(stage, f"simulator.ports.binance={relay.port}", *QUICK) as life,
+    ):
+        await watch.live(ALL)
+        seen = watch.of[BTC]
+        await watch.until(lambda: seen.trades, 15, "a trade")
+        missed_from, missed_to = await outage(stage, relay, seen, 20)
+        await watch.until(lambda: seen.trade_ids[-1:] and int(life["trades_repaired"]) > 0, 20)
+        await watch.until(lambda: whole(seen.trade_ids, missed_to), 20, "every trade")
+        ids = seen.trade_ids
+        assert len(set(ids)) == len(ids), "a trade came twice"
+        assert {*range(missed_from, missed_to + 1)} <= {*ids}
+        assert seen.price_steps_back == 0
+        assert (life["trades_lost"], life["trade_ids_skipped"]) == (0, 0)
+        assert "trades_lost" not in {said.reason for said in watch.said}
+        await watch.live(ALL)
+
+
+async def test_more_missed_trades_than_the_venue_tells_are_a_stated_loss(
+    busy: Stage,
+) -> None:
+    async with (
+        relay_to(busy.port) as relay,
+        watching(busy.subscribe) as watch,
+        feed(busy, f"simulator.ports.binance={relay.port}", *QUICK) as life,
+    ):
+        await watch.live(ALL)
+        seen = watch.of[BTC]
+        await watch.until(lambda: seen.trades, 15, "a trade")
+        await outage(busy, relay, seen, 1_300)
+        await watch.until(lambda: int(life["trades_lost"]) > 0, 20, "a loss")
+        said = await watch.hears(
+            "live", symbol=BTC, since_s=watch.said[0].at_s, within_s=60, reason="trades_lost"
+        )
+        told = re.fullmatch(
+            r"(\d+) trades lost, ids (\d+) to (\d+): the venue tells its last 1000 trades only",
+            said.detail,
+        )
+        assert told is not None, said.detail
+        count, first_id, last_id = map(int, told.groups())
+        assert count == last_id - first_id + 1 > 0
+        await watch.until(
+            lambda: not gaps_of(seen.trade_ids) - {*range(first_id, last_id + 1)}, 20, "the rest"
+        )
+        ids = seen.trade_ids
+        assert len(set(ids)) == len(ids), "a trade came twice"
+        assert not {*ids} & {*range(first_id, last_id + 1)}, "what was lost has come"
+        assert seen.price_steps_back == 0
+
+
+async def outage(stage: Stage, relay: Relay, seen: Seen, trades: int) -> tuple[int, int]:
+    """Cut the connection until so many more trades have happened; the ids missed for certain."""
+    relay.refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+    await stage.fault("abort")
+    handshakes = relay.handshakes
+    await eventually(lambda: relay.handshakes > handshakes, 15, "an attempt to come back")
+    first_id = await last_trade(stage) + 1
+
+    async def enough() -> bool:
+        return await last_trade(stage) >= first_id + trades
+
+    await eventually(enough, 60, "trades while the connection is down")
+    last_id = await last_trade(stage)
+    assert first_id not in seen.trade_ids
+    relay.refusal = b""
+    return first_id, last_id
+
+
+async def last_trade(stage: Stage) -> int:
+    (trade,) = await asyncio.to_thread(
+        lambda: stage.get("/api/v3/trades", symbol="BTCUSDT", limit=1)
+    )
+    trade_id: int = trade["id"]
+    return trade_id
+
+
+def gaps_of(ids: list[object]) -> set[int]:
+    """Ids between the first and the last that are not there."""
+    numbers = {number for number in ids if isinstance(number, int)}
+    return {*range(min(numbers), max(numbers) + 1)} - numbers
+
+
+def whole(ids: list[object], last_id: int) -> bool:
+    """Whether all up to ``last_id`` have come."""
+    return last_id in ids and not gaps_of(ids)
 
 
 async def _alone(stage: Stage) -> bool:

@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 from bus.client import AsyncSubscriber, Gap, SnapshotEnd, Update
-from bus.model import Depth, OrderBook, Quote, Status, Tick, Trade
+from bus.model import Depth, OrderBook, Price, Quote, Status, Tick, Trade
 from bus.testing import eventually
 from tests.stalls import Stalls
 
@@ -36,6 +37,7 @@ class Seen:
     """Everything about one symbol; the book is rebuilt from `depth` alone, as a consumer would."""
 
     trades: list[Tick] = field(default_factory=list)
+    prices: list[Tick] = field(default_factory=list)
     deltas: list[Tick] = field(default_factory=list)
     snapshots: list[Tick] = field(default_factory=list)
     quotes: list[tuple[int, Top]] = field(default_factory=list)
@@ -51,6 +53,12 @@ class Seen:
     crossed: int = 0
     unlike: int = 0
     """`orderbook` ticks whose best prices are not those of the book rebuilt from `depth`."""
+
+    @property
+    def price_steps_back(self) -> int:
+        """`price` ticks older, by the venue's time, than the one before."""
+        times = [tick.venue_ts_ns or 0 for tick in self.prices]
+        return sum(later < earlier for earlier, later in pairwise(times))
 
     @property
     def trade_ids(self) -> list[object]:
@@ -127,6 +135,8 @@ class Watch:
             )
         elif isinstance(body, Trade):
             self.of[topic.symbol].trades.append(tick)
+        elif isinstance(body, Price):
+            self.of[topic.symbol].prices.append(tick)
         elif isinstance(body, Depth):
             self.of[topic.symbol].take_depth(tick, body)
         elif isinstance(body, OrderBook):

@@ -17,6 +17,10 @@ COMBINED_PATH: Final = "/stream"
 EXCHANGE_INFO_PATH: Final = "/api/v3/exchangeInfo"
 EXCHANGE_INFO_WEIGHT: Final = 20
 DEPTH_PATH: Final = "/api/v3/depth"
+TRADES_PATH: Final = "/api/v3/trades"
+TRADES_WEIGHT: Final = 25
+TRADES_PER_CALL: Final = 1_000
+"""As many as the venue tells, whatever is asked for: the newest."""
 WEIGHT_HEADER: Final = "x-mbx-used-weight-1m"
 WEIGHT_PER_MINUTE: Final = 6_000
 """The documented limit; exchangeInfo tells the one in force."""

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from bus.feeds.binance.endpoints import DEPTH, QUOTE, STREAMS, TICKER, TRADE, stream_name
-from bus.feeds.binance.parser import BookTickerEvent, DepthEvent, TickerEvent, TradeEvent
+from bus.feeds.binance.parser import (
+    BookTickerEvent,
+    DepthEvent,
+    RestTrade,
+    TickerEvent,
+    TradeEvent,
+)
 from bus.feeds.depth_book import DepthBook
 from bus.feeds.feed import Counters, Feed
 from bus.feeds.handler import SymbolTicks
 from bus.feeds.handover import Order
 from bus.feeds.listing import Listed
 from bus.feeds.recent import RecentIds
+from bus.feeds.sequenced_trades import Fill, SequencedTrades
 from bus.feeds.skew import DelayMeter
 from bus.feeds.status import SymbolFacts
 from bus.model import Quote, Ticker
+from bus.model.tick import Side
 
 NS_PER_MS = 1_000_000
 
@@ -41,8 +49,8 @@ class InstrumentFeed:
             feed.publisher, feed.venue_label, instrument.symbol, feed.book_limits, on_book
         )
         self._counters: Counters = feed.counters
-        self._trade_ids: RecentIds[int] = RecentIds()
-        self._trade_id = 0
+        self.trades = SequencedTrades(feed, instrument.symbol, self.ticks)
+        sequence = self.trades.sequence
         self._quote_id = -1
         self._ticker_times: RecentIds[int] = RecentIds(16)
         venue_symbol = instrument.venue_symbol
@@ -56,7 +64,7 @@ class InstrumentFeed:
         }
         """Stream name to the method that takes its events."""
         self.orders: list[tuple[str, Order | None]] = [
-            (stream_name(venue_symbol, TRADE), Order(_trade_id, lambda: self._trade_id)),
+            (stream_name(venue_symbol, TRADE), Order(_trade_id, lambda: sequence.position)),
             (stream_name(venue_symbol, QUOTE), None),
             (stream_name(venue_symbol, TICKER), None),
             (stream_name(venue_symbol, DEPTH), Order(_first_id, self._book_id)),
@@ -64,9 +72,11 @@ class InstrumentFeed:
         """How the events of each stream follow one another, for a handover."""
 
     def restart(self) -> None:
-        """A new connection that replaces none: whatever was seen before says nothing now."""
-        self._trade_ids.clear()
-        self._trade_id = 0
+        """A new connection that replaces none: quotes and tickers seen before say nothing now.
+
+        Trade ids are remembered: what was missed meanwhile is missing.
+        """
+        self.trades.sequence.reconnected()
         self._quote_id = -1
         self._ticker_times.clear()
 
@@ -79,24 +89,29 @@ class InstrumentFeed:
         return False
 
     def lost_lately(self, now_mono_ns: int) -> str:
-        """Nothing: lost trades are not looked for here."""
-        return ""
+        """What of its trades was lost within the last minute, or ""."""
+        return self.trades.lost_lately(now_mono_ns)
 
     def on_trade(self, event: TradeEvent, recv_ns: int) -> None:
-        """`trades` and `price`. The maker bought, so the aggressor sold; and the other way."""
-        if not self._trade_ids.is_new(event.trade_id):
-            self._counters.duplicates += 1
-            return
-        self._trade_id = event.trade_id
-        self._delays.note(recv_ns - event.trade_ms * NS_PER_MS)
-        self.ticks.trade(
-            event.price,
-            event.size,
-            "sell" if event.buyer_is_maker else "buy",
-            event.trade_id,
-            event.trade_ms * NS_PER_MS,
-            recv_ns,
-        )
+        """`trades`, and `price` if it is the newest. Where the maker bought, the aggressor sold."""
+        venue_ts_ns = event.trade_ms * NS_PER_MS
+        side: Side = "sell" if event.buyer_is_maker else "buy"
+        if self.trades.publish(event.trade_id, event.price, event.size, side, venue_ts_ns, recv_ns):
+            self._delays.note(recv_ns - venue_ts_ns)
+
+    def on_fetched(self, listed: Sequence[RestTrade], recv_ns: int) -> None:
+        """The venue's list of its last trades: those that are missing are told."""
+        fills = [
+            Fill(
+                item.trade_id,
+                item.price,
+                item.size,
+                "sell" if item.buyer_is_maker else "buy",
+                item.trade_ms * NS_PER_MS,
+            )
+            for item in listed
+        ]
+        self.trades.publish_missing(fills, recv_ns)
 
     def on_quote(self, event: BookTickerEvent, recv_ns: int) -> None:
         """`quote`, in the order of the venue's update ids; the venue gives no time."""
@@ -121,12 +136,15 @@ class InstrumentFeed:
     def on_ticker(self, event: TickerEvent, recv_ns: int) -> None:
         """`ticker`, and the reference of `price`.
 
+        It names the last trade, too: what the ticker before this one named must have come by now.
         A repeat is told by its time being equal, not by its being earlier: were the venue's clock
         set back, tickers would stay away until it has caught up.
         """
         if not self._ticker_times.is_new(event.event_ms):
             self._counters.duplicates += 1
             return
+        if event.last_trade_id >= 0:
+            self.trades.sequence.told(event.last_trade_id)
         ticker = Ticker(
             last=event.last,
             open=event.open,

@@ -83,6 +83,7 @@ class TickerEvent(
         "open_ms": "O",
         "close_ms": "C",
         "trade_count": "n",
+        "last_trade_id": "L",
     },
 ):
     """``<s>@ticker``: figures of the rolling 24 hours (not of the UTC day)."""
@@ -103,6 +104,8 @@ class TickerEvent(
     open_ms: Millis
     close_ms: Millis
     trade_count: Id
+    last_trade_id: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)] = -1
+    """Of the window; below 0 where nothing was traded in it."""
 
 
 class DepthEvent(
@@ -156,6 +159,26 @@ class DepthSnapshot(msgspec.Struct, frozen=True, rename="camel"):
     asks: Levels
 
 
+class RestTrade(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={
+        "trade_id": "id",
+        "size": "qty",
+        "trade_ms": "time",
+        "buyer_is_maker": "isBuyerMaker",
+    },
+):
+    """One item of ``GET /api/v3/trades``."""
+
+    trade_id: Id
+    price: Number
+    size: Number
+    trade_ms: Millis
+    buyer_is_maker: bool
+
+
 Event = (
     TradeEvent
     | BookTickerEvent
@@ -190,6 +213,7 @@ def _decoders() -> dict[str, msgspec.json.Decoder[Any]]:
 
 _DECODERS: Final = _decoders()
 _SNAPSHOT: Final = msgspec.json.Decoder(DepthSnapshot, strict=False)
+_TRADES: Final = msgspec.json.Decoder(list[RestTrade], strict=False)
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -265,6 +289,14 @@ def parse_snapshot(body: bytes) -> DepthSnapshot:
     """The answer of ``GET /api/v3/depth``. Raises :class:`~bus.feeds.errors.ParseError`."""
     try:
         return _SNAPSHOT.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _parse_error(error, body) from None
+
+
+def parse_trades(body: bytes) -> list[RestTrade]:
+    """The answer of ``GET /api/v3/trades``, by id, lowest first. Raises ParseError."""
+    try:
+        return sorted(_TRADES.decode(body), key=lambda trade: trade.trade_id)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _parse_error(error, body) from None
 

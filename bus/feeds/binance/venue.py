@@ -1,17 +1,18 @@
 """The Binance feed: where it is, how its list is had, its snapshots and its REST budget.
 
 Wiring only; frames are handled in ``connection``, instruments in ``instrument_feed``, snapshots
-in ``books``, the list of instruments in ``listing``.
+in ``books``, trades that are missing in ``trades``, the list of instruments in ``listing``.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bus.clock import monotonic_ns
-from bus.feeds.binance import endpoints
+from bus.feeds.binance import endpoints, trades
 from bus.feeds.binance.books import BookKeeper
 from bus.feeds.binance.connection import Connection
 from bus.feeds.binance.listing import Listing
@@ -21,6 +22,8 @@ from bus.feeds.listing import Listed
 from bus.feeds.log_limit import LogLimit
 from bus.feeds.rest import RestClient, client_for
 from bus.feeds.streaming_venue import StreamingVenue
+from bus.feeds.trade_repair import TradeRepair
+from bus.feeds.trade_sequence import trade_figures
 from bus.runtime import get_logger
 
 _log = get_logger("feeds.binance")
@@ -48,6 +51,7 @@ class BinanceFeed(StreamingVenue[Connection]):
         self._calls: RestClient = rest
         self._listing = Listing(feed, rest)
         self._books = BookKeeper(feed, rest, self._books_waiting)
+        self._repair = TradeRepair(_log, feed.backoff)
         self._log_progress = LogLimit(_log.info)
 
     def _url(self) -> str:
@@ -63,10 +67,16 @@ class BinanceFeed(StreamingVenue[Connection]):
         return (await self._listing.ask(symbols)).instruments
 
     def _keep(self, connection: Connection, symbol: str) -> Sequence[Coroutine[Any, Any, None]]:
-        return (self._books.keep(connection, symbol),)
+        one = connection.instruments[symbol]
+        fetch = partial(trades.fetch, self._calls, one)
+        return (
+            self._books.keep(connection, symbol),
+            self._repair.keep(one.trades, fetch, symbol),
+        )
 
     def _figures(self) -> dict[str, int | float | str]:
         books = [one.book.stats() for one in self._instruments()]
+        losses = [one.trades.losses() for one in self._instruments()]
         begun = [book.refreshes_begun for book in books]
         return {
             "books_shallow": self._books.shallow,
@@ -79,6 +89,7 @@ class BinanceFeed(StreamingVenue[Connection]):
             "diffs_buffered": sum(book.sync.buffered for book in books),
             "diffs_dropped": sum(book.sync.buffer_dropped for book in books),
             "snapshots_too_old": sum(book.sync.snapshots_too_old for book in books),
+            **trade_figures(losses),
         }
 
     def _remarks(self) -> list[str]:

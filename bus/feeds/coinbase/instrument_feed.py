@@ -94,7 +94,8 @@ class InstrumentFeed:
 
     def on_fetched(self, item: RestTrade, recv_ns: int) -> None:
         """A trade fetched because it was missing."""
-        self._trade(item, time_ns(item.time, "trades"), recv_ns)
+        if self.trades.sequence.lacks(item.trade_id):  # or it has come late meanwhile
+            self._trade(item, time_ns(item.time, "trades"), recv_ns)
 
     def on_heartbeat(self, event: HeartbeatEvent, recv_ns: int) -> None:
         """The venue's last trade id: what it named a second ago must have come."""

@@ -17,7 +17,8 @@ from bus.feeds.feed import Feed, VenueFeed
 from bus.feeds.listing import Listed
 from bus.feeds.rest import RestClient, client_for
 from bus.feeds.streaming_venue import StreamingVenue
-from bus.feeds.trade_repair import keep_repaired
+from bus.feeds.trade_repair import TradeRepair
+from bus.feeds.trade_sequence import trade_figures
 from bus.runtime import get_logger
 
 _log = get_logger("feeds.coinbase")
@@ -38,6 +39,7 @@ class CoinbaseFeed(StreamingVenue[Connection]):
         rest = client_for(feed, base, budget_per_minute=endpoints.CALLS_PER_MINUTE)
         super().__init__(feed, _log, rest)
         self._calls: RestClient = rest
+        self._repair = TradeRepair(_log, feed.backoff)
         self._products: frozenset[str] = frozenset()
 
     def _url(self) -> str:
@@ -58,13 +60,7 @@ class CoinbaseFeed(StreamingVenue[Connection]):
     def _keep(self, connection: Connection, symbol: str) -> Sequence[Coroutine[Any, Any, None]]:
         one = connection.instruments[symbol]
         fetch = partial(trades.fetch, self._calls, one)
-        return (keep_repaired(one.trades, fetch, self._feed.backoff, _log, symbol),)
+        return (self._repair.keep(one.trades, fetch, symbol),)
 
     def _figures(self) -> dict[str, int | float | str]:
-        losses = [one.trades.losses() for one in self._instruments()]
-        return {
-            "trade_gaps": sum(each.gaps for each in losses),
-            "trades_repaired": sum(each.repaired for each in losses),
-            "trades_lost": sum(each.lost for each in losses),
-            "trade_ids_skipped": sum(each.skipped for each in losses),
-        }
+        return {**trade_figures([one.trades.losses() for one in self._instruments()])}

@@ -17,6 +17,7 @@ from bus.feeds.kraken.listing import Pairs
 from bus.feeds.kraken.symbols import guess
 from bus.feeds.listing import Choice, Listed
 from bus.feeds.streaming_venue import StreamingVenue
+from bus.feeds.trade_sequence import trade_figures
 from bus.runtime import get_logger
 
 _log = get_logger("feeds.kraken")
@@ -71,8 +72,5 @@ class KrakenFeed(StreamingVenue[Connection]):
         losses = [one.trades.losses() for one in self._instruments()]
         return {
             "checksum_failed": sum(book.checksum_failed for book in books),
-            "trade_gaps": sum(each.gaps for each in losses),
-            "trades_repaired": sum(each.repaired for each in losses),
-            "trades_lost": sum(each.lost for each in losses),
-            "trade_ids_skipped": sum(each.skipped for each in losses),
+            **trade_figures(losses),
         }

@@ -22,7 +22,9 @@ from websockets.exceptions import ConnectionClosed
 
 from bus.errors import ConfigError
 from bus.runtime import get_logger
+from bus.simulator.binance.messages import VenueTime
 from bus.simulator.binance.recording import Line, Recording, cut
+from bus.simulator.binance.rest import trades_reply
 from bus.simulator.binance.session import Session
 from bus.simulator.clients import Client
 from bus.simulator.faults import Faults
@@ -176,6 +178,19 @@ class Playback:
         assert book is not None, "a passed reply gives a book"
         return HttpReply(200, cut(book, limit))
 
+    # REST trades
+
+    async def trades(self, symbol: str, limit: int, stamp: VenueTime) -> HttpReply:
+        """The last trades before the newest player's place; none while nobody plays."""
+        player = next(reversed(self._players.values()), None)
+        position = player.position if player is not None else 0
+        try:
+            told = await asyncio.to_thread(self.recording.trades_at, symbol, position, limit)
+        except ConfigError as error:
+            _log.error("recording unreadable", error=error, position=position)
+            return reply({"code": -1000, "msg": "The recording cannot be read."}, 500)
+        return trades_reply(told, stamp)
+
     async def _announce(self) -> None:
         async with self._moved:
             self._moved.notify_all()
@@ -228,6 +243,9 @@ class Playback:
 
     async def _send(self, player: Player, line: Line, stream: str) -> None:
         if self.faults.is_silent(stream, self._clock()):
+            return
+        symbol, _, kind = stream.partition("@")
+        if kind == "trade" and self.faults.takes("drop_trade", symbol.upper()):
             return
         message = line.raw if player.session.combined else line.payload
         messages = self.faults.pass_diff(stream, message) if "@depth" in stream else [message]

@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from bus.errors import ConfigError
+from bus.simulator.events import Trade
+from bus.simulator.instruments import E8
 
 _STREAM_PREFIX = b'{"stream":"'
 _SNAPSHOT_PREFIX = b'{"lastUpdateId"'
 _DATA_KEY = b'"data":'
+NS_PER_MS: Final = 1_000_000
 MAX_SNAPSHOTS = 64
 """REST replies kept; of a recording with more, the first ones."""
 SETTING = "simulator.playback_files"
@@ -50,6 +55,21 @@ class _DiffFrame(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(DepthReply).decode
 _decode_diff = msgspec.json.Decoder(_DiffFrame).decode
+
+
+class _Trade(msgspec.Struct):
+    t: int
+    p: Decimal
+    q: Decimal
+    T: int
+    m: bool
+
+
+class _TradeFrame(msgspec.Struct):
+    data: _Trade
+
+
+_decode_trade = msgspec.json.Decoder(_TradeFrame).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +199,30 @@ class Recording:
             sorted(bids.items(), key=lambda level: -float(level[0])),
             sorted(asks.items(), key=lambda level: float(level[0])),
         )
+
+    def trades_at(self, symbol: str, position: int, limit: int) -> list[Trade]:
+        """The last ``limit`` trades of a symbol that the lines before ``position`` tell, in order.
+
+        Takes time in proportion to ``position``: not for an event loop.
+        """
+        stream = f"{symbol.lower()}@trade"
+        last: deque[Line] = deque(maxlen=limit)
+        for line in self.lines():
+            if line.position >= position:
+                break
+            if line.stream == stream:
+                last.append(line)
+        return [_trade(line) for line in last]
+
+
+def _trade(line: Line) -> Trade:
+    """Raises ConfigError."""
+    try:
+        told = _decode_trade(line.raw).data
+    except msgspec.MsgspecError as error:
+        where = f"message {line.position + 1} of the recording"
+        raise ConfigError.of(SETTING, f"is no trade: {error}", where=where) from None
+    return Trade(told.t, int(told.p * E8), int(told.q * E8), told.T * NS_PER_MS, told.m)
 
 
 def _reply(line: Line) -> DepthReply:

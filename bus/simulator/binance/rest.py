@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from bus.simulator.binance.messages import (
     NS_PER_MS,
@@ -20,7 +20,7 @@ from bus.simulator.binance.messages import (
 from bus.simulator.budget import Budget
 from bus.simulator.http_reply import HttpReply, reply
 from bus.simulator.instruments import E8, CryptoInstrument, e8_text
-from bus.simulator.market import SymbolMarket
+from bus.simulator.market import SymbolMarket, Trade
 
 MAX_DEPTH = 5_000
 DEFAULT_DEPTH = 100
@@ -186,21 +186,8 @@ class BinanceRest:
 
     def _trades(self, query: Query, _now_ns: int, stamp: VenueTime) -> HttpReply:
         market = self._market(query)
-        limit = min(MAX_TRADES, _positive(query, "limit", DEFAULT_TRADES))
-        return reply(
-            [
-                {
-                    "id": trade.trade_id,
-                    "price": e8_text(trade.price_e8),
-                    "qty": e8_text(trade.size_e8),
-                    "quoteQty": e8_text(trade.price_e8 * trade.size_e8 // E8),
-                    "time": stamp(trade.time_ns),
-                    "isBuyerMaker": trade.buyer_is_maker,
-                    "isBestMatch": True,
-                }
-                for trade in list(market.recent_trades)[-limit:]
-            ]
-        )
+        limit = trades_limit(query)
+        return trades_reply(list(market.recent_trades)[-limit:], stamp)
 
     def _day_ticker(self, query: Query, now_ns: int, stamp: VenueTime) -> HttpReply:
         symbols, single = self._symbols(query)
@@ -245,6 +232,29 @@ def stamp_for(unit_header: str | None, skew_ns: int) -> VenueTime:
 def depth_limit(query: Query) -> int:
     """``limit`` of a depth request: default 100, more than 5000 is cut. Raises :class:`Refused`."""
     return min(MAX_DEPTH, _positive(query, "limit", DEFAULT_DEPTH))
+
+
+def trades_limit(query: Query) -> int:
+    """``limit`` of a trades request: default 500, at most 1000. Raises :class:`Refused`."""
+    return min(MAX_TRADES, _positive(query, "limit", DEFAULT_TRADES))
+
+
+def trades_reply(trades: Sequence[Trade], stamp: VenueTime) -> HttpReply:
+    """``/api/v3/trades``: the oldest first."""
+    return reply(
+        [
+            {
+                "id": trade.trade_id,
+                "price": e8_text(trade.price_e8),
+                "qty": e8_text(trade.size_e8),
+                "quoteQty": e8_text(trade.price_e8 * trade.size_e8 // E8),
+                "time": stamp(trade.time_ns),
+                "isBuyerMaker": trade.buyer_is_maker,
+                "isBestMatch": True,
+            }
+            for trade in trades
+        ]
+    )
 
 
 def _number(text: str | None, default: int) -> int:

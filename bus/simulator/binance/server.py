@@ -24,7 +24,14 @@ from bus.runtime import get_logger
 from bus.simulator.binance.messages import VenueTime, server_shutdown, wrapped
 from bus.simulator.binance.playback import Playback, parse_speed
 from bus.simulator.binance.recording import Recording
-from bus.simulator.binance.rest import BinanceRest, Refused, depth_limit, refusal, stamp_for
+from bus.simulator.binance.rest import (
+    BinanceRest,
+    Refused,
+    depth_limit,
+    refusal,
+    stamp_for,
+    trades_limit,
+)
 from bus.simulator.binance.session import POLICY_VIOLATION, Reply, Session
 from bus.simulator.binance.streams import Hub, MarketStreams
 from bus.simulator.clients import Client, Traffic, WatchedConnection
@@ -53,7 +60,7 @@ class BinanceServer:
     With a ``playback`` the recording takes the place of the markets' streams and depth.
     """
 
-    own_faults: frozenset[str] = frozenset()
+    own_faults: frozenset[str] = frozenset({"drop_trade"})
 
     def __init__(
         self,
@@ -171,9 +178,20 @@ class BinanceServer:
         stamp = stamp_for(unit, self.faults.skew_ns)
         if target.path == "/api/v3/depth":
             answer = await self._answer_depth(target, now_ns, unit)
+        elif target.path == "/api/v3/trades" and self._playback is not None:
+            answer = await self._replay_trades(self._playback, target, stamp)
         else:
             answer = self._rest.answer(target.path, target.query, now_ns, stamp)
         return HttpReply(answer.status, answer.body, {**admitted.headers, **answer.headers})
+
+    async def _replay_trades(
+        self, playback: Playback, target: Target, stamp: VenueTime
+    ) -> HttpReply:
+        try:
+            symbol, limit = self._rest.symbol_of(target.query), trades_limit(target.query)
+        except Refused as refused:
+            return refused.reply()
+        return await playback.trades(symbol, limit, stamp)
 
     async def _answer_depth(self, target: Target, now_ns: int, unit: str | None) -> HttpReply:
         if self._playback is None:

@@ -63,6 +63,10 @@ class Hub:
         """Whether anybody takes this stream."""
         return stream in self._takers
 
+    def loses_trade(self, symbol: str) -> bool:
+        """Whether the next trade of a symbol is not to be told, by an armed fault."""
+        return self._faults.takes("drop_trade", symbol)
+
     @property
     def stream_count(self) -> int:
         """Streams with at least one subscriber."""
@@ -129,7 +133,7 @@ class SymbolStreams:
                     message = messages.book_ticker(symbol, event)
                     hub.publish(self._book_ticker, now_ns, _same(message))
             elif isinstance(event, Trade):
-                if wants_trade:
+                if wants_trade and not hub.loses_trade(symbol):
                     hub.publish(self._trade, now_ns, _trade(symbol, event, now_ns))
             elif wants_aggregate:
                 build = _aggregate_trade(symbol, event, now_ns)

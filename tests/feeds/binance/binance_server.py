@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,8 @@ class Binance:
     snapshots: dict[str, list[RestAnswer]] = field(default_factory=dict)
     info: RestAnswer | None = None
     acknowledge: bool = True
+    traded: dict[str, list[int]] = field(default_factory=dict)
+    """Ids of the last trades by venue symbol, as REST tells them."""
 
     def __post_init__(self) -> None:
         self.venue.rest = self._rest
@@ -73,6 +75,8 @@ class Binance:
     def _rest(self, path: str, query: dict[str, str]) -> RestAnswer:
         if path == "/api/v3/exchangeInfo":
             return self.info or exchange_info()
+        if path == "/api/v3/trades":
+            return trades(self.traded.get(query["symbol"], [])[-int(query["limit"]) :])
         answers = self.snapshots[query["symbol"]]
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
@@ -81,6 +85,24 @@ class Binance:
             reply = json.dumps({"result": None, "id": json.loads(message)["id"]})
             connection.protocol.send_text(reply.encode())
             connection.transport.write(b"".join(connection.protocol.data_to_send()))
+
+
+def trades(ids: Sequence[int]) -> RestAnswer:
+    """Each at the price of its id."""
+    return ok(
+        [
+            {
+                "id": trade_id,
+                "price": f"{trade_id}.00000000",
+                "qty": "1.00000000",
+                "quoteQty": f"{trade_id}.00000000",
+                "time": 1,
+                "isBuyerMaker": False,
+                "isBestMatch": True,
+            }
+            for trade_id in ids
+        ]
+    )
 
 
 def snapshot(last_update_id: int) -> RestAnswer:

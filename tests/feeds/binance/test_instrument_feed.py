@@ -52,10 +52,11 @@ def test_the_maker_who_bought_means_an_aggressor_who_sold() -> None:
 
 def test_a_trade_that_comes_twice_is_published_once_and_counted() -> None:
     tap, feed, symbol = one()
-    for trade_id in (7, 8, 7, 6):  # 6 came late; it is no repeat
-        symbol.on_trade(TradeEvent(1.0, 2.0, trade_id, 3, True), 9)
-    assert [body.trade_id for body in tap.bodies("md/trades/sim/BTC-USDT/")] == [7, 8, 6]
-    assert feed.counters.duplicates == 1
+    for trade_id in (6, 8, 6, 7, 7):  # 7 came late; at first it is no repeat
+        symbol.on_trade(TradeEvent(float(trade_id), 2.0, trade_id, 3, True), 9)
+    assert [body.trade_id for body in tap.bodies("md/trades/sim/BTC-USDT/")] == [6, 8, 7]
+    assert [body.price for body in tap.bodies("md/price/sim/BTC-USDT/")] == [6.0, 8.0]
+    assert feed.counters.duplicates == 2
 
 
 def test_a_quote_has_no_time_and_an_empty_side_is_none() -> None:
@@ -114,15 +115,53 @@ def test_a_diff_remembers_when_it_came_while_it_waits() -> None:
     assert (delta.recv_ts_ns, delta.venue_ts_ns) == (1234, 3_000_000)
 
 
-def test_a_new_connection_forgets_what_was_seen() -> None:
+def test_a_new_connection_forgets_quotes_and_remembers_trades() -> None:
     tap, _, symbol = one()
     symbol.on_trade(TradeEvent(1.0, 2.0, 7, 3, True), 9)
     symbol.on_quote(BookTickerEvent(5, 1.0, 2.0, 3.0, 4.0), 9)
-    symbol.restart()  # a venue may have restarted its counts
+    symbol.restart()
     symbol.on_trade(TradeEvent(1.0, 2.0, 7, 3, True), 9)
+    symbol.on_trade(TradeEvent(1.0, 2.0, 10, 3, True), 9)
     symbol.on_quote(BookTickerEvent(1, 1.0, 2.0, 3.0, 4.0), 9)
-    assert len(tap.bodies("md/trades/sim/BTC-USDT/")) == 2
+    assert [body.trade_id for body in tap.bodies("md/trades/sim/BTC-USDT/")] == [7, 10]
+    assert symbol.trades.sequence.missing == ((8, 9),)
     assert len(tap.bodies("md/quote/sim/BTC-USDT/")) == 2
+
+
+def test_a_venue_that_counts_afresh_is_believed() -> None:
+    """A test network whose state is reset begins at small ids, later."""
+    tap, _, symbol = one()
+    for trade_id, ms in ((900, 5_000), (903, 5_001), (1, 9_000), (2, 9_000)):
+        symbol.on_trade(TradeEvent(float(trade_id), 2.0, trade_id, ms, True), 9)
+    assert [body.trade_id for body in tap.bodies("md/trades/sim/BTC-USDT/")] == [900, 903, 1, 2]
+    assert [body.price for body in tap.bodies("md/price/sim/BTC-USDT/")] == [900, 903, 1, 2]
+    losses = symbol.trades.losses()
+    assert (losses.lost, symbol.trades.sequence.missing) == (2, ())
+
+
+def test_a_ticker_tells_of_trades_that_did_not_come() -> None:
+    _, _, symbol = one()
+    symbol.on_trade(TradeEvent(1.0, 2.0, 7, 3, True), 9)
+    symbol.on_ticker(ticker(event_ms=1_000, last_trade_id=9), 9)
+    assert list(symbol.trades.sequence.missing) == [], "they may be on their way"
+    symbol.on_ticker(ticker(event_ms=2_000, last_trade_id=9), 9)
+    assert list(symbol.trades.sequence.missing) == [(8, 9)]
+
+
+def test_what_a_ticker_of_another_connection_told_is_no_evidence() -> None:
+    _, _, symbol = one()
+    symbol.on_trade(TradeEvent(1.0, 2.0, 7, 3, True), 9)
+    symbol.on_ticker(ticker(event_ms=1_000, last_trade_id=9), 9)
+    symbol.restart()
+    symbol.on_ticker(ticker(event_ms=2_000, last_trade_id=9), 9)
+    assert symbol.trades.sequence.missing == ()
+
+
+def test_a_window_without_trades_names_none() -> None:
+    _, _, symbol = one()
+    for second in (1, 2, 3):
+        symbol.on_ticker(ticker(event_ms=1_000 * second, last_trade_id=-1), 9)
+    assert not symbol.trades.sequence.begun
 
 
 def test_a_halted_instrument_is_closed() -> None:

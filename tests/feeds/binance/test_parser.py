@@ -17,11 +17,13 @@ from bus.feeds.binance.parser import (
     DepthEvent,
     DepthSnapshot,
     Parser,
+    RestTrade,
     ShutdownEvent,
     TickerEvent,
     TradeEvent,
     UnknownEvent,
     parse_snapshot,
+    parse_trades,
 )
 from bus.feeds.errors import ParseError
 
@@ -250,3 +252,22 @@ def test_stream_names_a_venue_makes_up_do_not_grow_the_parser() -> None:
     for number in range(10_000):
         parser.parse(wrapped(f"s{number}@trade", TRADE))
     assert len(parser._known) <= 8_192
+
+
+def test_the_last_trades_are_read_by_id() -> None:
+    """The example of rest-api.md, and one before it."""
+    body = (
+        b'[{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012",'
+        b'"time":1499865549590,"isBuyerMaker":true,"isBestMatch":true},'
+        b'{"id":28456,"price":"4","qty":"1","time":1499865549580,"isBuyerMaker":false}]'
+    )
+    assert parse_trades(body) == [
+        RestTrade(28_456, 4.0, 1.0, 1_499_865_549_580, False),
+        RestTrade(28_457, 4.000001, 12.0, 1_499_865_549_590, True),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'[{"id":-1}]', b'[{"id":1,"price":"NaN"}]'])
+def test_a_list_of_trades_that_is_none_is_refused(body: bytes) -> None:
+    with pytest.raises(ParseError):
+        parse_trades(body)

@@ -309,3 +309,56 @@ async def test_a_feed_says_that_it_starts() -> None:
 
 def test_create_makes_a_feed_without_starting_it() -> None:
     assert isinstance(create(make_feed(Tap(), Statuses(), FeedSettings())).report(), dict)
+
+
+def ids_of(run: Running) -> list[int]:
+    return [trade.trade_id for trade in run.tap.bodies(BTC_TRADES)]
+
+
+async def test_trades_missed_while_a_connection_is_down_are_fetched(loop_kind: str) -> None:
+    async with running_feed() as run:
+        await both_synced(run)
+        run.binance.trade("BTCUSDT", 10, "10")
+        await eventually(lambda: ids_of(run) == [10])
+        run.venue.abort_all()
+        await eventually(lambda: run.binance.subscribed == EVERYTHING * 2)
+        run.binance.traded["BTCUSDT"] = list(range(1, 16))
+        run.binance.trade("BTCUSDT", 14, "14")
+        await eventually(lambda: len(ids_of(run)) == 5)
+        run.binance.trade("BTCUSDT", 15, "15")
+        await eventually(lambda: ids_of(run) == [10, 14, 11, 12, 13, 15])
+        prices = [price.price for price in run.tap.bodies("md/price/sim/BTC-USDT/")]
+        assert prices == [10.0, 14.0, 15.0]
+        names = ("trade_gaps", "trades_repaired", "trades_lost", "trade_ids_skipped")
+        assert [run.report(name) for name in names] == [1, 3, 0, 0]
+        asked = [query for path, query in run.venue.requests if path == "/api/v3/trades"]
+        assert asked == [{"symbol": "BTCUSDT", "limit": "1000"}]
+        assert "trades_lost" not in {status.reason for _, status in run.statuses.said}
+
+
+async def test_what_the_venue_tells_no_more_is_a_loss_stated_at_once() -> None:
+    async with running_feed() as run:
+        await both_synced(run)
+        run.binance.trade("BTCUSDT", 10)
+        await eventually(lambda: ids_of(run) == [10])
+        run.binance.traded["BTCUSDT"] = list(range(1, 2_001))
+        run.binance.trade("BTCUSDT", 2_000)
+        await eventually(lambda: run.report("trades_lost") == 990)
+        assert sorted(ids_of(run)) == [10, *range(1_001, 2_001)]
+        await eventually(lambda: run.statuses.last("BTC-USDT").reason == "trades_lost")
+        said = run.statuses.last("BTC-USDT")
+        words = "990 trades lost, ids 11 to 1000: the venue tells its last 1000 trades only"
+        assert (said.state, said.detail) == ("live", words)
+        assert run.statuses.last("ETH-USDT").reason != "trades_lost"
+        assert sum(path == "/api/v3/trades" for path, _ in run.venue.requests) == 1
+
+
+async def test_trades_that_cannot_be_asked_for_are_a_loss_after_some_tries() -> None:
+    async with running_feed() as run:
+        await both_synced(run)
+        run.venue.rest = lambda path, query: (500, {}, b"{}")
+        run.binance.trade("BTCUSDT", 10)
+        run.binance.trade("BTCUSDT", 12)
+        await eventually(lambda: run.report("trades_lost") == 1, timeout_s=20)
+        await eventually(lambda: run.statuses.last("BTC-USDT").reason == "trades_lost")
+        assert "venue (500)" in (run.statuses.last("BTC-USDT").detail or "")

@@ -18,7 +18,7 @@ from bus.simulator.binance.playback import Playback, parse_speed
 from bus.simulator.binance.recording import Recording
 from bus.simulator.binance.server import BinanceServer
 from bus.testing import eventually
-from tests.simulator.binance.test_recording import LINES, SNAPSHOT, diff, write
+from tests.simulator.binance.test_recording import LINES, SNAPSHOT, diff, trade, write
 from tests.simulator.conftest import Serve, SimulatedVenue
 
 FRAMES = [line for line in LINES if line != SNAPSHOT]
@@ -268,3 +268,42 @@ async def depth_reply(venue: SimulatedVenue) -> bytes:
     async with httpx.AsyncClient(base_url=venue.http, timeout=30) as client:
         reply = await client.get("/api/v3/depth?symbol=BTCUSDT&limit=1000")
     return reply.content
+
+
+async def test_rest_tells_the_trades_that_the_newest_player_has_passed(
+    binance: Serve, play: Play, tmp_path: Path
+) -> None:
+    recording = Recording.open([write(tmp_path / "trades.gz", [trade(n) for n in range(1, 8)])])
+    async with binance(play(recording)) as venue:
+        path = "/api/v3/trades?symbol=BTCUSDT&limit=2"
+        assert (await venue.get(path)).json() == [], "nobody plays"
+        async with venue.connect("/ws/btcusdt@trade") as client:
+            await take(client, 7)
+            await eventually(lambda: venue.server.figures()["playback_complete"] == 1)
+            answer = await venue.get(path)
+            assert answer.content == (
+                b'[{"id":6,"price":"61602.01000000","qty":"0.50000000",'
+                b'"quoteQty":"30801.00500000","time":60,"isBuyerMaker":true,"isBestMatch":true},'
+                b'{"id":7,"price":"61602.01000000","qty":"0.50000000",'
+                b'"quoteQty":"30801.00500000","time":70,"isBuyerMaker":true,"isBestMatch":true}]'
+            )
+            assert (await venue.get("/api/v3/trades?symbol=NOPE")).json()["code"] == -1121
+            assert (await venue.get("/api/v3/trades?symbol=BTCUSDT&limit=0")).status_code == 400
+
+
+async def test_a_recording_whose_trades_cannot_be_read_is_an_error_of_the_venue(
+    binance: Serve, play: Play
+) -> None:
+    async with binance(play()) as venue, venue.connect(ALL) as client:
+        await take(client, len(FRAMES))
+        await eventually(lambda: venue.server.figures()["playback_complete"] == 1)
+        assert (await venue.get("/api/v3/trades?symbol=BTCUSDT")).status_code == 500
+
+
+async def test_a_lost_trade_is_not_played(binance: Serve, play: Play, tmp_path: Path) -> None:
+    recording = Recording.open([write(tmp_path / "trades.gz", [trade(n) for n in (1, 2, 3)])])
+    async with binance(play(recording)) as venue:
+        await venue.get("/_sim/fault?kind=drop_trade&symbol=BTCUSDT")
+        async with venue.connect("/ws/btcusdt@trade") as client:
+            got = await take(client, 2)
+        assert [b'"t":2' in got[0], b'"t":3' in got[1]] == [True, True]

@@ -9,6 +9,7 @@ import pytest
 
 from bus.errors import ConfigError
 from bus.simulator.binance.recording import Recording
+from bus.simulator.events import Trade
 
 SNAPSHOT = (
     b'{"lastUpdateId":12,"bids":[["99.0","1"],["98.0","2"]],"asks":[["101.0","3"],["102","1"]]}'
@@ -140,3 +141,28 @@ def test_the_recorded_book_ends_as_it_is_known_to(recorded_dir: Path) -> None:
     assert book is not None
     assert (book.bids[0][0], book.asks[0][0]) == ("61602.01000000", "61602.02000000")
     assert (len(book.bids), len(book.asks)) == (1_971, 2_962)
+
+
+def trade(trade_id: int, symbol: str = "BTCUSDT") -> bytes:
+    return (
+        f'{{"stream":"{symbol.lower()}@trade","data":{{"e":"trade","E":5,"s":"{symbol}",'
+        f'"t":{trade_id},"p":"61602.01000000","q":"0.50000000","T":{trade_id * 10},"m":true,'
+        f'"M":true}}}}'
+    ).encode()
+
+
+def test_the_trades_before_a_place_are_the_last_ones_of_that_symbol(tmp_path: Path) -> None:
+    lines = [trade(1), trade(7, "ETHUSDT"), diff(1, 2), trade(2), trade(3), trade(4)]
+    recording = Recording.open([write(tmp_path / "trades.gz", lines)])
+    told = recording.trades_at("BTCUSDT", 5, 2)
+    assert told == [
+        Trade(2, 6_160_201_000_000, 50_000_000, 20_000_000, True),
+        Trade(3, 6_160_201_000_000, 50_000_000, 30_000_000, True),
+    ]
+    assert [one.trade_id for one in recording.trades_at("ETHUSDT", 6, 1_000)] == [7]
+    assert recording.trades_at("BTCUSDT", 0, 1_000) == []
+
+
+def test_a_line_that_is_no_trade_is_named(recording: Recording) -> None:
+    with pytest.raises(ConfigError, match="message 2 of the recording"):
+        recording.trades_at("BTCUSDT", 5, 10)

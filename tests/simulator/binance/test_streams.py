@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 from bus.simulator.binance.messages import VenueTime
@@ -118,3 +119,17 @@ def test_symbols_do_not_all_publish_in_the_same_step() -> None:
         name: {at for at, who in order if who == name} for _, name in order
     }
     assert not steps["btcusdt"] & steps["ethusdt"]
+
+
+def test_a_trade_that_is_to_be_lost_is_not_told() -> None:
+    faults = Faults()
+    hub = Hub(faults)
+    taker = subscribe(hub, RAW, "btcusdt@trade")
+    faults.arm_next("drop_trade", "BTCUSDT", 2)
+    venue = streams(hub)
+    while len(taker.got) < 3:
+        run(venue, 5)
+    first_id = json.loads(taker.got[0])["t"]
+    ids = [json.loads(message)["t"] for message in taker.got]
+    assert ids == list(range(first_id, first_id + len(ids)))
+    assert faults.happened["drop_trade"] == 2
