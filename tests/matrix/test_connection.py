@@ -19,6 +19,8 @@ from tests.matrix.watch import Seen, Watch, unbroken, watching
 BTC, ETH, SOL = "BTC-USDT", "ETH-USDT", "SOL-USDT"
 ALL = (BTC, ETH, SOL)
 QUICK = ("feeds.binance.retry_floor_s=0.05", "feeds.binance.retry_cap_s=0.1")
+PATIENT = ("feeds.binance.retry_floor_s=0.05", "feeds.binance.retry_cap_s=2.0")
+"""For an outage that lasts: else it uses up the attempts of five minutes."""
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ async def test_more_missed_trades_than_the_venue_tells_are_a_stated_loss(
     async with (
         relay_to(busy.port) as relay,
         watching(busy.subscribe) as watch,
-        feed(busy, f"simulator.ports.binance={relay.port}", *QUICK) as life,
+        feed(busy, f"simulator.ports.binance={relay.port}", *PATIENT) as life,
     ):
         await watch.live(ALL)
         seen = watch.of[BTC]
