@@ -179,6 +179,11 @@ class BridgeSettings:
         300.0, unit="s", minimum=0.1, doc="Without a trade for this long a topic is stale."
     )
     ticker_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older tickers are stale.")
+    expire: bool = setting(
+        False,
+        doc="Whether a value past its TTL is withheld from who subscribes or asks for it, as the "
+        "legacy API did. Otherwise it is sent, marked stale and with its age.",
+    )
     receive_hwm: int = setting(
         100_000,
         unit="messages",

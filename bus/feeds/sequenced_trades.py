@@ -15,6 +15,7 @@ from bus.feeds.trade_sequence import Arrival, TradeLosses, TradeSequence
 from bus.model import Trade
 from bus.model.tick import Side
 from bus.model.topic import Topic
+from bus.model.trade_loss import loss_text
 
 LOSS_SHOWN_NS: Final = 60_000_000_000
 """A loss stands in the symbol's status for so long."""
@@ -88,7 +89,7 @@ class SequencedTrades:
         gone = self.sequence.give_up(first_id, last_id)
         if not gone:
             return ""
-        self._loss = f"{gone} trades lost, ids {first_id} to {last_id}: {why}"
+        self._loss = loss_text(gone, first_id, last_id, why)
         self._loss_ns = now_mono_ns
         return self._loss
 

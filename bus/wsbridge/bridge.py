@@ -28,6 +28,7 @@ from bus.wsbridge.actions import Refusal
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
 from bus.wsbridge.inquiries import Greeting, feed_status
+from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import Market
 from bus.wsbridge.messages import Limits, encode
 from bus.wsbridge.outbox import BridgeClient, Source
@@ -88,6 +89,7 @@ class Bridge:
             },
             history=own.history,
             history_age_ns=int(own.history_age_s * NS_PER_SECOND),
+            expire=own.expire,
         )
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
@@ -205,6 +207,8 @@ class Bridge:
         """The deliveries of one bus batch, in order."""
         self._now_ns = now_ns
         self.fanout.batch(deliveries, now_ns)
+        for channel, gap in feed_gaps(self.market, self.subscriptions.by_bus_key, now_ns):
+            self.fanout.send(channel, encode(gap, channel.wire.codec))
         if self._waits.has_behind:
             for wait in self._waits.caught_up():
                 self._complete(wait, now_ns)

@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bus.config import Settings
+from bus.config.venues import MARKET_STREAMS, streams_of
 from bus.model.topic import Topic
 
-STREAMS = ("price", "quote", "orderbook", "trades", "ticker", "news")
+STREAMS = (*MARKET_STREAMS, "news")
 """Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
-
-VENUE_STREAMS = {"finnhub": ("price", "trades")}
-"""What venues serve of an instrument; those not listed serve every stream."""
 
 STATE_STREAMS = frozenset(("price", "quote", "orderbook", "ticker"))
 """A newer message replaces an older one. The rest is lossless: every message counts."""
@@ -112,7 +110,7 @@ class Directory:
             for symbol in settings.feeds[name].symbols:
                 display = displays.get((name, symbol), symbol.upper())
                 venue = settings.venue_label(name)
-                streams = VENUE_STREAMS.get(settings.venue_of(name), STREAMS[:-1])
+                streams = streams_of(settings.venue_of(name))
                 instruments[name, symbol] = _Instrument(display, name, venue, symbol, streams)
         self._by_name: dict[str, _Instrument] = {}
         for alias, target in settings.aliases.items():
