@@ -213,4 +213,8 @@ class Outgoing(BridgeClient):
         """The connection should be over within the close timeout."""
         if not self._is_ending:
             self._is_ending = True
-            self.deadline_ns = monotonic_ns() + int(self._settings.close_timeout_s * _NS)
+            self._due_in(self._settings.close_timeout_s)
+
+    def _due_in(self, wait_s: float) -> None:
+        self.deadline_ns = monotonic_ns() + int(wait_s * _NS)
+        self._server.deadlines.watch(self._connection)

@@ -124,7 +124,7 @@ def figures(server: Server) -> Figures:
             "requests": server.requests_in,
             "slow_closed": server.slow_closed,
             "handshakes_dropped": server.handshakes_dropped,
-            "internal_errors": server.internal_errors,
+            "internal_errors": server.fault_count,
         },
         labelled={
             "dropped": (
