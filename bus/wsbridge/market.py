@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from bus.config import Settings
+from bus.config.venues import MARKET_STREAMS
 from bus.model import Status, Tick
 from bus.model.trade_loss import lost_count
 from bus.wsbridge.lines import Kept, Line
@@ -16,6 +19,7 @@ from bus.wsbridge.messages import Position, TopicState, epoch_text
 from bus.wsbridge.topics import MarketTopic
 
 NS_PER_MS = 1_000_000
+NS_PER_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class FeedView:
 class Market:
     """All lines and all feed states of one bridge.
 
-    ``ttl_ns`` gives each stream's age limit (absent: no limit); ``history`` the messages kept per
+    ``ttl_ns`` gives each stream's age limit (absent: no limit), ``symbol_ttl_ns`` that of single
+    instruments by (stream, source, symbol of the feed); ``history`` the messages kept per
     lossless line and the most a recovery replays; ``history_age_ns`` the age beyond which a trade
     is not recovered any more. With ``expire`` a value past its TTL is given to nobody, unless its
     market is closed; the whole book that the changes of a ``#delta`` topic apply to never expires.
@@ -71,9 +76,11 @@ class Market:
         ttl_ns: Mapping[str, int],
         history: int,
         history_age_ns: int,
+        symbol_ttl_ns: Mapping[tuple[str, str, str], int] = MappingProxyType({}),
         expire: bool = False,
     ) -> None:
-        self.ttl_ns = dict(ttl_ns)
+        self._ttl_ns = dict(ttl_ns)
+        self._symbol_ttl_ns = dict(symbol_ttl_ns)
         self._expire = expire
         self._history = history
         self._history_age_ns = history_age_ns
@@ -106,6 +113,11 @@ class Market:
         line = self.lines.get(key)
         return line is not None and epoch_text(line.epoch) == since.epoch and line.seq < since.seq
 
+    def ttl_ns(self, topic: MarketTopic) -> int | None:
+        """The age beyond which a value of ``topic`` is stale; ``None``: it never is."""
+        own_ns = self._symbol_ttl_ns.get((topic.stream, topic.source, topic.feed_symbol))
+        return self._ttl_ns.get(topic.stream) if own_ns is None else own_ns
+
     def view(self, topic: MarketTopic, now_ns: int) -> View:
         """State, age and position of ``topic``."""
         line = self.lines.get(topic.bus_key)
@@ -117,7 +129,7 @@ class Market:
                 missing = "down" if feed_state == "down" else "closed"
             return View(missing, None, None, 0, False)
         age_ns = max(0, now_ns - tick.pub_ts_ns)
-        ttl_ns = self.ttl_ns.get(topic.stream)
+        ttl_ns = self.ttl_ns(topic)
         is_old = ttl_ns is not None and age_ns > ttl_ns
         state: TopicState = "live"
         if feed_state == "down":
@@ -146,13 +158,13 @@ class Market:
         if line.is_state:
             return [] if line.tick is None or line.last is None else [line.last]
         if topic.stream == "trades":
-            self._forget_old(line, now_ns)
+            self._forget_old(line, topic, now_ns)
         return list(line.ring)[-count:]
 
-    def _forget_old(self, line: Line, now_ns: int) -> None:
+    def _forget_old(self, line: Line, topic: MarketTopic, now_ns: int) -> None:
         """Drop what is too old to be told; each message is looked at once on its way out."""
         age_ns = self._history_age_ns
-        if self._expire and (ttl_ns := self.ttl_ns.get("trades")) is not None:
+        if self._expire and (ttl_ns := self.ttl_ns(topic)) is not None:
             age_ns = min(age_ns, ttl_ns)
         oldest_ns = now_ns - age_ns
         ring = line.ring
@@ -177,7 +189,7 @@ class Market:
         if missed > self._history:
             return Recovery(False, "too_many")
         if topic.stream == "trades":
-            self._forget_old(line, now_ns)
+            self._forget_old(line, topic, now_ns)
         found = tuple(
             kept
             for kept in line.ring
@@ -235,3 +247,23 @@ class Market:
 
 
 _WORST_FIRST = ("down", "closed", "connecting", "recovering", "stale", "live")
+
+
+def market_of(settings: Settings) -> Market:
+    """An empty market with the ages and bounds of the settings."""
+    own = settings.bridge
+    symbol_ttl_ns: dict[tuple[str, str, str], int] = {}
+    for name, ttl_s in own.ttl_s.items():
+        stream, _, symbol = name.partition(".")
+        if (served := settings.resolve_alias(symbol)) is not None:
+            symbol_ttl_ns[stream, *served] = int(ttl_s * NS_PER_SECOND)
+    return Market(
+        ttl_ns={
+            stream: int(getattr(own, f"{stream}_ttl_s") * NS_PER_SECOND)
+            for stream in MARKET_STREAMS
+        },
+        symbol_ttl_ns=symbol_ttl_ns,
+        history=own.history,
+        history_age_ns=int(own.history_age_s * NS_PER_SECOND),
+        expire=own.expire,
+    )

@@ -242,7 +242,7 @@ async def test_15_a_failure_of_ours_closes_1011_and_lets_nobody_in(
         refused.append(answer)
         if answer["type"] == "error":
             assert await _end(client) == (1011, "internal")
-        return answer["type"] == "error"
+        return bool(answer["type"] == "error")
 
     await eventually(is_refused, 20, "the bridge has noticed")
     assert (refused[-1]["code"], refused[-1]["retryable"]) == ("internal", True)

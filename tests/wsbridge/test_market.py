@@ -126,3 +126,19 @@ def test_with_expire_the_book_that_changes_apply_to_still_comes() -> None:
     deliver(bridge, live("depth", 1, body=whole), warm("depth"), now_ns=at_ns)
     book = client.take()[1]
     assert (book["snapshot"], book["stale"], book["age_ms"]) == (True, True, 60_000)
+
+
+def test_a_symbol_may_have_a_ttl_of_its_own() -> None:
+    bridge, _ = make_bridge('bridge.ttl_s={"price.BTC" = 5, "trades.ETH-USDT" = 7}')
+    deliver(bridge, status("binance", "live"))
+    client = full(bridge)
+    client.say(action="subscribe", symbols=["BTC", "ETH"])
+    btc, eth = live("price", 1), live("price", 1, symbol="ETH-USDT")
+    deliver(bridge, btc, eth, warm("price"), warm("price", symbol="ETH-USDT"))
+    client.take()
+    bridge.sweep(T0_NS + 6 * SECOND_NS)
+    (told,) = client.take()
+    assert (told["topic"], told["state"], told["ttl_ms"]) == ("price.BTC", "stale", 5000)
+    bridge.sweep(T0_NS + 61 * SECOND_NS)
+    told = next(one for one in client.take() if one["type"] == "status")
+    assert (told["topic"], told["ttl_ms"]) == ("price.ETH", 60_000)
