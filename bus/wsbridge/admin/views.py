@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bus.clock import monotonic_ns
-from bus.wsbridge.admin.metrics import Figures
+from bus.wsbridge.admin.figures import Figures
 from bus.wsbridge.limits.ledger import LedgerError
 
 if TYPE_CHECKING:
