@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from bus.config.access import (
     DEFAULT_TIERS,
@@ -12,6 +13,8 @@ from bus.config.access import (
     TierSettings,
 )
 from bus.config.field import setting
+
+LEAST_TTL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +175,28 @@ class BridgeSettings:
         doc="When stopping: the time over which the connections are closed, with 4001. At most "
         "200 are closed a second: for more clients supervisor.stop_grace_s must be longer, too.",
     )
-    price_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older prices are stale.")
-    quote_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older quotes are stale.")
-    orderbook_ttl_s: float = setting(10.0, unit="s", minimum=0.1, doc="Older books are stale.")
-    trades_ttl_s: float = setting(
-        300.0, unit="s", minimum=0.1, doc="Without a trade for this long a topic is stale."
+    price_ttl_s: float = setting(60.0, unit="s", minimum=LEAST_TTL_S, doc="Older prices are stale.")
+    quote_ttl_s: float = setting(60.0, unit="s", minimum=LEAST_TTL_S, doc="Older quotes are stale.")
+    orderbook_ttl_s: float = setting(
+        10.0, unit="s", minimum=LEAST_TTL_S, doc="Older books are stale."
     )
-    ticker_ttl_s: float = setting(60.0, unit="s", minimum=0.1, doc="Older tickers are stale.")
+    trades_ttl_s: float = setting(
+        300.0, unit="s", minimum=LEAST_TTL_S, doc="Without a trade for this long a topic is stale."
+    )
+    ticker_ttl_s: float = setting(
+        60.0, unit="s", minimum=LEAST_TTL_S, doc="Older tickers are stale."
+    )
+    ttl_s: dict[str, float] = setting(
+        {},
+        unit="s",
+        doc="The same for single symbols, in place of what their stream has: "
+        '"price.AAPL" = 900. A symbol is an alias or an instrument.',
+    )
+    expire: bool = setting(
+        False,
+        doc="Whether a value past its TTL is withheld from who subscribes or asks for it, as the "
+        "legacy API did. Otherwise it is sent, marked stale and with its age.",
+    )
     receive_hwm: int = setting(
         100_000,
         unit="messages",

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bus.config.access import ALGORITHMS
+from bus.config.bridge import LEAST_TTL_S
 from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
 from bus.config.field import Meaning, meaning
 from bus.config.settings import Settings
+from bus.config.venues import MARKET_STREAMS
 from bus.errors import ConfigError, Problem
 
 
@@ -192,7 +194,21 @@ class _Loader:
                 self.problem(key, "aliases are upper case", f"write {alias.upper()}")
         self.check_ports(settings)
         self.check_topics(settings)
+        self.check_ttls(settings)
         self.check_access(settings)
+
+    def check_ttls(self, settings: Settings) -> None:
+        """TTLs of single symbols name topics that are there."""
+        for name, ttl_s in settings.bridge.ttl_s.items():
+            key = f"bridge.ttl_s.{name}"
+            stream, _, symbol = name.partition(".")
+            if stream not in MARKET_STREAMS or not symbol:
+                streams = f"streams are {', '.join(MARKET_STREAMS)}"
+                self.problem(key, f'{name!r} is not of the form "stream.SYMBOL"', streams)
+            elif settings.resolve_alias(symbol) is None:
+                self.problem(key, f"no enabled feed serves {symbol!r}")
+            if ttl_s < LEAST_TTL_S:
+                self.problem(key, f"{ttl_s:g} is below the least, {LEAST_TTL_S:g} s")
 
     def check_ports(self, settings: Settings) -> None:
         """Every port is one, and nobody shares it."""

@@ -16,6 +16,7 @@ from bus.feeds.trade_sequence import NEW, Arrival, TradeLosses, TradeSequence
 from bus.model import Trade
 from bus.model.tick import Side
 from bus.model.topic import Topic
+from bus.model.trade_loss import loss_text
 
 LOSS_SHOWN_NS: Final = 60_000_000_000
 """A loss stands in the symbol's status for so long."""
@@ -120,7 +121,7 @@ class SequencedTrades:
         if not lost:
             return ""
         gone = self.sequence.give_up(first_id, last_id)
-        self._loss = f"{gone} trades lost, ids {lost[0][0]} to {lost[-1][1]}: {why}"
+        self._loss = loss_text(gone, lost[0][0], lost[-1][1], why)
         self._loss_ns = now_mono_ns
         return self._loss
 

@@ -29,6 +29,7 @@ from bus.feeds.recent import RecentIds
 from bus.feeds.session import INCURABLE, Lost, Session
 from bus.feeds.skew import Lateness
 from bus.feeds.status import ConnectionFacts, SymbolFacts, Verdict, judge_symbol
+from bus.model.trade_loss import TRADES_LOST
 from bus.runtime.log import Logger
 
 MAX_REMOVED: Final = 4_096
@@ -269,7 +270,7 @@ class VenueConnection(ABC, Generic[I]):
         if verdict.state == "live":
             lost = one.lost_lately(monotonic_ns())
             if lost:
-                return Verdict("live", "trades_lost", lost)
+                return Verdict("live", TRADES_LOST, lost)
         return verdict
 
     def judge_all(self) -> None:

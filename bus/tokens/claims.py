@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from bus.errors import MdbusError
+
+MAX_TOKEN_BYTES: Final = 4_096
 
 Why = Literal[
     "malformed",

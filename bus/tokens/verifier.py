@@ -14,10 +14,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bus.config.access import AccessSettings
-from bus.tokens.claims import Claims, TokenRefused
+from bus.tokens.claims import MAX_TOKEN_BYTES, Claims, TokenRefused
 from bus.tokens.keys import Keyring
 
-MAX_TOKEN_BYTES: Final = 4_096
 MAX_SUBJECT_CHARS: Final = 128
 MAX_TOKEN_ID_CHARS: Final = 128
 MAX_PATTERNS: Final = 256

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from bus.runtime import run_async
-from bus.wsbridge.server import body
+from bus.wsbridge.process import body
 
 
 def main(argv: Sequence[str] | None = None) -> int:

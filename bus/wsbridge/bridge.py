@@ -28,7 +28,8 @@ from bus.wsbridge.actions import Refusal
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
 from bus.wsbridge.inquiries import Greeting, feed_status
-from bus.wsbridge.market import Market
+from bus.wsbridge.losses import feed_gaps
+from bus.wsbridge.market import market_of
 from bus.wsbridge.messages import Limits, encode
 from bus.wsbridge.outbox import BridgeClient, Source
 from bus.wsbridge.profile import Profile
@@ -78,17 +79,7 @@ class Bridge:
     def __init__(self, settings: Settings, name: str, bus: BusSide, version: str) -> None:
         own: BridgeSettings = settings.bridge
         self.directory = Directory(settings)
-        self.market = Market(
-            ttl_ns={
-                "price": int(own.price_ttl_s * NS_PER_SECOND),
-                "quote": int(own.quote_ttl_s * NS_PER_SECOND),
-                "orderbook": int(own.orderbook_ttl_s * NS_PER_SECOND),
-                "trades": int(own.trades_ttl_s * NS_PER_SECOND),
-                "ticker": int(own.ticker_ttl_s * NS_PER_SECOND),
-            },
-            history=own.history,
-            history_age_ns=int(own.history_age_s * NS_PER_SECOND),
-        )
+        self.market = market_of(settings)
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
@@ -205,6 +196,8 @@ class Bridge:
         """The deliveries of one bus batch, in order."""
         self._now_ns = now_ns
         self.fanout.batch(deliveries, now_ns)
+        for channel, gap in feed_gaps(self.market, self.subscriptions.by_bus_key, now_ns):
+            self.fanout.send(channel, encode(gap, channel.wire.codec))
         if self._waits.has_behind:
             for wait in self._waits.caught_up():
                 self._complete(wait, now_ns)

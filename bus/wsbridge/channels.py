@@ -8,6 +8,7 @@ merged change, and a lossless channel at most ``MAX_WAITING_BYTES``, then it is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -100,6 +101,8 @@ class Channel(Generic[ClientT]):
     merge: Merge | None = None
     reset_reason: str = ""
     conflate_ns: int = 0
+    crowd: frozenset[ClientT] | None = None
+    """Its clients, while that is known to be so: equal ones of several channels become one."""
     form: object = None
     """What the encoding of a message depends on: channels of one form share it."""
 
@@ -116,6 +119,7 @@ class Channel(Generic[ClientT]):
     def add(self, client: ClientT) -> None:
         """From here on ``client`` gets what comes; what waits already it knows."""
         self.clients[client] = None
+        self.crowd = None
         if self.style.conflate_ms:
             is_lossless = not self.topic.is_state and not self.topic.is_delta
             self.newcomers[client] = len(self.waiting) if is_lossless else self.updates
@@ -123,4 +127,27 @@ class Channel(Generic[ClientT]):
     def remove(self, client: ClientT) -> None:
         """It gets nothing more."""
         del self.clients[client]
+        self.crowd = None
         self.newcomers.pop(client, None)
+
+
+def by_crowd(
+    channels: Iterable[Channel[ClientT]],
+) -> dict[frozenset[ClientT], list[Channel[ClientT]]]:
+    """The channels by who their clients are, both in order of appearance.
+
+    A channel remembers its crowd until somebody joins or leaves, and channels with equal crowds
+    remember the same object, so that from then on they are told to be equal by one look.
+    """
+    found: dict[frozenset[ClientT], list[Channel[ClientT]]] = {}
+    for channel in channels:
+        crowd = channel.crowd
+        if crowd is None:
+            crowd = channel.crowd = frozenset(channel.clients)
+        together = found.get(crowd)
+        if together is None:
+            found[crowd] = [channel]
+        else:
+            channel.crowd = together[0].crowd
+            together.append(channel)
+    return found

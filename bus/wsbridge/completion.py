@@ -135,5 +135,5 @@ def _pending(wanted: Wanted) -> Rejection:
         topic=wanted.topic.name,
         requested=shown(wanted.requested),
         code="symbol_unknown",
-        message="nothing has been published of it yet, and allow_pending is false",
+        message="it has no value at the moment, and allow_pending is false",
     )

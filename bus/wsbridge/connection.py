@@ -139,6 +139,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.send_buffer_bytes)
+            self._fd = raw.fileno()
         # Zero: from the first byte that the kernel does not take this client counts as behind.
         self._transport.set_write_buffer_limits(high=0, low=0)
         self._server.connected(self)
@@ -281,8 +282,11 @@ class ClientConnection(Outgoing, asyncio.Protocol):
     def refuse_handshake(self) -> None:
         """Drop a handshake that does not come to its end, with a word that may be read."""
         self._server.shaken(self)
-        self._transport.write(_BUSY)
-        self._transport.close()
+        if self._protocol.state is State.CONNECTING and not self._is_ending:
+            self._transport.write(_BUSY)
+            self._transport.close()
+        else:
+            self.abort()  # it said something else than HTTP and has been told so
 
     def _answer(self, response: Response) -> None:
         self._protocol.send_response(response)
@@ -369,16 +373,20 @@ class ClientConnection(Outgoing, asyncio.Protocol):
 
     def _rest(self) -> None:
         """Nothing is awaited from the client: the next thing due is a ping."""
-        self.deadline_ns = monotonic_ns() + int(self._settings.ping_interval_s * _NS)
+        self._due_in(self._settings.ping_interval_s)
 
     def overdue(self) -> None:
-        """The deadline has passed: ping, or give up waiting for what never came."""
-        if self._is_ending or not self.is_client:
+        """The deadline has passed: ping, or give up waiting for what never came.
+
+        A connection that the protocol holds closed is over whatever else is known of it: who broke
+        the protocol is not pinged, and may keep his end open for as long as he likes.
+        """
+        if self._is_ending or not self.is_client or self._protocol.state is not State.OPEN:
             self.abort()
         elif self._awaits_pong:
             self.close(CloseCode.HEARTBEAT_TIMEOUT)
         else:
             self._awaits_pong = True
-            self.deadline_ns = monotonic_ns() + int(self._settings.ping_timeout_s * _NS)
+            self._due_in(self._settings.ping_timeout_s)
             self._protocol.send_ping(b"")
             self.write_protocol()

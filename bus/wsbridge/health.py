@@ -72,7 +72,7 @@ class Health:
                 told[name] = state
                 if state == before:
                     continue
-                ttl_ns = self._market.ttl_ns.get(topic.stream)
+                ttl_ns = self._market.ttl_ns(topic)
                 yield (
                     channel,
                     TopicStatus(

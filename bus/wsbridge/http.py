@@ -2,12 +2,14 @@
 
 Answers are made from the request object of the ``websockets`` library, which has parsed it; nothing
 is parsed by hand and no path of a request ever touches the file system: the files are read once,
-at start, and looked up by their exact URL. One request a connection.
+at start, and looked up by their exact URL. What describes the messages is made once, at the first
+request for it. One request a connection.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -36,13 +38,12 @@ _FILES = {
 }
 
 
-def _made() -> dict[str, tuple[bytes, str]]:
-    """What is made from the message definitions: a body and its type by URL."""
-    return {
-        "/ws/schema.json": (msgspec.json.encode(json_schema()), "application/schema+json"),
-        "/ws/asyncapi.json": (msgspec.json.encode(asyncapi()), "application/json"),
-        "/ws/mdbus.d.ts": (typescript().encode(), "text/plain; charset=utf-8"),
-    }
+_MADE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "/ws/schema.json": (lambda: msgspec.json.encode(json_schema()), "application/schema+json"),
+    "/ws/asyncapi.json": (lambda: msgspec.json.encode(asyncapi()), "application/json"),
+    "/ws/mdbus.d.ts": (lambda: typescript().encode(), "text/plain; charset=utf-8"),
+}
+"""What is made from the message definitions, when it is first asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +67,13 @@ class _File:
 
 
 class Pages:
-    """The static files, held in memory."""
+    """The files that are served, held in memory."""
 
     def __init__(self) -> None:
         folder = files("bus.wsbridge") / "page"
         self._files: dict[str, _File] = {}
-        served = _made()
         for url, (name, content_type) in _FILES.items():
-            served[url] = ((folder / name).read_bytes(), content_type)
-        for url, (body, content_type) in served.items():
-            etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
-            self._files[url] = _File(body, content_type, etag)
+            self._files[url] = _file((folder / name).read_bytes(), content_type)
 
     def answer(self, request: Request, readiness: Readiness) -> Response:
         """The answer to a request that is not for a WebSocket endpoint."""
@@ -89,13 +86,24 @@ class Pages:
             response = plain(HTTPStatus.OK, "ok")
         elif path == "/readyz":
             response = _readyz(readiness)
-        elif (found := self._files.get(path)) is not None:
+        elif (found := self._file(path)) is not None:
             response = _page(request, found)
         else:
             response = plain(HTTPStatus.NOT_FOUND, "there is nothing at this path")
         if request.method == "HEAD":
             response.body = b""  # Content-Length stays that of the body a GET would have had
         return response
+
+    def _file(self, path: str) -> _File | None:
+        found = self._files.get(path)
+        if found is None and path in _MADE:
+            make, content_type = _MADE[path]
+            found = self._files[path] = _file(make(), content_type)
+        return found
+
+
+def _file(body: bytes, content_type: str) -> _File:
+    return _File(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
 
 
 def plain(status: HTTPStatus, line: str, *, retry_after_s: int | None = None) -> Response:

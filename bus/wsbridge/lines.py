@@ -25,6 +25,8 @@ from bus.wsbridge.topics import MarketTopic
 
 CHECKED_LEVELS = 10
 
+ResyncReason = Literal["feed_resync", "bus", "epoch"]
+
 
 class Kept:
     """One message of the bus, decoded when it is first looked at.
@@ -74,6 +76,8 @@ class BookStep(Enum):
     """The whole book again, as it was: nothing to do."""
     RESYNC = "resync"
     """The book starts anew from here."""
+    SKIPPED = "skipped"
+    """A change that does not continue the book: the source left something out. The book is lost."""
     LOST = "lost"
     """A change to a book that is not known: of no use until the next whole one."""
 
@@ -85,6 +89,7 @@ class Line:
         "_book",
         "_book_id",
         "_book_kept",
+        "_broken_by",
         "epoch",
         "feed",
         "heard_ns",
@@ -111,7 +116,8 @@ class Line:
         self.heard_ns = 0
         self.last: Kept | None = None
         self.is_broken = False  # a depth line that has lost its place until the next whole book
-        self.resync_reason: Literal["feed_resync", "bus"] = "feed_resync"
+        self._broken_by: ResyncReason = "feed_resync"
+        self.resync_reason: ResyncReason = "feed_resync"
         self._book: OrderBook | None = OrderBook() if topic.is_delta else None
         self._book_id = 0
         self._book_kept: Kept | None = None
@@ -120,6 +126,8 @@ class Line:
         """Take a message if it is newer than the last one; ``False`` means it is a duplicate."""
         if epoch < self.epoch or (epoch == self.epoch and seq <= self.seq):
             return False
+        if epoch != self.epoch and self.epoch:
+            self._break("epoch")  # changes of a new count do not apply to the old book
         self.epoch = epoch
         self.seq = seq
         kept = Kept(epoch, seq, frame)
@@ -130,7 +138,12 @@ class Line:
 
     def note_gap(self) -> None:
         """Messages were lost for good: a book is not known any more."""
-        self.is_broken = self.is_delta
+        self._break("bus")
+
+    def _break(self, reason: ResyncReason) -> None:
+        if self.is_delta and not self.is_broken:
+            self.is_broken = True
+            self._broken_by = reason
 
     def discard_last(self) -> None:
         """The last message turned out malformed: keep its position, forget its content."""
@@ -159,11 +172,14 @@ class Line:
         if not body.is_snapshot:
             if self.is_broken or not self._book_id:
                 return BookStep.LOST
+            if body.first_venue_seq > self._book_id + 1:
+                self._break("feed_resync")
+                return BookStep.SKIPPED
             book.apply(body.bids, body.asks)
             self._book_id = body.last_venue_seq
             return BookStep.DELTA
         before = None if self.is_broken else (self._book_id, book.levels())
-        self.resync_reason = "bus" if self.is_broken else "feed_resync"
+        self.resync_reason = self._broken_by if self.is_broken else "feed_resync"
         book.load(body.bids, body.asks)
         self.is_broken = False
         self._book_id = body.last_venue_seq

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from bus.config import Settings
+from bus.config.venues import MARKET_STREAMS
 from bus.model import Status, Tick
+from bus.model.trade_loss import lost_count
 from bus.wsbridge.lines import Kept, Line
 from bus.wsbridge.messages import Position, TopicState, epoch_text
 from bus.wsbridge.topics import MarketTopic
 
 NS_PER_MS = 1_000_000
+NS_PER_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a topic stands at one moment. ``age_ms`` is present when the value is stale."""
+    """How a topic stands at one moment. ``age_ms`` is present when the value is stale.
+
+    ``has_value``: there is one to be given; one that has expired is not.
+    """
 
     state: TopicState
     age_ms: int | None
@@ -55,18 +63,32 @@ class FeedView:
 class Market:
     """All lines and all feed states of one bridge.
 
-    ``ttl_ns`` gives each stream's age limit (absent: no limit); ``history`` the messages kept per
+    ``ttl_ns`` gives each stream's age limit (absent: no limit), ``symbol_ttl_ns`` that of single
+    instruments by (stream, source, symbol of the feed); ``history`` the messages kept per
     lossless line and the most a recovery replays; ``history_age_ns`` the age beyond which a trade
-    is not recovered any more.
+    is not recovered any more. With ``expire`` a value past its TTL is given to nobody, unless its
+    market is closed; the whole book that the changes of a ``#delta`` topic apply to never expires.
     """
 
-    def __init__(self, *, ttl_ns: Mapping[str, int], history: int, history_age_ns: int) -> None:
-        self.ttl_ns = dict(ttl_ns)
+    def __init__(
+        self,
+        *,
+        ttl_ns: Mapping[str, int],
+        history: int,
+        history_age_ns: int,
+        symbol_ttl_ns: Mapping[tuple[str, str, str], int] = MappingProxyType({}),
+        expire: bool = False,
+    ) -> None:
+        self._ttl_ns = dict(ttl_ns)
+        self._symbol_ttl_ns = dict(symbol_ttl_ns)
+        self._expire = expire
         self._history = history
         self._history_age_ns = history_age_ns
         self.lines: dict[bytes, Line] = {}
         self._status: dict[tuple[str, str], tuple[tuple[int, int], FeedView]] = {}
         self._status_heard_ns: dict[str, int] = {}
+        self.stated_losses: dict[tuple[str, str], int] = {}
+        """Trades that feeds have said are lost, by feed and symbol; who tells it takes it out."""
 
     # ------------------------------------------------------------------ lines
 
@@ -91,6 +113,11 @@ class Market:
         line = self.lines.get(key)
         return line is not None and epoch_text(line.epoch) == since.epoch and line.seq < since.seq
 
+    def ttl_ns(self, topic: MarketTopic) -> int | None:
+        """The age beyond which a value of ``topic`` is stale; ``None``: it never is."""
+        own_ns = self._symbol_ttl_ns.get((topic.stream, topic.source, topic.feed_symbol))
+        return self._ttl_ns.get(topic.stream) if own_ns is None else own_ns
+
     def view(self, topic: MarketTopic, now_ns: int) -> View:
         """State, age and position of ``topic``."""
         line = self.lines.get(topic.bus_key)
@@ -102,16 +129,18 @@ class Market:
                 missing = "down" if feed_state == "down" else "closed"
             return View(missing, None, None, 0, False)
         age_ns = max(0, now_ns - tick.pub_ts_ns)
-        ttl_ns = self.ttl_ns.get(topic.stream)
+        ttl_ns = self.ttl_ns(topic)
+        is_old = ttl_ns is not None and age_ns > ttl_ns
         state: TopicState = "live"
         if feed_state == "down":
             state = "down"
         elif feed_state == "closed":
             state = "closed"
-        elif feed_state not in ("live", "") or (ttl_ns is not None and age_ns > ttl_ns):
+        elif feed_state not in ("live", "") or is_old:
             state = "stale"
         age_ms = None if state == "live" else age_ns // NS_PER_MS
-        return View(state, age_ms, epoch_text(line.epoch), line.seq, True)
+        is_expired = self._expire and is_old and state != "closed" and not line.is_delta
+        return View(state, age_ms, epoch_text(line.epoch), line.seq, not is_expired)
 
     def latest(self, topic: MarketTopic, count: int, now_ns: int) -> list[Kept]:
         """Up to ``count`` last messages, oldest first: one at most for a state topic.
@@ -124,15 +153,20 @@ class Market:
         if line.is_delta:
             book = line.whole_book()
             return [] if book is None else [book]
+        if self._expire and not self.view(topic, now_ns).has_value:
+            return []
         if line.is_state:
             return [] if line.tick is None or line.last is None else [line.last]
         if topic.stream == "trades":
-            self._forget_old(line, now_ns)
+            self._forget_old(line, topic, now_ns)
         return list(line.ring)[-count:]
 
-    def _forget_old(self, line: Line, now_ns: int) -> None:
+    def _forget_old(self, line: Line, topic: MarketTopic, now_ns: int) -> None:
         """Drop what is too old to be told; each message is looked at once on its way out."""
-        oldest_ns = now_ns - self._history_age_ns
+        age_ns = self._history_age_ns
+        if self._expire and (ttl_ns := self.ttl_ns(topic)) is not None:
+            age_ns = min(age_ns, ttl_ns)
+        oldest_ns = now_ns - age_ns
         ring = line.ring
         while ring and ((tick := ring[0].tick) is None or tick.pub_ts_ns < oldest_ns):
             ring.popleft()
@@ -149,11 +183,13 @@ class Market:
             return Recovery(True)
         if line.is_state:
             last = line.last
+            if self._expire and not self.view(topic, now_ns).has_value:
+                return Recovery(False, "evicted")
             return Recovery(True, missed=() if last is None or last.tick is None else (last,))
         if missed > self._history:
             return Recovery(False, "too_many")
         if topic.stream == "trades":
-            self._forget_old(line, now_ns)
+            self._forget_old(line, topic, now_ns)
         found = tuple(
             kept
             for kept in line.ring
@@ -175,6 +211,10 @@ class Market:
             return False
         body = tick.body
         view = FeedView(body.state, body.reason, body.since_ts_ns, body.detail)
+        before = None if known is None else known[1]
+        lost = lost_count(view.reason, view.detail)
+        if lost and (before is None or before.detail != view.detail):
+            self.stated_losses[where] = self.stated_losses.get(where, 0) + lost
         self._status[where] = (position, view)
         self._status_heard_ns[where[0]] = now_ns
         return True
@@ -207,3 +247,23 @@ class Market:
 
 
 _WORST_FIRST = ("down", "closed", "connecting", "recovering", "stale", "live")
+
+
+def market_of(settings: Settings) -> Market:
+    """An empty market with the ages and bounds of the settings."""
+    own = settings.bridge
+    symbol_ttl_ns: dict[tuple[str, str, str], int] = {}
+    for name, ttl_s in own.ttl_s.items():
+        stream, _, symbol = name.partition(".")
+        if (served := settings.resolve_alias(symbol)) is not None:
+            symbol_ttl_ns[stream, *served] = int(ttl_s * NS_PER_SECOND)
+    return Market(
+        ttl_ns={
+            stream: int(getattr(own, f"{stream}_ttl_s") * NS_PER_SECOND)
+            for stream in MARKET_STREAMS
+        },
+        symbol_ttl_ns=symbol_ttl_ns,
+        history=own.history,
+        history_age_ns=int(own.history_age_s * NS_PER_SECOND),
+        expire=own.expire,
+    )

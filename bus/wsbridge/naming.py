@@ -12,7 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from bus.wsbridge.messages import SnapshotRequest, Subscribe, Unsubscribe
-from bus.wsbridge.topics import Directory, MarketTopic, Unknown, is_pattern, stream_named
+from bus.wsbridge.topics import DELTA, Directory, MarketTopic, Unknown, is_pattern, stream_named
 
 Named = Subscribe | SnapshotRequest | Unsubscribe
 
@@ -45,13 +45,14 @@ def split_patterns(request: Named) -> tuple[Named, list[str]]:
 
 def pattern_of(text: str) -> str:
     """A pattern in the one spelling by which it is held."""
+    text, mark = text.removesuffix(DELTA), DELTA if text.endswith(DELTA) else ""
     stream, _, rest = text.partition(".")
     known = stream_named(stream)
     symbol, at, source = rest.partition("@")
     if known == "news":
-        return f"news.{symbol.lower()}"
+        return f"news.{symbol.lower()}{mark}"
     shown_symbol = symbol.upper()
-    return f"{known or stream}.{shown_symbol}{at}{source.lower()}"
+    return f"{known or stream}.{shown_symbol}{at}{source.lower()}{mark}"
 
 
 def named_topics(directory: Directory, request: Subscribe | SnapshotRequest) -> list[Found]:

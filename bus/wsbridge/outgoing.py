@@ -2,8 +2,9 @@
 
 Shell. Frames made by hand are complete data frames and are written only while the library's state
 is OPEN, so they never fall between its own fragments (it is asked for none) or behind a close
-frame. The transport keeps what the kernel does not take; that it does is told to the outbox, which
-then keeps marks instead of messages (see there), and is looked at 20 times a second.
+frame. They go to the socket past the transport (:mod:`bus.wsbridge.direct_write`), which keeps what
+the kernel does not take; that it does is told to the outbox, which then keeps marks instead of
+messages (see there), and is looked at 20 times a second.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from websockets.server import ServerProtocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
+from bus.wsbridge.direct_write import write_at_once
 from bus.wsbridge.messages import CLOSE_REASONS, CloseCode, encode, error, rfc3339
 from bus.wsbridge.messages import Connection as ConnectionMessage
 from bus.wsbridge.outbox import BridgeClient
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SLOW_RETRY_MS = 5_000
 _NS = 1_000_000_000
+_OPEN = State.OPEN
 _RETRYABLE_BELOW = 4500
 _NEVER_RETRY = (CloseCode.BYE, CloseCode.WRONG_FRAME_KIND, CloseCode.BAD_UTF8)
 
@@ -48,6 +51,7 @@ class Outgoing(BridgeClient):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._protocol = protocol
         self._pressure = Pressure()
+        self._fd = -1
         self._is_paused = False
         self._is_ending = False
         self.deadline_ns = 0
@@ -76,11 +80,19 @@ class Outgoing(BridgeClient):
     # ------------------------------------------------------------------ bytes
 
     def write(self, blob: bytes) -> None:
-        """Hand bytes to the transport, which sends what it can at once."""
-        if not self.is_open:
+        """Send what the kernel takes at once; the transport keeps the rest, and what follows."""
+        protocol = self._protocol
+        if protocol.state is not _OPEN or protocol.expect_continuation_frame:
             return
-        self._server.bytes_out += len(blob)
-        self._pressure.written_bytes += len(blob)
+        size = len(blob)
+        self._server.bytes_out += size
+        self._pressure.written_bytes += size
+        if not self._is_paused:
+            sent = write_at_once(self._fd, self._transport, blob)
+            if sent == size:
+                return
+            if sent:
+                blob = blob[sent:]
         self._transport.write(blob)
         if self._is_paused and not self.is_pressed:
             buffered = self.buffered_bytes
@@ -213,4 +225,8 @@ class Outgoing(BridgeClient):
         """The connection should be over within the close timeout."""
         if not self._is_ending:
             self._is_ending = True
-            self.deadline_ns = monotonic_ns() + int(self._settings.close_timeout_s * _NS)
+            self._due_in(self._settings.close_timeout_s)
+
+    def _due_in(self, wait_s: float) -> None:
+        self.deadline_ns = monotonic_ns() + int(wait_s * _NS)
+        self._server.deadlines.watch(self._connection)

@@ -8,7 +8,7 @@ Pure. Also makes what single clients are given: past messages when their turn co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -46,6 +46,10 @@ class Rendering:
         new_epoch: bool,
     ) -> int:
         """Put a message that was just accepted on its channels; how many units were made."""
+        if step is BookStep.SKIPPED:
+            for channel in channels:
+                self._add_hole(channel, tick.epoch, tick.seq, tick.seq, "feed", tick.pub_ts_ns)
+            return 0
         memo: _Memo = {}
         made = 0
         reset: Any = "epoch" if new_epoch else None
@@ -118,15 +122,26 @@ class Rendering:
 
     def add_gap(self, channel: Channel[Any], gap: GapFound, now_ns: int) -> bool:
         """Put a hole in the place of the messages that are lost; False where nobody is told."""
+        return self._add_hole(channel, gap.epoch, gap.from_seq, gap.to_seq, "bus", now_ns)
+
+    def _add_hole(
+        self,
+        channel: Channel[Any],
+        epoch: int,
+        from_seq: int,
+        to_seq: int,
+        reason: Literal["bus", "feed"],
+        now_ns: int,
+    ) -> bool:
         if not channel.wire.events or (channel.topic.is_delta and channel.style.conflate_ms):
             return False
         message = Gap(
             topic=channel.topic.name,
-            epoch=epoch_text(gap.epoch),
-            from_seq=gap.from_seq,
-            to_seq=gap.to_seq,
-            count=gap.to_seq - gap.from_seq + 1,
-            reason="bus",
+            epoch=epoch_text(epoch),
+            from_seq=from_seq,
+            to_seq=to_seq,
+            count=to_seq - from_seq + 1,
+            reason=reason,
             timestamp=rfc3339(now_ns),
         )
         payload = encode(message, channel.wire.codec)

@@ -1,8 +1,8 @@
 """The bridge process: listens, counts, sweeps, drains.
 
-Shell. Owns the listening socket, the upstream, the bridge and every connection. Its one periodic
-task is :meth:`Server._turn`, 20 times a second: deadlines of connections and requests, and the
-loop's own lag, measured by how late the turn comes (a helper thread would not notice a stuck loop).
+Shell. Owns the listening socket, the upstream, the bridge and every connection. What has to be
+looked at from time to time (deadlines of connections and requests, clients that are behind, visits
+that end) are the jobs of its :class:`~bus.wsbridge.turns.Turns`, 20 times a second.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import random
-import signal
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -24,21 +23,21 @@ from bus.clock import monotonic_ns, now_ns
 from bus.config import Settings, load
 from bus.config.bridge import BridgeSettings
 from bus.errors import ConfigError
-from bus.runtime import Life, get_logger
+from bus.runtime import get_logger
+from bus.wsbridge.acceptor import Acceptor
 from bus.wsbridge.access.entrance import Entrance
-from bus.wsbridge.admin.port import AdminPort
 from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.connection import ClientConnection
+from bus.wsbridge.deadlines import Deadlines
 from bus.wsbridge.http import Pages, Readiness
 from bus.wsbridge.listening import bind, check_bind, is_loopback, url_of
 from bus.wsbridge.messages import CloseCode
 from bus.wsbridge.pacing import Pacer
+from bus.wsbridge.turns import TURN_S, Job, Turns
 from bus.wsbridge.upstream import Upstream
 
-_TURN_S = 0.05
 _CLOSES_PER_TURN = 10
 """Connections closed per turn while draining: 200 a second."""
-_BACKLOG = 1_024
 _LATECOMERS_S = 1.0
 """How long a drain waits for handshakes on connections accepted before it began."""
 _TURNS_PER_REVIEW = 2
@@ -86,12 +85,18 @@ class Server:
         self._shaking: dict[ClientConnection, None] = {}
         self._numbered: dict[int, ClientConnection] = {}
         self.handshakes_dropped = 0
-        self._turns = 0
-        self._listener: asyncio.Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._turn_due = 0.0
-        self._worst_lag_s = 0.0
+        self.deadlines: Deadlines[ClientConnection] = Deadlines(monotonic_ns())
+        self._turns = Turns(
+            [
+                Job(self._sweep),
+                Job(self._review_slow),
+                Job(self._end_overdue),
+                Job(self._end_replaced),
+                Job(self._end_visits, every=_TURNS_PER_REVIEW),
+                Job(self._tend, every=_TURNS_PER_TEND),
+            ]
+        )
+        self._acceptor: Acceptor | None = None
         self._all_left = asyncio.Event()
         self._all_left.set()
 
@@ -117,16 +122,13 @@ class Server:
 
         Raises :class:`~bus.errors.ConfigError` when the address cannot be listened on.
         """
-        self._loop = loop = asyncio.get_running_loop()
         self._entrance = Entrance(self._all_settings, self.bridge.limits, self.name)
         sock = listener if listener is not None else bind(self.settings.host, self.settings.port)
-        self._listener = await loop.create_server(
-            lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG
-        )
+        self._acceptor = Acceptor(sock, lambda: ClientConnection(self))
+        self._acceptor.start()
         self.upstream.start()
         self.bridge.start()
-        self._turn_due = loop.time() + _TURN_S
-        self._timer = loop.call_at(self._turn_due, self._turn)
+        self._turns.start()
         return url_of(sock)
 
     async def drain(self) -> None:
@@ -138,23 +140,23 @@ class Server:
         and is not turned away at the door.
         """
         self.is_draining = True
-        if self._listener is not None:
-            self._listener.close()
+        assert self._acceptor is not None, "drain comes after start"
+        self._acceptor.close()
         for client in list(self._clients):
             self._announce_drain(client)
-        assert self._loop is not None, "drain comes after start"
-        drain_s, begun = self.settings.drain_s, self._loop.time()
+        loop = asyncio.get_running_loop()
+        drain_s, begun = self.settings.drain_s, loop.time()
         end, late_end = begun + drain_s, begun + min(_LATECOMERS_S, drain_s)
-        while self._clients or self._shaking:
-            if self._loop.time() >= late_end:
+        while self._clients or self._shaking or self._acceptor.has_pending:
+            if loop.time() >= late_end:
                 for other in [c for c in self._shaking if not c.has_begun]:
                     other.leave_quietly()
-            turns_left = max((end - self._loop.time()) / _TURN_S, 1)
+            turns_left = max((end - loop.time()) / TURN_S, 1)
             share = min(_CLOSES_PER_TURN, math.ceil(len(self._clients) / turns_left))
             for client in list(self._clients)[:share]:
                 retry_ms = random.randint(0, self._drain_ms)
                 client.close(CloseCode.DRAINING, retry_after_ms=retry_ms)
-            await asyncio.sleep(_TURN_S)
+            await asyncio.sleep(TURN_S)
         try:
             await asyncio.wait_for(self._all_left.wait(), self.settings.close_timeout_s)
         except TimeoutError:
@@ -169,11 +171,11 @@ class Server:
 
     async def close(self) -> None:
         """Cut off whoever is left and free everything."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._turns.close()
         self._pacer.close()
-        if self._listener is not None:
-            self._listener.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
+            await self._acceptor.settled()
         for connection in list(self._sockets):
             connection.abort()
         if self._sockets:
@@ -216,9 +218,14 @@ class Server:
         return len(self._shaking)
 
     @property
+    def fault_count(self) -> int:
+        """Faults of ours that cost a client its connection, or a turn one of its jobs."""
+        return self.internal_errors + self._turns.faults
+
+    @property
     def worst_lag_s(self) -> float:
         """How late the loop was at worst since the last heartbeat."""
-        return self._worst_lag_s
+        return self._turns.worst_lag_s
 
     def kick(self, what: str, value: str) -> int:
         """Close the connections of a ``user`` or ``address``, or the one of an ``id``, with 4508.
@@ -252,6 +259,7 @@ class Server:
         """A TCP connection was accepted."""
         self._sockets[connection] = None
         self._shaking[connection] = None
+        self.deadlines.watch(connection)
         self._all_left.clear()
         if len(self._shaking) > self.settings.limits.max_handshakes:
             self._drop_slow_handshakes()
@@ -284,6 +292,7 @@ class Server:
         """Its socket is closed."""
         self.left(connection)
         self.shaken(connection)
+        self.deadlines.forget(connection)
         self.behind.pop(connection, None)
         self._sockets.pop(connection, None)
         if not self._sockets:
@@ -299,40 +308,42 @@ class Server:
         """Something waits for this client, and its socket takes it."""
         self._pacer.pump(connection)
 
-    def _turn(self) -> None:
-        assert self._loop is not None, "turns begin with start"
-        late_s = self._loop.time() - self._turn_due
-        self._worst_lag_s = max(self._worst_lag_s, late_s)
-        self._turn_due = self._loop.time() + _TURN_S
-        self._timer = self._loop.call_at(self._turn_due, self._turn)
-        wall = now_ns()
-        self.bridge.sweep(wall)
+    def _sweep(self) -> None:
+        self.bridge.sweep(now_ns())
         self._pacer.see_to_due()
-        now = monotonic_ns()
-        for slow in list(self.behind):
-            slow.review(now, wall)
-        for connection in [c for c in self._sockets if c.deadline_ns <= now]:
-            if connection in self._shaking:
-                self.handshakes_dropped += 1
-            connection.overdue()
-        self._turns += 1
-        self._turn_visits(now_ns())
 
-    def _turn_visits(self, now: int) -> None:
-        """Who has to go: by time, for a newer connection of his, by an operator's word."""
+    def _review_slow(self) -> None:
+        if self.behind:
+            now, wall = monotonic_ns(), now_ns()
+            self._turns.each(list(self.behind), lambda slow: slow.review(now, wall))
+
+    def _end_overdue(self) -> None:
+        self._turns.each(self.deadlines.due(monotonic_ns()), self._end_one)
+
+    def _end_one(self, connection: ClientConnection) -> None:
+        if connection in self._shaking:
+            self.handshakes_dropped += 1
+        connection.overdue()
+
+    def _end_replaced(self) -> None:
+        """Who has to go for a newer connection of his, or by an operator's word."""
         for number, code in self.entrance.ending():
             replaced = self._numbered.get(number)
             if replaced is not None:
                 replaced.close(code)
-        if self._turns % _TURNS_PER_REVIEW == 0:
-            for client in [c for c in self._clients if c.visit.tenure.next_ns <= now]:
-                client.say(client.visit.due(now))
-        if self._turns % _TURNS_PER_TEND == 0 and self.entrance.tend(now):
+
+    def _end_visits(self) -> None:
+        now = now_ns()
+        due = [c for c in self._clients if c.visit.tenure.next_ns <= now]
+        self._turns.each(due, lambda client: client.say(client.visit.due(now)))
+
+    def _tend(self) -> None:
+        if self.entrance.tend(now_ns()):
             self._drop_denied()
 
     def _drop_denied(self) -> None:
-        for client in [c for c in self._clients if self.entrance.is_denied(c.visit)]:
-            client.close(CloseCode.UNAUTHORIZED)
+        denied = [c for c in self._clients if self.entrance.is_denied(c.visit)]
+        self._turns.each(denied, lambda client: client.close(CloseCode.UNAUTHORIZED))
 
     def _drop_slow_handshakes(self) -> None:
         """Too many at once: those that have taken longest make room, unless they are quick ones.
@@ -342,15 +353,17 @@ class Server:
         """
         surplus = len(self._shaking) - self.settings.limits.max_handshakes
         now = monotonic_ns()
-        for connection in list(islice(self._shaking, surplus)):
-            if now - connection.since_ns < _SLOW_HANDSHAKE_NS:
-                break  # the rest is younger still
-            self.handshakes_dropped += 1
-            connection.refuse_handshake()
+        slow = [
+            connection
+            for connection in islice(self._shaking, surplus)
+            if now - connection.since_ns >= _SLOW_HANDSHAKE_NS
+        ]
+        self.handshakes_dropped += len(slow)
+        self._turns.each(slow, ClientConnection.refuse_handshake)
 
     def report(self) -> dict[str, int | float | str]:
         """The figures of every heartbeat; ``loop_lag_ms`` is the worst since the last one."""
-        lag_s, self._worst_lag_s = self._worst_lag_s, 0.0
+        lag_s = self._turns.take_worst_lag_s()
         fanout = self.bridge.fanout
         inbox = self.upstream.stats()
         return {
@@ -366,7 +379,7 @@ class Server:
             "origins_refused": self.refused["origin"],
             "connections_refused": self.refused.total() - self.refused["origin"],
             "handshakes_dropped": self.handshakes_dropped,
-            "internal_errors": self.internal_errors,
+            "internal_errors": self.fault_count,
             "bus_topics": self.bridge.subscriptions.bus_topic_count,
             "channels": self.bridge.subscriptions.channel_count,
             "bus_connected": int(self.upstream.is_connected),
@@ -374,25 +387,3 @@ class Server:
             "bus_gaps": inbox.gaps,
             "loop_lag_ms": round(lag_s * 1000, 2),
         }
-
-
-async def body(life: Life, settings: Settings) -> None:
-    """The bridge process from start to end."""
-    server = Server(settings, life.name)
-    loop = asyncio.get_running_loop()
-    admin = AdminPort(settings.bridge.admin, server, lambda: life.request_stop("drain"))
-    endpoints: dict[str, str] = {}
-    try:
-        endpoints["http"] = await server.start(life.listen_socket())
-        if settings.bridge.admin.enabled:
-            endpoints["admin"] = await admin.start()
-        loop.add_signal_handler(signal.SIGHUP, server.reload)
-        life.report = server.report
-        life.handle("settings", server.take_settings)
-        life.ready(endpoints)
-        await life.stopping.wait()
-        await server.drain()
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-        admin.close()
-        await server.close()

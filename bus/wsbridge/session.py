@@ -172,12 +172,15 @@ class Session:
                 refusal = error("forbidden", NOT_ALLOWED, now_ns=now_ns, topic=found.name)
                 return [Send(refusal), Close(CloseCode.FORBIDDEN)]
             self._fixed = self.holdings.as_asked(found, Subscribe())
+        problems = [
+            (one, error(one.code, one.message, now_ns=now_ns, field=one.field))
+            for one in (*self._options.problems, *self.profile.problems)
+        ]
+        for problem, refusal in problems:
+            if problem.close:  # `connected` would say that it can be used
+                return [Send(refusal), Close(CloseCode.UNSUPPORTED_CODEC)]
         steps: list[Step] = [Send(self._greet(now_ns, id))]
-        for problem in (*self._options.problems, *self.profile.problems):
-            refusal = error(problem.code, problem.message, now_ns=now_ns, field=problem.field)
-            steps.append(Send(refusal))
-            if problem.close:
-                return [*steps, Close(CloseCode.UNSUPPORTED_CODEC)]
+        steps += [Send(refusal) for _, refusal in problems]
         if self._fixed is not None:
             request = Subscribe()
             wanted = self.holdings.want(self._fixed, self._fixed.name, request, self._limits)

@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bus.config import Settings
+from bus.config.venues import MARKET_STREAMS, streams_of
 from bus.model.topic import Topic
 
-STREAMS = ("price", "quote", "orderbook", "trades", "ticker", "news")
+STREAMS = (*MARKET_STREAMS, "news")
 """Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
-
-VENUE_STREAMS = {"finnhub": ("price", "trades")}
-"""What venues serve of an instrument; those not listed serve every stream."""
 
 STATE_STREAMS = frozenset(("price", "quote", "orderbook", "ticker"))
 """A newer message replaces an older one. The rest is lossless: every message counts."""
@@ -28,8 +26,11 @@ _SYMBOL = re.compile(r"[A-Za-z0-9._\-:/^=$]{1,64}")
 _CATEGORY = re.compile(r"[a-z0-9_-]{1,32}")
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 _SHOWN_CHARS = 80
-_DELTA = "#delta"
+DELTA = "#delta"
+"""Ends the name of the changes of an order book."""
+
 _ANY = "*"
+_NO_DELTA = "only an orderbook has a #delta form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Directory:
             for symbol in settings.feeds[name].symbols:
                 display = displays.get((name, symbol), symbol.upper())
                 venue = settings.venue_label(name)
-                streams = VENUE_STREAMS.get(settings.venue_of(name), STREAMS[:-1])
+                streams = streams_of(settings.venue_of(name))
                 instruments[name, symbol] = _Instrument(display, name, venue, symbol, streams)
         self._by_name: dict[str, _Instrument] = {}
         for alias, target in settings.aliases.items():
@@ -172,11 +173,11 @@ class Directory:
         return found
 
     def _market(self, stream: str, text: str) -> MarketTopic | Unknown:
-        text, is_delta = text.removesuffix(_DELTA), text.endswith(_DELTA)
+        text, is_delta = text.removesuffix(DELTA), text.endswith(DELTA)
         symbol, at, source = text.partition("@")
         topic = f"{stream}.{shown(text)}"
         if is_delta and stream != "orderbook":
-            return Unknown(text, "stream_unknown", "only an orderbook has a #delta form", topic)
+            return Unknown(text, "stream_unknown", _NO_DELTA, topic)
         if not _SYMBOL.fullmatch(symbol) or (at and not _SOURCE.fullmatch(source.lower())):
             return Unknown(text, "symbol_unknown", f"{shown(text)} is not a symbol", topic)
         found = self._instrument(symbol)
@@ -200,7 +201,7 @@ class Directory:
     ) -> MarketTopic:
         bus_stream = "depth" if is_delta else stream
         return MarketTopic(
-            name=f"{stream}.{found.display}{suffix}{_DELTA if is_delta else ''}",
+            name=f"{stream}.{found.display}{suffix}{DELTA if is_delta else ''}",
             stream=stream,
             symbol=found.display,
             source=found.venue,
@@ -216,7 +217,7 @@ class Directory:
             return topic
         venue, symbol = topic.bus_key.decode().split("/")[2:4]
         key = Topic.md("depth", venue, symbol).key
-        return replace(topic, name=topic.name + _DELTA, bus_key=key, is_delta=True)
+        return replace(topic, name=topic.name + DELTA, bus_key=key, is_delta=True)
 
     def matching(self, pattern: str) -> list[MarketTopic] | Unknown:
         """Every topic of a pattern such as ``price.*``, ``*.BTC``, ``*.*`` or ``trades.*@sim``.
@@ -225,7 +226,7 @@ class Directory:
         with ``@source`` every instrument of that source. News categories count as symbols of the
         stream ``news``.
         """
-        text, is_delta = pattern.removesuffix(_DELTA), pattern.endswith(_DELTA)
+        text, is_delta = pattern.removesuffix(DELTA), pattern.endswith(DELTA)
         stream_text, _, rest = text.partition(".")
         symbol, at, source = rest.partition("@")
         wrong = Unknown(
@@ -238,6 +239,8 @@ class Directory:
             return wrong
         if _ANY in source or not symbol:
             return wrong
+        if is_delta and stream_text != _ANY and stream_named(stream_text) != "orderbook":
+            return Unknown(pattern, "stream_unknown", _NO_DELTA, shown(pattern))
         named = STREAMS if stream_text == _ANY else (stream_named(stream_text),)
         found: dict[str, MarketTopic] = {}
         for stream in named:

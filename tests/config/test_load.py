@@ -202,3 +202,26 @@ def test_tiers_add_to_the_default_ones() -> None:
     assert {name: tier.connections for name, tier in tiers.bridge.tiers.items()} == {
         "free": 1, "basic": 3, "pro": 6, "enterprise": 10, "gold": 7,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('"price.NOPE" = 5', "no enabled feed serves 'NOPE'"),
+        ('"depth.BTC" = 5', "is not of the form"),
+        ('"price" = 5', "is not of the form"),
+        ('"price.BTC" = 0', "below the least"),
+        ('"price.BTC" = "long"', "must be"),
+    ],
+)
+def test_a_ttl_names_a_topic_that_is_there(tmp_path: Path, entry: str, message: str) -> None:
+    path = tmp_path / "mdbus.toml"
+    path.write_text(f"[bridge.ttl_s]\n{entry}\n")
+    with pytest.raises(ConfigError, match=message):
+        load(path, [])
+
+
+def test_ttls_of_symbols_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "mdbus.toml"
+    path.write_text('[bridge.ttl_s]\n"price.AAPL" = 900\n"orderbook.btc" = 2.5\n')
+    assert load(path, []).bridge.ttl_s == {"price.AAPL": 900.0, "orderbook.btc": 2.5}

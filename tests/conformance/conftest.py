@@ -96,18 +96,18 @@ def broker_dir() -> Iterator[Path]:
 async def start_bridge(
     broker_dir: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> AsyncIterator[StartBridge]:
-    """Start bridge processes with lines for ``[bridge]``; they are ended afterwards."""
+    """Start bridge processes with lines for ``[bridge]``, ``more`` lines before it and
+    ``tables`` after it; they are ended afterwards."""
     running: list[BridgeProcess] = []
 
-    async def start(*lines: str, more: str = "") -> BridgeProcess:
+    async def start(*lines: str, more: str = "", tables: str = "") -> BridgeProcess:
         port = free_port()
         name = f"bridge.{len(running) + 1}"
         config = tmp_path / f"{name}.toml"
         basic = [f"port = {port}", "linger_s = 0.0", *lines]
         quick = "[bridge.limits]\nactions_per_s = 1e6\nactions_burst = 1000000\n"
-        config.write_text(
-            f'run_dir = "{broker_dir}"\n{more}\n[bridge]\n' + "\n".join(basic) + f"\n{quick}"
-        )
+        own = "\n".join(basic)
+        config.write_text(f'run_dir = "{broker_dir}"\n{more}\n[bridge]\n{own}\n{quick}{tables}')
         log = tmp_path / f"{name}.log"
         process = _run_bridge(config, name, log)
         bridge = BridgeProcess(process, port, log)

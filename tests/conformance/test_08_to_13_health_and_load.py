@@ -6,8 +6,9 @@ import asyncio
 import itertools
 
 from bus.clock import monotonic_ns, now_ns
-from bus.model import OrderBook, Price, Status, Trade
+from bus.model import Depth, OrderBook, Price, Status, Trade
 from bus.model.topic import Topic
+from bus.model.trade_loss import TRADES_LOST, loss_text
 from bus.testing import eventually
 from tests.conformance.conftest import DEADLINE_S, Feed, Join, StartBridge
 
@@ -155,6 +156,29 @@ async def test_12_a_gap_names_exactly_what_is_missing(
             assert message["seq"] == expected
             expected += 1
     assert missing > 0
+
+
+async def test_12_what_the_source_left_out_is_told_as_its_own(
+    start_bridge: StartBridge, feed: Feed, join: Join
+) -> None:
+    client = await join(await start_bridge())
+    first = feed.say("trades", "SOL-USDT", Trade(1.0, 1.0))
+    feed.say("depth", "SOL-USDT", Depth(10, 10, [(9.0, 1.0)], [(11.0, 1.0)], True))
+    await client.say(action="subscribe", topics=["trades.SOL", "orderbook.SOL#delta"])
+    await client.until("orderbook", snapshot=True)
+    await client.until("snapshot_end")
+    text = loss_text(30, 401, 430, "the venue does not list them")
+    status = Topic.status("binance", "SOL-USDT")
+    feed.say_on(status, Status("live", TRADES_LOST, now_ns(), text))
+    gap = await client.until("gap", topic="trades.SOL")
+    assert (gap["reason"], gap["count"]) == ("feed", 30)
+    assert (gap["from"], gap["to"]) == (first + 1, first), "no message of the bus is missing"
+    skipped = feed.say("depth", "SOL-USDT", Depth(15, 15, [(9.0, 2.0)], []))
+    gap = await client.until("gap", topic="orderbook.SOL#delta")
+    assert (gap["reason"], gap["from"], gap["to"]) == ("feed", skipped, skipped)
+    whole = feed.say("depth", "SOL-USDT", Depth(20, 20, [(9.0, 3.0)], [(11.0, 1.0)], True))
+    assert (await client.until("reset"))["reason"] == "feed_resync"
+    assert (await client.until("orderbook"))["seq"] == whole
 
 
 async def test_13_a_wildcard_sees_a_topic_created_later(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from bus.model.topic import Topic
 from bus.testing import eventually
 from bus.wsbridge.messages import CLOSE_REASONS, ERRORS, CloseCode
 from tests.conformance.conftest import Client, Feed, Join, StartBridge
+from tests.conformance.workers import key_file
+from tests.wsbridge.access.tokens import SECRET, token
 
 ELSEWHERE = {"unauthorized", "token_expired", "forbidden", "rate_limited"}
 """Of tokens and rates: see points 17 and 19."""
@@ -195,17 +198,16 @@ async def test_15_close_codes_of_time_slowness_and_the_server(
 
 
 def test_15_no_close_code_is_forgotten() -> None:
-    here = {1000, 1003, 1007, 4500, 4506, 4507, 4001, 4002, 4003}
-    elsewhere = {int(code) for code in CLOSES_ELSEWHERE | {CloseCode.INTERNAL}}
+    here = {1000, 1003, 1007, 1011, 4500, 4506, 4507, 4001, 4002, 4003}
+    elsewhere = {int(code) for code in CLOSES_ELSEWHERE}
     assert here | elsewhere == {int(code) for code in CLOSE_REASONS}
     for code in CLOSE_REASONS:
         assert len(CLOSE_REASONS[code].encode()) <= 123
 
 
-async def test_15_a_fault_of_ours_costs_one_client_its_connection(
+async def test_15_what_is_no_websocket_at_all_ends_with_1002(
     start_bridge: StartBridge, join: Join
 ) -> None:
-    """There is no way to cause one from outside; what cannot be read at all ends without one."""
     bridge = await start_bridge()
     async with connect(f"{bridge.ws_url}/ws/v1/") as ws:
         ws.transport.write(b"\xff" * 20)
@@ -216,6 +218,43 @@ async def test_15_a_fault_of_ours_costs_one_client_its_connection(
     client = await join(bridge)
     await client.say(action="ping", id=1)
     await client.until("pong", id=1)
+
+
+async def test_15_a_failure_of_ours_closes_1011_and_lets_nobody_in(
+    run_dir: Path, start_bridge: StartBridge, join: Join
+) -> None:
+    """Tokens cannot be checked while the deny list cannot be read; with it they can again."""
+    denied = run_dir / "denied"
+    denied.write_text("")
+    bridge = await start_bridge(
+        'auth = "jwt"',
+        tables=f'[bridge.access]\nmessage_auth = "everyone"\ndeny_list = "{denied}"\n'
+        f'[bridge.access.keys]\nmain = "{key_file(run_dir, SECRET)}"\n',
+    )
+    denied.unlink()
+    refused: list[dict[str, Any]] = []
+
+    async def is_refused() -> bool:
+        client = await join(bridge)
+        await client.until("connection", status="auth_required")
+        await client.say(action="auth", token=token("u"), id=1)
+        answer = await client.next()
+        refused.append(answer)
+        if answer["type"] == "error":
+            assert await _end(client) == (1011, "internal")
+        return bool(answer["type"] == "error")
+
+    await eventually(is_refused, 20, "the bridge has noticed")
+    assert (refused[-1]["code"], refused[-1]["retryable"]) == ("internal", True)
+    assert refused[-1]["retry_after_ms"] > 0
+    assert str(denied) not in str(refused[-1])
+    denied.write_text("")
+
+    async def is_let_in() -> bool:
+        return not await is_refused()
+
+    await eventually(is_let_in, 20, "the list can be read again")
+    assert refused[-1]["status"] == "connected"
 
 
 async def test_15_books_do_not_close_a_slow_client(

@@ -98,7 +98,8 @@ def test_changes_name_key_old_and_new() -> None:
 
 
 def test_every_setting_is_compared() -> None:
-    flat = {key for key, _ in _flat(after("bridge.access.keys={desk='/etc/key'}"))}
+    filled = after('bridge.ttl_s={"price.BTC"=5}', 'bridge.access.keys={main="env:KEY"}')
+    flat = {key for key, _ in _flat(filled)}
     for key in known_keys():
         assert key in flat or any(each.startswith(f"{key}.") for each in flat), key
 

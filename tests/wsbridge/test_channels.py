@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bus.book import OrderBook
 from bus.model import Depth
-from bus.wsbridge.channels import Channel, Merge
+from bus.wsbridge.channels import Channel, Merge, by_crowd
 from bus.wsbridge.style import Style, Wire
 from bus.wsbridge.topics import Directory, MarketTopic
 from tests.wsbridge.makers import settings_of
@@ -43,3 +43,23 @@ def test_who_joins_a_conflated_channel_knows_what_waits() -> None:
     assert channel.newcomers == {"late": 3}
     channel.remove("late")
     assert (channel.clients, channel.newcomers) == ({}, {})
+
+
+def test_channels_with_equal_clients_are_one_crowd_until_somebody_moves() -> None:
+    topic = Directory(settings_of()).resolve_topic("price.BTC")
+    assert isinstance(topic, MarketTopic)
+    first, second, third = (Channel[str](topic, Style(), Wire()) for _ in range(3))
+    for channel, names in ((first, "ab"), (second, "ba"), (third, "a")):
+        for name in names:
+            channel.add(name)
+    assert by_crowd([first, third, second]) == {
+        frozenset("ab"): [first, second],
+        frozenset("a"): [third],
+    }
+    assert first.crowd is second.crowd
+    third.add("b")
+    second.remove("a")
+    assert by_crowd([first, second, third]) == {
+        frozenset("ab"): [first, third],
+        frozenset("b"): [second],
+    }

@@ -72,3 +72,19 @@ def test_a_slow_bus_delays_a_recovery_and_does_not_refuse_it() -> None:
     got = client.take()
     assert got[0]["topics"][0]["recovered"] is True
     assert seqs(got, "trades.BTC") == [4, 5]
+
+
+def test_topics_of_a_wildcard_recover_by_their_own_names() -> None:
+    bridge, _ = make_bridge()
+    client = full(bridge)
+    client.say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], warm("trades"))
+    client.say(action="unsubscribe", all=True)
+    client.say(action="subscribe", topics=["trades.*"], since=since(3))
+    bridge.sweep(T0_NS + 6 * SECOND_NS)
+    ack, *rest = client.take()
+    entries = {one["topic"]: one for one in ack["topics"]}
+    assert entries["trades.BTC"]["recovered"] is True
+    assert entries["trades.*"]["matched"] > 1
+    missed = [one for one in rest if one.get("topic") == "trades.BTC"]
+    assert [(one["seq"], one["recovered"]) for one in missed] == [(4, True), (5, True)]

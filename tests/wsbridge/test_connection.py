@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import httpx
@@ -15,6 +16,7 @@ from bus.clock import monotonic_ns, now_ns
 from bus.model import OrderBook
 from bus.model.topic import Topic
 from bus.testing import eventually
+from bus.wsbridge.connection import ClientConnection
 from tests.wsbridge.clients import end_of, said, until
 from tests.wsbridge.conftest import RawClient, StartServer
 
@@ -308,3 +310,95 @@ async def test_pongs_do_not_put_off_the_end_of_a_closed_connection(
 
     await eventually(is_over, 5, "the connection was cut off")
     assert monotonic_ns() - began < 4_000_000_000
+
+
+async def test_who_hangs_up_without_reading_is_cut_off_and_stops_nobody_elses_deadline(
+    start_server: StartServer, raw_client: RawClient, publisher: Publisher, loop_kind: str
+) -> None:
+    """Its protocol is closed, its socket is not: there is nothing left to ping."""
+    running = await start_server(
+        "bridge.send_buffer_bytes=16384", "bridge.ping_interval_s=1", "bridge.stuck_s=60"
+    )
+    _, writer = await raw_client(running, "/ws/market/SOL/orderbook/")
+    (connection,) = running.server._clients
+    await eventually(lambda: running.server.bridge.subscriptions.channel_count == 1)
+    books = publisher.writer(Topic.md("orderbook", "sim", "SOL-USDT"))
+    levels = [(float(n), 1.0) for n in range(20)]
+
+    def is_behind() -> bool:
+        for _ in range(20):
+            books.publish(OrderBook(1, levels, levels), venue_ts_ns=None, recv_ts_ns=now_ns())
+        return connection in running.server.behind
+
+    await eventually(is_behind, 20, "the client's socket is full")
+    writer.write_eof()
+    other, other_writer = await asyncio.open_connection("127.0.0.1", running.port)
+    other_writer.write(UPGRADE_TO_MULTI)
+    pinged = b""
+    while b"\x89\x00" not in pinged:
+        pinged += await asyncio.wait_for(other.read(4096), 10)
+    other_writer.close()
+    await eventually(lambda: running.server.report()["connections"] == 0, 10, "all are gone")
+    assert running.server.report()["internal_errors"] == 0
+
+
+UPGRADE_TO_MULTI = (
+    b"GET /ws/market-multi/ HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+async def test_a_fault_at_one_connections_deadline_costs_only_that_connection(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch, loop_kind: str
+) -> None:
+    running = await start_server("bridge.handshake_timeout_s=1")
+    original = ClientConnection.overdue
+    faulty: list[ClientConnection] = []
+
+    def overdue(self: ClientConnection) -> None:
+        if not faulty or self in faulty:
+            faulty[:] = [self]
+            raise RuntimeError("a fault of ours")
+        original(self)
+
+    monkeypatch.setattr(ClientConnection, "overdue", overdue)
+    dialled = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(5)]
+    for reader, writer in dialled:
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    await eventually(lambda: running.server.report()["connections"] == 0)
+    assert running.server.report()["internal_errors"] == 1
+
+
+async def test_room_for_handshakes_is_made_of_those_that_said_something_else(
+    start_server: StartServer, loop_kind: str
+) -> None:
+    """They have been answered; to answer again would be a fault in a newcomer's accept."""
+    running = await start_server(
+        "bridge.limits.max_handshakes=2",
+        "bridge.close_timeout_s=60",
+        "bridge.handshake_timeout_s=60",
+    )
+    writers: list[asyncio.StreamWriter] = []
+
+    async def dial(word: bytes) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(word)
+        writers.append(writer)
+        return reader
+
+    for _ in range(2):
+        assert await asyncio.wait_for((await dial(b"\r\n\r\n")).read(), 10) == b""
+
+    async def is_room() -> bool:
+        await dial(b"")
+        return running.server.handshakes_dropped >= 2
+
+    await eventually(is_room, 10, "the oldest make room")
+    async with connect(f"{running.ws_url}/ws/v1/") as client:
+        assert (await said(client))["status"] == "connected"
+    assert running.server.report()["internal_errors"] == 0
+    for writer in writers:
+        writer.close()

@@ -8,6 +8,7 @@ from bus.wsbridge.messages import epoch_text
 from tests.wsbridge.makers import (
     BTC_PRICE,
     EPOCH,
+    T0_NS,
     deliver,
     live,
     make_bridge,
@@ -87,3 +88,53 @@ def test_trades_are_never_merged_or_dropped_in_a_batch() -> None:
     deliver(bridge, warm("trades"))
     deliver(bridge, *[live("trades", n, body=Trade(1.0, 1.0)) for n in range(1, 257)])
     assert seqs(client.take(), "trades.BTC") == list(range(1, 257))
+
+
+def test_topics_that_the_same_clients_hold_are_joined_once() -> None:
+    bridge, _ = make_bridge()
+    both = [multi(bridge) for _ in range(3)]
+    one = multi(bridge)
+    for client in both:
+        client.say(action="subscribe", topics=["price.BTC", "trades.BTC"])
+    one.say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, warm("price"), warm("trades"))
+    for client in (*both, one):
+        client.take()
+    for round_number in range(3):
+        writes = [client.writes for client in (*both, one)]
+        seq = 10 * round_number + 1
+        deliver(bridge, live("price", seq), live("trades", seq), live("price", seq + 1))
+        assert [client.writes for client in (*both, one)] == [count + 1 for count in writes]
+        for client in both:
+            got = client.take()
+            assert seqs(got) == [seq, seq + 1], "each topic in its order"
+            assert seqs(got, "trades.BTC") == [seq]
+        assert seqs(one.take(), "trades.BTC") == [seq]
+        if round_number == 1:  # from here on all four hold the same
+            one.say(action="subscribe", topics=["price.BTC"], snapshot=False)
+            one.take()
+            both.append(one)
+            one = multi(bridge)
+            one.say(action="subscribe", topics=["trades.BTC"], snapshot=False)
+            one.take()
+
+
+def test_who_is_behind_does_not_keep_the_others_of_its_crowd_from_theirs() -> None:
+    bridge, _ = make_bridge()
+    clients = [multi(bridge) for _ in range(3)]
+    for client in clients:
+        client.say(action="subscribe", topics=["price.BTC", "trades.BTC"])
+    deliver(bridge, warm("price"), warm("trades"))
+    slow = clients[1]
+    slow.is_stuck = True
+    slow.press(T0_NS, 1_000_000)
+    for client in clients:
+        client.take()
+    deliver(bridge, *[live(s, n) for n in range(1, 6) for s in ("price", "trades")])
+    for client in (clients[0], clients[2]):
+        got = client.take()
+        assert (len(seqs(got)), len(seqs(got, "trades.BTC"))) == (5, 5)
+    assert slow.take() == []
+    caught_up = slow.drain()
+    assert seqs(caught_up)[-1] == 5
+    assert seqs(caught_up, "trades.BTC") == [1, 2, 3, 4, 5]

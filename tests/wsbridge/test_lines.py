@@ -59,6 +59,31 @@ def test_after_a_loss_there_is_no_book_until_the_next_whole_one() -> None:
     assert line.has_book
 
 
+def test_a_change_that_leaves_something_out_costs_the_book() -> None:
+    line = Line(TOPIC, 10)
+    take(line, 1, Depth(10, 10, [(99.0, 1.0)], [], True))
+    assert take(line, 2, Depth(9, 11, [(98.0, 1.0)], [])) is BookStep.DELTA, "it overlaps"
+    assert take(line, 3, Depth(12, 12, [(98.0, 2.0)], [])) is BookStep.DELTA
+    assert take(line, 4, Depth(14, 14, [(98.0, 3.0)], [])) is BookStep.SKIPPED
+    assert not line.has_book
+    assert line.whole_book() is None
+    assert take(line, 5, Depth(15, 15, [(98.0, 4.0)], [])) is BookStep.LOST
+    assert take(line, 6, Depth(20, 20, [(98.0, 5.0)], [], True)) is BookStep.RESYNC
+    assert line.resync_reason == "feed_resync"
+    assert take(line, 7, Depth(21, 21, [(98.0, 6.0)], [])) is BookStep.DELTA
+
+
+def test_a_new_count_begins_with_a_whole_book_even_if_it_is_the_same() -> None:
+    line = Line(TOPIC, 10)
+    whole = Depth(10, 10, [(99.0, 1.0)], [], True)
+    take(line, 7, whole)
+    assert line.last is not None
+    assert line.accept(line.epoch + 1, 1, line.last.frame)
+    assert not line.has_book, "changes of the new count do not apply to the old book"
+    assert line.take_depth(line.last.decode()) is BookStep.RESYNC
+    assert line.resync_reason == "epoch"
+
+
 def test_the_checksum_is_that_of_the_decimal_texts_of_ten_levels() -> None:
     bids = [(100.5 - n, 0.1 + n) for n in range(12)]
     asks = [(101.0, 1e-8)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus.wsbridge.messages import Subscribe, Unsubscribe
-from bus.wsbridge.naming import held_topics, named_topics, only_stream
+from bus.wsbridge.naming import held_topics, named_topics, only_stream, pattern_of
 from bus.wsbridge.topics import Directory, MarketTopic, Unknown
 from tests.wsbridge.makers import settings_of
 
@@ -65,3 +65,40 @@ def test_an_unsubscribe_names_held_topics(
         held.append(topic)
     found = held_topics(DIRECTORY, request_made, held)
     assert [[topic.name for topic in meant] for _, meant in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Price.btc", "price.BTC"),
+        ("book.*", "orderbook.*"),
+        ("orderbook.*#delta", "orderbook.*#delta"),
+        ("depth.*@SIM#delta", "orderbook.*@sim#delta"),
+        ("*.btc#delta", "*.BTC#delta"),
+        ("news.CRYPTO", "news.crypto"),
+    ],
+)
+def test_a_pattern_has_one_spelling(text: str, expected: str) -> None:
+    assert pattern_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("orderbook.*#delta", {"orderbook.BTC#delta", "orderbook.ETH#delta"}),
+        ("orderbook.*@sim#delta", {"orderbook.BTC@sim#delta", "orderbook.ETH@sim#delta"}),
+        ("*.BTC#delta", {"orderbook.BTC#delta"}),
+    ],
+)
+def test_a_wildcard_of_book_changes_matches_books(text: str, expected: set[str]) -> None:
+    found = DIRECTORY.matching(pattern_of(text))
+    assert isinstance(found, list)
+    assert {topic.name for topic in found} >= expected
+    assert all(topic.is_delta for topic in found)
+
+
+@pytest.mark.parametrize("text", ["price.*#delta", "news.*#delta", "nope.*#delta"])
+def test_nothing_else_has_changes(text: str) -> None:
+    found = DIRECTORY.matching(pattern_of(text))
+    assert isinstance(found, Unknown)
+    assert found.code == "stream_unknown"

@@ -21,6 +21,7 @@ from bus.clock import now_ns
 from bus.model import News, OrderBook, Price, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
+from tests.wsbridge.access.tokens import JWT, SECRET, jwt_of, now_s, token
 from tests.wsbridge.conftest import StartServer
 
 FLAGS = [
@@ -179,3 +180,50 @@ async def test_the_page_shows_the_market_says_it_is_simulated_and_comes_back(
     await browser.shows(f"{text.format('detail-symbol')} === 'ETH'")
     await browser.shows("document.querySelector('#prices tr').dataset.state === 'live'")
     moved = 2000
+
+
+@pytest.mark.browser
+async def test_the_page_asks_for_a_token_and_keeps_it_no_longer_than_its_tab(
+    start_server: StartServer,
+    publisher: Publisher,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MDBUS_TEST_KEY", SECRET)
+    running = await start_server(*JWT, "bridge.drain_s=0.1")
+    at = now_ns()
+    publisher.writer(Topic.md("price", "sim", "BTC-USDT")).publish(
+        Price(61_000.0), venue_ts_ns=at, recv_ts_ns=at
+    )
+    state = "document.getElementById('state').textContent"
+    form = "document.getElementById('token-form')"
+    kept = "sessionStorage.getItem('mdbus.token')"
+
+    async def enter(text: str) -> None:
+        await browser.evaluate(
+            f"document.getElementById('token').value = {json.dumps(text)}; {form}.requestSubmit()"
+        )
+
+    await browser.do("Page.navigate", url=running.http_url + "/")
+    await browser.shows(f"!{form}.hidden && {state}.includes('Waiting for a token')")
+    assert await browser.evaluate("document.activeElement.id") == "token"
+    assert await browser.evaluate("document.getElementById('token').type") == "password"
+    await enter(
+        jwt_of({"sub": "u", "exp": now_s() + 60}, secret="another secret, as long as it is")
+    )
+    await browser.shows(f"!{form}.hidden && {state}.includes('Waiting for a token')")
+    await browser.shows("document.getElementById('token-note').textContent.length > 0")
+    assert await browser.evaluate(kept) is None, "one that does not hold is not kept"
+    good = token("u-1")
+    await enter(good)
+    await browser.shows(f"{form}.hidden && {state} === 'Connected'")
+    await browser.shows("document.getElementById('detail-last').textContent.startsWith('61,')")
+    assert await browser.evaluate(kept) == good
+    places = "document.cookie + JSON.stringify(localStorage) + location.href"
+    assert good not in await browser.evaluate(places)
+    assert await browser.evaluate("document.getElementById('token').value") == ""
+
+    await browser.do("Page.reload")
+    await browser.shows(f"document.readyState === 'complete' && {state} === 'Connected'")
+    assert await browser.evaluate(f"{form}.hidden") is True
+    assert browser.complaints == []

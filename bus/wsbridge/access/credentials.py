@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from websockets.datastructures import Headers
 
 from bus.tokens import TokenRefused
-from bus.tokens.verifier import MAX_TOKEN_BYTES
+from bus.tokens.claims import MAX_TOKEN_BYTES
 
 BEARER_PROTOCOL = "mdbus.bearer."
 MAX_QUERY_FIELDS = 64

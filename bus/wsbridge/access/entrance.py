@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from websockets.datastructures import Headers
@@ -23,7 +24,6 @@ from bus.errors import ConfigError
 from bus.runtime import get_logger
 from bus.tokens import TokenRefused
 from bus.wsbridge.access.credentials import Credential, credential_of
-from bus.wsbridge.access.gate import Gate
 from bus.wsbridge.access.grant import Access, anonymous
 from bus.wsbridge.access.replies import NOT_ALLOWED, ageing, auth_expiring, refused
 from bus.wsbridge.access.tenure import Due, Tenure, Terms
@@ -38,6 +38,9 @@ from bus.wsbridge.steps import Authenticate, Close, Send, Step
 from bus.wsbridge.topics import MarketTopic
 
 RETRY_AFTER_S = 5
+if TYPE_CHECKING:
+    from bus.wsbridge.access.gate import Gate
+
 _NS = 1_000_000_000
 _QUIET_NS = 10 * _NS
 _AGE_SHARE = (0.9, 1.0)
@@ -133,8 +136,10 @@ class Entrance:
         except LedgerError as broken:
             raise ConfigError.of("run_dir", str(broken)) from None
         try:
-            self.gate = None
+            self.gate: Gate | None = None
             if settings.bridge.auth == "jwt":
+                from bus.wsbridge.access.gate import Gate  # cryptography, which nobody else needs
+
                 self.gate = Gate(settings.bridge, base, self.ledger, environ)
         except ConfigError:
             self.ledger.close()

@@ -6,8 +6,7 @@ The counts are plain integers that the bridge keeps anyway, so a message costs n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -18,23 +17,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from bus.wsbridge.admin.figures import Figures
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "mdbus_bridge_"
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One reading. ``labelled`` counters: name to (label, counts by its value).
-
-    ``lag`` is (upper bound in µs, messages up to it) in rising order, and the sum in µs.
-    """
-
-    worker: str
-    gauges: Mapping[str, float] = field(default_factory=dict)
-    counters: Mapping[str, float] = field(default_factory=dict)
-    labelled: Mapping[str, tuple[str, Mapping[str, float]]] = field(default_factory=dict)
-    lag: Sequence[tuple[int, int]] = ()
-    lag_sum_us: int = 0
 
 
 HELP: dict[str, str] = {

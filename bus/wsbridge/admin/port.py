@@ -24,9 +24,7 @@ from websockets.server import ServerProtocol
 from bus.config.access import AdminSettings
 from bus.errors import ConfigError
 from bus.runtime import get_logger
-from bus.tokens import read_secret
 from bus.wsbridge.admin import views
-from bus.wsbridge.admin.metrics import CONTENT_TYPE, render
 from bus.wsbridge.http import answer, plain
 from bus.wsbridge.limits.ledger import LedgerError
 from bus.wsbridge.listening import bind, is_loopback, url_of
@@ -65,6 +63,8 @@ class AdminPort:
         self.connections: set[_Connection] = set()
         self._listener: asyncio.Server | None = None
         if settings.token:
+            from bus.tokens import read_secret  # with cryptography: only who has a token waits
+
             self._token = read_secret(settings.token, "bridge.admin.token")
             if len(self._token) < MIN_TOKEN_BYTES:
                 why = f"has {len(self._token)} bytes, at least {MIN_TOKEN_BYTES} are needed"
@@ -138,6 +138,8 @@ class AdminPort:
             return _not_allowed("GET, HEAD")
         match path:
             case "/metrics":
+                from bus.wsbridge.admin.metrics import CONTENT_TYPE, render  # 20 ms, once
+
                 body = render(views.figures(server))
                 return answer(HTTPStatus.OK, body, CONTENT_TYPE)
             case "/admin" | "/admin/" | "/":

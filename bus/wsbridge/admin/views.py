@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bus.clock import monotonic_ns
-from bus.wsbridge.admin.metrics import Figures
+from bus.wsbridge.admin.figures import Figures
 from bus.wsbridge.limits.ledger import LedgerError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def figures(server: Server) -> Figures:
             "requests": server.requests_in,
             "slow_closed": server.slow_closed,
             "handshakes_dropped": server.handshakes_dropped,
-            "internal_errors": server.internal_errors,
+            "internal_errors": server.fault_count,
         },
         labelled={
             "dropped": (

@@ -205,7 +205,10 @@ class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, tag_field="typ
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
-    """In the place of messages ``from`` to ``to`` of a lossless topic, which are lost."""
+    """In the place of messages ``from`` to ``to`` of a lossless topic, which are lost.
+
+    ``to`` below ``from``: the venue's own trades, ``count`` of them, never became messages.
+    """
 
     topic: str
     epoch: str

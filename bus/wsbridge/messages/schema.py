@@ -55,6 +55,12 @@ CONTROL_TYPES: tuple[Any, ...] = (
     Gap, Reset, Heartbeat, Error,
 )  # fmt: skip
 
+_NOT_PROMISED: dict[str, tuple[str, ...]] = {
+    **{payload.__name__: ("recv_us",) for payload in _PAYLOADS.values()},
+    "Limits": ("buffered_bytes", "max_history", "wildcard_cost"),
+}
+"""Fields that this server always sends and the protocol does not ask of every server."""
+
 _REF = "#/$defs/{name}"
 
 
@@ -89,6 +95,9 @@ def _definitions() -> tuple[dict[str, Any], list[str], list[str]]:
         request["properties"] = {"action": {"const": action}, **request["properties"]}
         request["required"] = ["action", *request.get("required", ())]
     definitions["Error"]["properties"]["code"] = {"enum": list(ERRORS)}
+    for name, fields in _NOT_PROMISED.items():
+        required = definitions[name]["required"]
+        definitions[name]["required"] = [one for one in required if one not in fields]
     for definition in definitions.values():
         definition.pop("title", None)
         if "description" in definition:

@@ -77,8 +77,48 @@ function setState(state, text) {
   $("state").lastElementChild.textContent = text;
 }
 
+// A bridge that wants a token says so; the token lives as long as this tab, and nowhere else.
+const TOKEN_KEY = "mdbus.token";
+let token = "";
+let isReady = false; // greeted on this connection; before that only `auth` is answered
+try { token = sessionStorage.getItem(TOKEN_KEY) || ""; } catch { /* storage is switched off */ }
+
+function keepToken(text) {
+  token = text;
+  try {
+    if (text) sessionStorage.setItem(TOKEN_KEY, text);
+    else sessionStorage.removeItem(TOKEN_KEY);
+  } catch { /* it lives in this page alone then */ }
+}
+
+function askForToken(note) {
+  if ($("token-form").hidden) {
+    $("token-form").hidden = false;
+    $("token").focus();
+  }
+  $("token-note").textContent = note;
+}
+
+function forgetForm() {
+  $("token-form").hidden = true;
+  $("token").value = "";
+  $("token-note").textContent = "";
+}
+
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("token").value.trim();
+  if (!text) return;
+  keepToken(text);
+  forgetForm();
+  attempts = 0;
+  if (socket && socket.readyState === WebSocket.OPEN) send({ action: "auth", token });
+  else if (!socket) connect();
+});
+
 function connect() {
   clearTimeout(retryTimer);
+  isReady = false;
   setState("connecting", attempts ? "Reconnecting…" : "Connecting…");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const mine = new WebSocket(`${scheme}://${location.host}/ws/market-multi/`);
@@ -98,6 +138,13 @@ function connect() {
     clearTimeout(steadyTimer);
     for (const row of rows.values()) row.state = "down";
     redraw("prices");
+    isReady = false;
+    if (event.code === 4501 || event.code === 4004) keepToken("");
+    if (!token && (event.code === 4501 || event.code === 4004 || !$("token-form").hidden)) {
+      askForToken($("token-note").textContent || "The token has ended.");
+      setState("stopped", "Waiting for a token");
+      return;
+    }
     if (isFinal(event.code)) {
       setState("stopped", `Closed by the server: ${event.reason || event.code}`);
       return;
@@ -118,10 +165,26 @@ const send = (request) => {
 
 const handlers = {
   connection(message) {
+    if (message.status === "auth_required") {
+      if (token) send({ action: "auth", token });
+      else {
+        askForToken("This bridge asks who you are.");
+        setState("connecting", "Waiting for a token");
+      }
+      return;
+    }
+    if (message.status === "auth_expiring") {
+      const seconds = Math.round(message.expires_in_ms / 1000);
+      askForToken(`The token ends in ${seconds} s. A newer one goes on without a break.`);
+      return;
+    }
     if (message.status !== "connected") {
       retryAfterMs = message.retry_after_ms || 0;
       return;
     }
+    forgetForm();
+    if (isReady) return; // a newer token was taken; everything else goes on
+    isReady = true;
     setState("open", "Connected");
     $("simulated").hidden = !message.simulated;
     $("server").textContent = `${message.server} · ${message.connection_id}`;
@@ -133,6 +196,11 @@ const handlers = {
     if (selected) watch(selected);
     else if (rows.size) select(rows.keys().next().value);
     send({ action: "status" });
+  },
+  error(message) {
+    if (!["unauthorized", "token_expired"].includes(message.code)) return;
+    keepToken("");
+    askForToken(message.message);
   },
   subscription(message) {
     for (const entry of message.topics) setTopicState(entry.topic, entry.state);
@@ -239,6 +307,7 @@ function select(symbol) {
 
 addEventListener("keydown", (event) => {
   if (!["ArrowUp", "ArrowDown"].includes(event.key) || !rows.size) return;
+  if (event.target === $("token")) return;
   const symbols = [...rows.keys()];
   const step = event.key === "ArrowDown" ? 1 : symbols.length - 1;
   const next = symbols[(symbols.indexOf(selected) + step) % symbols.length];
@@ -448,6 +517,7 @@ setInterval(() => {
   ages = [];
 }, 1000);
 setInterval(() => {
+  if (!isReady) return;
   send({ action: "status" });
   send({ action: "list" });
 }, 5000);

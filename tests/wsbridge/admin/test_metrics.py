@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bus.wsbridge.admin.metrics import HELP, Figures, render
+from bus.wsbridge.admin.figures import Figures
+from bus.wsbridge.admin.metrics import HELP, render
 
 FIGURES = Figures(
     worker="bridge.2",

@@ -1,0 +1,16 @@
+"""What each venue serves of an instrument: the one home, for feeds and bridge alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MARKET_STREAMS: Final = ("price", "quote", "orderbook", "trades", "ticker")
+"""Streams of an instrument, as clients name them."""
+
+_LESS: Final = {"finnhub": ("price", "trades")}
+"""Of venues that do not serve all of them."""
+
+
+def streams_of(venue: str) -> tuple[str, ...]:
+    """The streams a venue has of each instrument, in the order of :data:`MARKET_STREAMS`."""
+    return _LESS.get(venue, MARKET_STREAMS)

@@ -1,0 +1,33 @@
+"""The bridge process from start to end: a server, its admin port, and its supervisor's wishes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from bus.config import Settings
+from bus.runtime import Life
+from bus.wsbridge.admin.port import AdminPort
+from bus.wsbridge.server import Server
+
+
+async def body(life: Life, settings: Settings) -> None:
+    """The bridge process from start to end."""
+    server = Server(settings, life.name)
+    loop = asyncio.get_running_loop()
+    admin = AdminPort(settings.bridge.admin, server, lambda: life.request_stop("drain"))
+    endpoints: dict[str, str] = {}
+    try:
+        endpoints["http"] = await server.start(life.listen_socket())
+        if settings.bridge.admin.enabled:
+            endpoints["admin"] = await admin.start()
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        life.report = server.report
+        life.handle("settings", server.take_settings)
+        life.ready(endpoints)
+        await life.stopping.wait()
+        await server.drain()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        admin.close()
+        await server.close()

@@ -1,0 +1,103 @@
+"""The bridge's turns: small jobs 20 times a second, and how late the loop comes to them.
+
+Shell. Each job is guarded: what one of them finds broken is logged and counted and stops neither
+the others nor the next turn, and one connection's fault costs that connection and nobody else.
+The lag of the loop is measured here, by how late a turn comes: a helper thread would not notice a
+loop that is stuck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from bus.runtime import get_logger
+
+TURN_S: Final = 0.05
+
+_log = get_logger("wsbridge.turns")
+
+
+class Job(NamedTuple):
+    """Something to do every so many turns."""
+
+    do: Callable[[], None]
+    every: int = 1
+
+
+class Abortable(Protocol):
+    """A connection, as far as a fault is concerned."""
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+
+
+AbortableT = TypeVar("AbortableT", bound=Abortable)
+
+
+class Turns:
+    """See the module. One for each server, on its event loop."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = tuple(jobs)
+        self._count = 0
+        self._due_s = 0.0
+        self._worst_lag_s = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.faults = 0
+        """What went wrong in a turn so far."""
+
+    def start(self) -> None:
+        """Begin; to be called on the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._arm(self._loop)
+
+    def close(self) -> None:
+        """No more turns."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def worst_lag_s(self) -> float:
+        """How late the loop was at worst since :meth:`take_worst_lag_s`."""
+        return self._worst_lag_s
+
+    def take_worst_lag_s(self) -> float:
+        """The same, beginning anew."""
+        worst, self._worst_lag_s = self._worst_lag_s, 0.0
+        return worst
+
+    def each(self, connections: Iterable[AbortableT], act: Callable[[AbortableT], None]) -> None:
+        """Do something with each connection; one where that fails is cut off.
+
+        ``connections`` must not change meanwhile.
+        """
+        for connection in connections:
+            try:
+                act(connection)
+            except Exception as error:  # noqa: BLE001  (the boundary between clients)
+                self._note("connection cut off", error)
+                connection.abort()
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._due_s = loop.time() + TURN_S
+        self._timer = loop.call_at(self._due_s, self._turn)
+
+    def _turn(self) -> None:
+        assert self._loop is not None, "turns begin with start"
+        self._worst_lag_s = max(self._worst_lag_s, self._loop.time() - self._due_s)
+        self._arm(self._loop)
+        self._count += 1
+        for job in self._jobs:
+            if self._count % job.every == 0:
+                try:
+                    job.do()
+                except Exception as error:  # noqa: BLE001  (the boundary between jobs)
+                    self._note("a turn's job failed", error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        self.faults += 1
+        if self.faults & (self.faults - 1) == 0:  # the 1st, 2nd, 4th, …; the counter has them all
+            _log.exception(what, error, so_far=self.faults)
