@@ -7,7 +7,7 @@ types, values out of range, all with file and dotted key.
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import math
 import tomllib
 import typing
@@ -94,7 +94,7 @@ class _Loader:
     problems: list[Problem]
 
     def section(self, kind: type[Any], table: Mapping[str, Any], prefix: str, base: Any) -> Any:
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]  # a class can be hashed
         fields = {field.name: field for field in dataclasses.fields(kind)}
         values: dict[str, Any] = {}
         for key, value in table.items():
@@ -272,7 +272,15 @@ class _Loader:
         self.problems.append(Problem(where, dotted, message, hint))
 
 
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a section's keys; every feed has the same section, and finding them is slow."""
+    return typing.get_type_hints(kind)
+
+
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    import difflib  # every process reads settings, hardly any finds a fault in them
+
     match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
     return f"did you mean {prefix}{match[0]}?" if match else ""
 
