@@ -47,6 +47,14 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Setti
     return settings
 
 
+def prepare(kind: Any = Settings) -> None:
+    """Do beforehand what `load` does once in a process: find the types of all settings."""
+    for hint in _hints(kind).values():
+        for below in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(below):
+                prepare(below)
+
+
 def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -147,7 +147,7 @@ def _explains_itself(error: Exception) -> bool:
 
 def _run(argv: Sequence[str] | None, serve: Callable[[str, Settings, Spawned | None], int]) -> int:
     arm_stack_dump()
-    name, config, overrides = _arguments(argv)
+    name, config, overrides = read_arguments(argv)
     try:
         spawned = take_spawned(os.environ)
     except ValueError as error:
@@ -182,7 +182,8 @@ def _make_run_directory(path: Path) -> None:
         raise ConfigError.of("run_dir", f"cannot make {path}: {error.strerror}") from error
 
 
-def _arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:
+def read_arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:
+    """The name, the settings file and the overrides; ends the process for wrong arguments."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     package = spec.parent if spec is not None and spec.parent else ""
     parser = argparse.ArgumentParser(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,16 @@ def test_tiers_add_to_the_default_ones() -> None:
     assert {name: tier.connections for name, tier in tiers.bridge.tiers.items()} == {
         "free": 1, "basic": 3, "pro": 6, "enterprise": 10, "gold": 7,
     }  # fmt: skip
+
+
+def test_what_is_prepared_covers_every_section() -> None:
+    code = (
+        "from bus.config.load import _hints, load, prepare\n"
+        "prepare()\n"
+        "before = _hints.cache_info().misses\n"
+        "load(None, ['feeds.binance.enabled=true', 'bridge.limits.connections_per_ip=9',\n"
+        "    'broker.publish=\"\"', 'simulator.seed=1', 'supervisor.spares=1'])\n"
+        "print(before > 5, _hints.cache_info().misses - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True 0\n", done.stderr
