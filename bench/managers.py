@@ -34,6 +34,13 @@ def peers_venv(directory: Path) -> Path:
     return directory / "bin"
 
 
+def with_bytecode(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the wish that Python keep no compiled code: an installed program has
+    it, and compiling at every start would be measured instead of starting.
+    """
+    return {key: text for key, text in environment.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Manager:
     """One process manager at work in a directory of its own. ``commands`` maps name to argv."""
 
@@ -63,7 +70,7 @@ class Manager:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, MARK: self.mark, **self.environment},
+                env={**with_bytecode(os.environ), MARK: self.mark, **self.environment},
                 start_new_session=True,
             )
 
@@ -136,12 +143,14 @@ class Mdbus(Manager):
         "supervisor.stable_after_s=1.0",
         "supervisor.crash_limit=10000",
         "bridge.port=0",
+        "simulator.ports.binance=0",
+        "simulator.ports.finnhub=0",
     )
 
     def argv(self) -> list[str]:
         plan = json.dumps(self.commands)
         settings = (f"run_dir={self.directory / 'run'}", *self.settings)
-        return [sys.executable, "-P", "-m", "bench.managers", plan, *settings]
+        return [sys.executable, "-P", "-m", "bench.ours", plan, *settings]
 
     def state(self, name: str) -> str:
         from bus.supervision.control_client import ask
@@ -220,28 +229,3 @@ def wait_for(met: Callable[[], object], timeout_s: float, poll_s: float = 0.0005
             return False
         time.sleep(poll_s)
     return True
-
-
-def main() -> int:
-    """Our supervisor over the programs of ``argv[1]`` (JSON: name to argv)."""
-    import asyncio
-
-    from bus.config import load
-    from bus.runtime.log import configure
-    from bus.supervision.plan import ProcessSpec
-    from bus.supervision.supervisor import Supervisor
-
-    commands = json.loads(sys.argv[1])
-    specs = tuple(
-        ProcessSpec(name, "bench", "", 0, command=tuple(command))
-        for name, command in commands.items()
-    )
-    configure("supervisor", "warning")
-    supervisor = Supervisor(load(None, sys.argv[2:]), planner=lambda _: specs)
-    supervisor.prepare()
-    asyncio.run(supervisor.run())
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

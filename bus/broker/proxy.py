@@ -12,7 +12,7 @@ subscription, which came first, may have missed.
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import threading
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ class Broker:
     """
 
     def __init__(self, settings: BrokerSettings, publish: str, subscribe: str) -> None:
-        self._probe_key: Final = f"probe/{secrets.token_hex(8)}/".encode()
+        self._probe_key: Final = f"probe/{os.urandom(8).hex()}/".encode()
         self.cache: Final = LastValueCache(settings, self._probe_key)
         self.answers: Final = Answers(self.cache, settings.answer_rate, settings.send_hwm)
         self._context: Final = new_context()

@@ -7,7 +7,7 @@ types, values out of range, all with file and dotted key.
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import math
 import tomllib
 import typing
@@ -47,6 +47,14 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Setti
     if problems:
         raise ConfigError(problems)
     return settings
+
+
+def prepare(kind: Any = Settings) -> None:
+    """Do beforehand what `load` does once in a process: find the types of all settings."""
+    for hint in _hints(kind).values():
+        for below in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(below):
+                prepare(below)
 
 
 def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
@@ -96,7 +104,7 @@ class _Loader:
     problems: list[Problem]
 
     def section(self, kind: type[Any], table: Mapping[str, Any], prefix: str, base: Any) -> Any:
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]  # a class can be hashed
         fields = {field.name: field for field in dataclasses.fields(kind)}
         values: dict[str, Any] = {}
         for key, value in table.items():
@@ -288,7 +296,15 @@ class _Loader:
         self.problems.append(Problem(where, dotted, message, hint))
 
 
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a section's keys; every feed has the same section, and finding them is slow."""
+    return typing.get_type_hints(kind)
+
+
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    import difflib  # every process reads settings, hardly any finds a fault in them
+
     match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
     return f"did you mean {prefix}{match[0]}?" if match else ""
 

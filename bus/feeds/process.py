@@ -35,7 +35,7 @@ PREFIX: Final = "feed."
 ATTACH_WAIT_S: Final = 5.0
 """How long the venue's first message may wait for the broker: what is published before it
 attached is lost."""
-POLL_S: Final = 0.02
+POLL_S: Final = 0.005
 
 
 def main(argv: Sequence[str] | None = None) -> int:

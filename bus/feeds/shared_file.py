@@ -12,6 +12,7 @@ group, by nobody else, and with the set-group-ID bit, so that each file in it is
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -118,17 +119,24 @@ class Shared(Generic[V]):
         except BlockingIOError:
             raise Busy(f"{self._path.name} is in use") from None
         except OSError as error:
-            _log.error("not shared with other processes", file=self._path, reason=error.strerror)
-            self._path = None
+            self._go_on_alone(self._path, error)
             return act(self._own)
         try:
             value = self._read(fd)
             result = act(value)
             text = msgspec.json.encode(value)
-            os.pwrite(fd, text.ljust(max(len(text), os.fstat(fd).st_size)), 0)
+            try:
+                os.pwrite(fd, text.ljust(max(len(text), os.fstat(fd).st_size)), 0)
+            except OSError as error:  # no space left, as a rule: no reason for a feed to end
+                self._own = value
+                self._go_on_alone(self._path, error)
             return result
         finally:
             fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def _go_on_alone(self, path: Path, error: OSError) -> None:
+        _log.error("not shared with other processes", file=path, reason=error.strerror)
+        self._path = None
 
     def close(self) -> None:
         """Free the file."""
@@ -183,7 +191,8 @@ class OnlyOne:
             os.close(fd)
             return self.take()
         os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk: the lock is the right, the pid a note
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._fd = fd
         return None
 

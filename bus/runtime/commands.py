@@ -6,13 +6,15 @@ handler that fails or takes too long: each is an error reply, and never the end 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from bus.errors import MdbusError
 from bus.runtime.log import get_logger
 from bus.wire.link import MAX_VERBS, Command, LinkError, Reply, check_data
+
+if TYPE_CHECKING:
+    import asyncio  # at run time where there is a loop: see `bus.runtime.process`
 
 MAX_IN_FLIGHT: Final = 16
 """Commands one process works on at the same time; further ones are refused."""
@@ -66,6 +68,8 @@ class AsyncCommands(_Book[AsyncHandler]):
 
     def take(self, command: Command) -> None:
         """Begin a command; must be called on the loop."""
+        import asyncio
+
         handler = self.find(command)
         if isinstance(handler, Reply):
             self._send(handler)
@@ -84,6 +88,8 @@ class AsyncCommands(_Book[AsyncHandler]):
             task.cancel()
 
     async def _run(self, handler: AsyncHandler, command: Command) -> None:
+        import asyncio
+
         reply = _refusal(command, "the process is stopping")
         limit = asyncio.timeout(command.timeout_s)
         try:

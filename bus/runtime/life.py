@@ -6,13 +6,12 @@ their own. Without a supervisor both work the same; there is then nobody to tell
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
@@ -22,6 +21,9 @@ from bus.runtime.environment import Spawned
 from bus.runtime.link import SERVICE_INTERVAL_NS, ChildLink, Report
 from bus.runtime.log import get_logger, set_level
 from bus.wire.link import Reply
+
+if TYPE_CHECKING:
+    import asyncio  # at run time where there is a loop: see `bus.runtime.process`
 
 _log = get_logger("runtime.life")
 
@@ -142,6 +144,8 @@ class Life(_LifeCore):
     """
 
     def __init__(self, name: str, spawned: Spawned | None) -> None:
+        import asyncio
+
         super().__init__(name, spawned)
         self.stopping: Final = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -4,17 +4,19 @@
 settings, logs, the link to the supervisor, signals, exit codes. A bad setting is one clear line
 and exit code 78, so that the supervisor does not try again; a failure the process reports itself
 is one line and 1; a bug is one line that ends in the traceback, and 1.
+
+asyncio is imported by processes with an event loop only. The broker has none, and asyncio is a
+sixth of what starting it would cost; it is down for as long as that takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bus.config import Settings, load
 from bus.errors import ConfigError, MdbusError
@@ -22,6 +24,9 @@ from bus.runtime.environment import Spawned, take_spawned
 from bus.runtime.guard import arm_stack_dump, bind_to_parent, end_descendants, watch_lifeline
 from bus.runtime.life import BlockingLife, Life
 from bus.runtime.log import configure, get_logger
+
+if TYPE_CHECKING:
+    import asyncio
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -72,6 +77,8 @@ def run_blocking(body: BlockingBody, argv: Sequence[str] | None = None) -> int:
 def _serve(
     body: AsyncBody, name: str, settings: Settings, spawned: Spawned | None, loop_kind: str
 ) -> int:
+    import asyncio
+
     with asyncio.Runner(loop_factory=_loop_factory(loop_kind)) as runner:
         life = Life(name, spawned)
         if spawned is not None:
@@ -140,7 +147,7 @@ def _explains_itself(error: Exception) -> bool:
 
 def _run(argv: Sequence[str] | None, serve: Callable[[str, Settings, Spawned | None], int]) -> int:
     arm_stack_dump()
-    name, config, overrides = _arguments(argv)
+    name, config, overrides = read_arguments(argv)
     try:
         spawned = take_spawned(os.environ)
     except ValueError as error:
@@ -175,7 +182,8 @@ def _make_run_directory(path: Path) -> None:
         raise ConfigError.of("run_dir", f"cannot make {path}: {error.strerror}") from error
 
 
-def _arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:
+def read_arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:
+    """The name, the settings file and the overrides; ends the process for wrong arguments."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     package = spec.parent if spec is not None and spec.parent else ""
     parser = argparse.ArgumentParser(
@@ -206,6 +214,8 @@ def _loop_factory(loop_kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
         import uvloop
 
         return uvloop.new_event_loop
+    import asyncio
+
     return asyncio.new_event_loop
 
 

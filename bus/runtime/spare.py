@@ -22,8 +22,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from bus.config import load
+from bus.config.load import prepare
 from bus.runtime.log import reopen
+from bus.runtime.process import read_arguments
 
 IMPORTED = b"imported\n"
 """What a spare says when it is ready for a role."""
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))  # the socket's end covers the time before
         for module in modules:
             importlib.import_module(module)
-        load()  # what reading settings needs is then warm, too
+        prepare()  # what is slow the first time only: a third of a role's start
+        read_arguments([])
         gc.collect()
         gc.freeze()  # what was imported stays: no later collection need look at it
         try:

@@ -44,7 +44,7 @@ class Premises:
         self.spares = Spares(
             self.directory.log_dir / "spare.log",
             imports(self.settings),
-            noted=lambda pid: self.directory.record(f"spare.{pid}", pid),
+            noted=lambda pid: self._record(f"spare.{pid}", pid),
             forgotten=lambda pid: self.directory.forget(f"spare.{pid}"),
         )
 
@@ -120,11 +120,14 @@ class Premises:
             )
         else:
             child = spawn(spec.command, spawned=spawned, log_path=log_path, on_exit=on_exit)
-        try:
-            self.directory.record(record_name(spec.name, generation), child.pid)
-        except OSError as error:  # the process runs all the same; only a later clean-up misses it
-            _log.error("cannot record a pid", name=spec.name, pid=child.pid, error=error)
+        self._record(record_name(spec.name, generation), child.pid)
         return child
+
+    def _record(self, name: str, pid: int) -> None:
+        try:
+            self.directory.record(name, pid)
+        except OSError as error:  # the process runs all the same; only a later clean-up misses it
+            _log.error("cannot record a pid", name=name, pid=pid, error=error)
 
     def close_slot(self, slot: int) -> bool:
         """Stop listening for a process that does not run: the kernel then gives all connections to
@@ -189,11 +192,11 @@ class Premises:
             listeners, dropped = listeners[:slots], listeners[slots:]
         try:
             self.directory.write_effective(to_toml(settings))
-        except OSError as error:
+        except RunDirectoryError:
             for listener in listeners:
                 if listener is not None and listener not in self._listeners:
                     listener.close()
-            raise RunDirectoryError(f"cannot write the settings: {error.strerror}") from error
+            raise
         for listener in filter(None, dropped):  # a bridge that runs has a descriptor of its own
             listener.close()
         self._listeners, self.settings = listeners, settings

@@ -121,8 +121,12 @@ class RunDirectory:
         except BlockingIOError:
             os.close(fd)
             raise AlreadyRunningError(self.path, running_pid(self.path)) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        except OSError as error:  # no space left, as a rule
+            os.close(fd)
+            raise RunDirectoryError(f"cannot write in {self.path}: {error.strerror}") from error
         self._lock_fd = fd
 
     @property
@@ -162,11 +166,21 @@ class RunDirectory:
         return removed
 
     def write_effective(self, text: str) -> None:
-        """Replace the settings in force as a whole: whoever reads sees the old or the new."""
+        """Replace the settings in force as a whole: whoever reads sees the old or the new.
+
+        Raises `RunDirectoryError` when they cannot be written; the old ones are then still there.
+        """
         fresh = self.effective_config.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self.effective_config)
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(self.effective_config)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise RunDirectoryError(
+                f"cannot write {self.effective_config}: {error.strerror}"
+            ) from error
 
     def record(self, name: str, pid: int) -> None:
         """Remember that ``name`` runs as ``pid``."""

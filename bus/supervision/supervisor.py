@@ -140,6 +140,7 @@ class Supervisor:
                 self._leave()
             else:
                 self._kill_all()
+            spares = {child.pid for child in self.premises.spares.children()}
             self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
@@ -152,7 +153,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
-                end_strangers(())
+                end_strangers(spares)  # those are killed, and waited for by who watches them
                 self.say("ended", "everything is stopped")
                 self.premises.close()
             self.manager.close()

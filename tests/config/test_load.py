@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -225,3 +227,16 @@ def test_ttls_of_symbols_are_read(tmp_path: Path) -> None:
     path = tmp_path / "mdbus.toml"
     path.write_text('[bridge.ttl_s]\n"price.AAPL" = 900\n"orderbook.btc" = 2.5\n')
     assert load(path, []).bridge.ttl_s == {"price.AAPL": 900.0, "orderbook.btc": 2.5}
+
+
+def test_what_is_prepared_covers_every_section() -> None:
+    code = (
+        "from bus.config.load import _hints, load, prepare\n"
+        "prepare()\n"
+        "before = _hints.cache_info().misses\n"
+        "load(None, ['feeds.binance.enabled=true', 'bridge.limits.connections_per_ip=9',\n"
+        "    'broker.publish=\"\"', 'simulator.seed=1', 'supervisor.spares=1'])\n"
+        "print(before > 5, _hints.cache_info().misses - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True 0\n", done.stderr

@@ -122,6 +122,13 @@ def test_a_place_of_no_use_leaves_the_process_on_its_own(tmp_path: Path) -> None
     assert shared.change(take) > 0
 
 
+def test_a_full_disk_leaves_the_process_on_its_own() -> None:
+    shared = Shared(AttemptLedger, Path("/dev/full"))
+    assert [shared.change(take) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert shared.change(take) > 0, "what was taken is remembered"
+    shared.close()
+
+
 def test_processes_together_never_spend_more_than_the_budget(tmp_path: Path) -> None:
     path = tmp_path / "weight"
     processes = [

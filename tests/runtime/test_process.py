@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,14 @@ def test_the_stacks_of_a_hung_process_can_be_had() -> None:
     exit_code, errors = ended(process)
     assert exit_code == -signal.SIGABRT
     assert "in body" in errors
+
+
+def test_a_process_without_an_event_loop_does_not_wait_for_asyncio() -> None:
+    """The broker is down for as long as importing takes, and asyncio is a sixth of that."""
+    code = (
+        "import sys, bus.broker.__main__\n"
+        "heavy = {'asyncio', 'ssl', 'hashlib', 'difflib', 'websockets', 'psutil'}\n"
+        "print(*sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -137,3 +137,20 @@ def test_a_pid_that_cannot_be_recorded_does_not_lose_the_process(run_dir: Path) 
         asyncio.run(launch())
     finally:
         premises.close()
+
+
+async def test_a_process_whose_pid_cannot_be_recorded_runs_all_the_same(run_dir: Path) -> None:
+    """On a full disk: a spare that was started is a spare, and not started again and again."""
+    wanted = settings(run_dir)
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    try:
+        (premises.directory.path / "pids").rmdir()
+        premises.keep_spares()
+        premises.keep_spares()
+        (spare,) = premises.spares.children()
+        assert spare.exit_code is None
+        premises.spares.close()
+        await eventually(lambda: spare.exit_code is not None)
+    finally:
+        premises.close()

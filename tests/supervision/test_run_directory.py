@@ -169,3 +169,24 @@ def test_stale_sockets_are_removed(directory: RunDirectory) -> None:
     (directory.path / "publish.sock").write_text("")
     directory.remove_stale()
     assert not (directory.path / "publish.sock").exists()
+
+
+def test_a_full_disk_is_named_with_the_file(directory: RunDirectory) -> None:
+    directory.write_effective("a = 1")
+    directory.effective_config.with_suffix(".new").symlink_to("/dev/full")
+    with pytest.raises(RunDirectoryError, match=f"{directory.effective_config}: No space left"):
+        directory.write_effective("a = 2")
+    assert directory.effective_config.read_text() == "a = 1"
+    directory.write_effective("a = 3")
+    assert directory.effective_config.read_text() == "a = 3"
+
+
+def test_a_pid_file_that_cannot_be_written_frees_the_directory(run_dir: Path) -> None:
+    run_dir.chmod(0o700)
+    (run_dir / "supervisor.pid").symlink_to("/dev/full")
+    with pytest.raises(RunDirectoryError, match=f"cannot write in {run_dir}: "):
+        RunDirectory(run_dir).lock()
+    (run_dir / "supervisor.pid").unlink()
+    directory = RunDirectory(run_dir)
+    directory.lock()
+    directory.unlock()

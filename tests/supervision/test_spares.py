@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +17,10 @@ from bus.runtime.environment import Spawned
 from bus.supervision.control_client import ask
 from bus.supervision.spares import Spares
 from bus.testing import eventually, wait_until
+from tests.stalls import Stalls
 from tests.supervision.conftest import WholeBus
 
+RESTART_S = 0.2  # with a spare: a tenth of this when left alone
 SPAWNED = Spawned(link="", generation=1, token="t", parent_pid=os.getpid(), lifeline_fd=0)
 
 
@@ -86,6 +90,12 @@ async def test_one_that_cannot_import_is_tried_again_later_only(tmp_path: Path) 
     os.close(end)
 
 
+def last_ready_ns(run_dir: Path, name: str) -> int:
+    """When ``name`` last said that it serves, as the events tell it."""
+    events = map(json.loads, (run_dir / "log" / "events.jsonl").read_text().splitlines())
+    return max(int(e["at_ns"]) for e in events if (e["process"], e["kind"]) == (name, "ready"))
+
+
 def test_a_crashed_process_of_the_bus_is_replaced_by_the_spare(whole_bus: WholeBus) -> None:
     def spare_ready() -> bool:
         return bool(ask(whole_bus.run_dir, "status")["spares"]["ready"])
@@ -94,6 +104,8 @@ def test_a_crashed_process_of_the_bus_is_replaced_by_the_spare(whole_bus: WholeB
     status = ask(whole_bus.run_dir, "status")
     taken = status["spares"]["taken"]
     before = next(row for row in status["processes"] if row["name"] == "bridge.1")
+    stalls = Stalls().start()
+    killed_s, killed_ns = time.monotonic(), time.time_ns()
     os.kill(before["pid"], signal.SIGKILL)
 
     def replaced() -> dict[str, object] | None:
@@ -103,6 +115,9 @@ def test_a_crashed_process_of_the_bus_is_replaced_by_the_spare(whole_bus: WholeB
 
     row = wait_until(replaced, 20, "bridge.1 serves anew")
     assert row is not None
+    stalls.stop()
+    took_s = (last_ready_ns(whole_bus.run_dir, "bridge.1") - killed_ns) / 1e9
+    assert took_s < RESTART_S + stalls.allowance_s(killed_s, killed_s + took_s)
     assert ask(whole_bus.run_dir, "status")["spares"]["taken"] == taken + 1
     assert psutil.Process(int(str(row["pid"]))).name() == "bridge.1"
     wait_until(spare_ready, 20, "the next spare is there")
