@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
@@ -109,7 +108,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         super().__init__(server, _new_protocol(server))
         self.is_client = False
-        self._backlog: deque[bytes | Refusal] = deque()
+        self._backlog: list[bytes | Refusal] = []
         self._intake = Intake()
         self._message = bytearray()
         self._is_reading = True
@@ -221,6 +220,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
             entered.leave()
             self._expect_end()
             return
+        request.headers.clear()  # the protocol's parser keeps the request for good
         self.visit = entered
         options = options_of(query, endpoint, self._settings.max_depth)
         subprotocol = self._protocol.subprotocol
@@ -343,7 +343,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
     def resume(self) -> None:
         """Handle the requests that waited for an earlier one, or for the client to read."""
         while self._backlog and self._may_handle() and self.is_open:
-            self._handle(self._backlog.popleft())
+            self._handle(self._backlog.pop(0))
         self._note_held()
         self._go_on()
 

@@ -17,7 +17,6 @@ the queue (``limit_bytes`` and one turn's), one mark a topic, and one answer.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -85,7 +84,7 @@ class Outbox(ABC):
         self.is_overrun = False
         self.dropped_messages = 0
         self.on_slow: dict[str, OnSlow] = {}
-        self._queue: deque[_Entry] = deque()
+        self._queue: list[_Entry] = []  # a deque would be 760 bytes for everybody who is not slow
         self._queued_bytes = 0
         self._given = 0
         self._given_done_ns = 0
@@ -233,7 +232,7 @@ class Outbox(ABC):
         self._gaps[channel, unit.epoch] = (first, unit.last)
 
     def _drop_all_of(self, channel: Channel[Any]) -> None:
-        kept: deque[_Entry] = deque()
+        kept: list[_Entry] = []
         for entry in self._queue:
             if entry.channel is channel and entry.unit is not None:
                 self._queued_bytes -= len(entry.unit.data)
@@ -282,7 +281,7 @@ class Outbox(ABC):
                 payloads.append(self._gap(channel, epoch, first, last, now_ns))
         self._gaps.clear()
         while self._queue and size < HELPING_BYTES and len(payloads) < HELPING_MESSAGES:
-            entry = self._queue.popleft()
+            entry = self._queue.pop(0)
             if entry.given is not None:
                 made = self._make(entry.given, source, HELPING_MESSAGES - len(payloads), now_ns)
             else:
@@ -314,7 +313,7 @@ class Outbox(ABC):
         kepts = given.kepts
         made = [source.show(kept, given, self.wire) for kept in kepts[:count]]
         if len(kepts) > count:
-            self._queue.appendleft(_Entry(None, given=replace(given, kepts=kepts[count:])))
+            self._queue.insert(0, _Entry(None, given=replace(given, kepts=kepts[count:])))
         else:
             self._given -= 1
             if not self._given:

@@ -6,8 +6,6 @@ of each look is noted; the oldest note that is not accepted yet tells the age, t
 
 from __future__ import annotations
 
-from collections import deque
-
 
 class Pressure:
     """``written_bytes`` is added to by the owner; it never wraps."""
@@ -18,7 +16,7 @@ class Pressure:
         self.written_bytes = 0
         self._accepted_bytes = 0
         self._progress_ns = 0
-        self._notes: deque[tuple[int, int]] = deque()
+        self._notes: list[tuple[int, int]] = []
 
     def began(self, buffered_bytes: int, now_ns: int) -> None:
         """The socket is behind from here on."""
@@ -35,7 +33,7 @@ class Pressure:
             self._progress_ns = now_ns
         notes = self._notes
         while notes and notes[0][0] <= accepted:
-            notes.popleft()
+            del notes[0]
         if buffered_bytes and (not notes or notes[-1][0] < self.written_bytes):
             notes.append((self.written_bytes, now_ns))
 

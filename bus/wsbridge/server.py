@@ -40,7 +40,8 @@ _CLOSES_PER_TURN = 10
 """Connections closed per turn while draining: 200 a second."""
 _LATECOMERS_S = 1.0
 """How long a drain waits for handshakes on connections accepted before it began."""
-_TURNS_PER_REVIEW = 2
+_TURNS_PER_REVIEW = 10
+"""Visits end up to half a second late: a look is at every client, and their times are long."""
 _TURNS_PER_TEND = 20
 _SLOW_HANDSHAKE_NS = 1_000_000_000
 
