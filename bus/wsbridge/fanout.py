@@ -16,6 +16,7 @@ one schedule; :meth:`Fanout.run_due` is called when :attr:`Fanout.next_ns` has c
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any, Generic, Protocol, TypeVar
 
 from bus.client.deliveries import Delivery, GapFound, Message, SnapshotEnded
@@ -24,6 +25,7 @@ from bus.model import Status
 from bus.runtime import get_logger
 from bus.wire.codec import decode_frame
 from bus.wsbridge.channels import Channel, Mark, Unit, by_crowd
+from bus.wsbridge.faults import Abortable, Faults, is_told
 from bus.wsbridge.lag import LagGauge
 from bus.wsbridge.lines import BookStep, Line
 from bus.wsbridge.market import Market
@@ -35,11 +37,12 @@ from bus.wsbridge.subscriptions import Subscriptions
 STATUS_PREFIX = b"sys/status/"
 LAG_INTERVAL_NS = 15_000_000_000
 _NS_PER_MS = 1_000_000
+_FLUSH = methodcaller("flush")
 
 _log = get_logger("wsbridge.fanout")
 
 
-class Client(Protocol):
+class Client(Abortable, Protocol):
     """Whoever receives shared frames."""
 
     pending: list[bytes]
@@ -97,6 +100,7 @@ class Fanout(Generic[ClientT]):
         self._now_ns = 0
         self._first_published_ns = 0
         self._published_count = 0
+        self.faults = Faults()
         self.frames_made = 0
         self.messages_out = 0
         self.gaps = 0
@@ -171,7 +175,7 @@ class Fanout(Generic[ClientT]):
             for channel in channels:
                 if self.rendering.add_gap(channel, gap, self._now_ns):
                     dirty[channel] = None
-        if not _is_power_of_two(self.gaps):
+        if not is_told(self.gaps):
             return
         _log.warning(
             "messages lost on the bus",
@@ -200,7 +204,7 @@ class Fanout(Generic[ClientT]):
 
     def _malformed(self, message: Message, error: WireError) -> None:
         self.malformed += 1
-        if _is_power_of_two(self.malformed):
+        if is_told(self.malformed):
             topic = message.topic.decode()
             _log.warning("malformed message", topic=topic, error=str(error), so_far=self.malformed)
 
@@ -223,8 +227,7 @@ class Fanout(Generic[ClientT]):
         for client in self._batches.take_due(now_ns):
             self._close_batch(client, shared)
             touched[client] = None
-        for client in touched:
-            client.flush()
+        self.faults.each(touched, _FLUSH)
 
     def send(self, channel: Channel[ClientT], payload: bytes) -> None:
         """Something that is no market data for all clients of a channel."""
@@ -246,8 +249,7 @@ class Fanout(Generic[ClientT]):
         is_all = not touched and len(crowds) == 1
         for crowd, channels in crowds.items():
             self._hand_to_crowd(crowd, channels, touched, is_all=is_all)
-        for client in touched:
-            client.flush()
+        self.faults.each(touched, _FLUSH)
         if self._published_count:
             self.lag.add(self._now_ns - self._first_published_ns, self._published_count)
             self._published_count = 0
@@ -272,7 +274,10 @@ class Fanout(Generic[ClientT]):
                 for channel, units in taken:
                     self._offer(client, channel, units, None, touched)
             elif is_all and not client.pending:
-                client.write(blob)  # what is written once needs not be collected first
+                try:
+                    client.write(blob)  # what is written once needs not be collected first
+                except Exception as error:  # noqa: BLE001  (the boundary between clients)
+                    self.faults.cut_off(client, error)
             else:
                 client.pending.append(blob)
                 touched[client] = None
@@ -387,8 +392,3 @@ class Fanout(Generic[ClientT]):
     def forget(self, client: ClientT) -> None:
         """The client is gone."""
         self._batches.discard(client)
-
-
-def _is_power_of_two(count: int) -> bool:
-    """Which of many equal faults are logged: the 1st, 2nd, 4th, 8th, … The counter has them all."""
-    return count & (count - 1) == 0

@@ -377,6 +377,10 @@ class BridgeClient(Outbox):
         """Begin the closing handshake, with the code's word or ``reason``; the last write."""
 
     @abstractmethod
+    def abort(self) -> None:
+        """Cut the connection off, without a word."""
+
+    @abstractmethod
     def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
         """Check a token; the steps that follow from it."""
 

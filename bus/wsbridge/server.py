@@ -87,6 +87,7 @@ class Server:
         self._numbered: dict[int, ClientConnection] = {}
         self.handshakes_dropped = 0
         self.deadlines: Deadlines[ClientConnection] = Deadlines(monotonic_ns())
+        self._faults = self.bridge.fanout.faults
         self._turns = Turns(
             [
                 Job(self._sweep),
@@ -95,7 +96,8 @@ class Server:
                 Job(self._end_replaced),
                 Job(self._end_visits, every=_TURNS_PER_REVIEW),
                 Job(self._tend, every=_TURNS_PER_TEND),
-            ]
+            ],
+            self._faults,
         )
         self._acceptor: Acceptor | None = None
         self._all_left = asyncio.Event()
@@ -221,7 +223,7 @@ class Server:
     @property
     def fault_count(self) -> int:
         """Faults of ours that cost a client its connection, or a turn one of its jobs."""
-        return self.internal_errors + self._turns.faults
+        return self.internal_errors + self._faults.count
 
     @property
     def worst_lag_s(self) -> float:
@@ -316,10 +318,10 @@ class Server:
     def _review_slow(self) -> None:
         if self.behind:
             now, wall = monotonic_ns(), now_ns()
-            self._turns.each(list(self.behind), lambda slow: slow.review(now, wall))
+            self._faults.each(list(self.behind), lambda slow: slow.review(now, wall))
 
     def _end_overdue(self) -> None:
-        self._turns.each(self.deadlines.due(monotonic_ns()), self._end_one)
+        self._faults.each(self.deadlines.due(monotonic_ns()), self._end_one)
 
     def _end_one(self, connection: ClientConnection) -> None:
         if connection in self._shaking:
@@ -336,7 +338,7 @@ class Server:
     def _end_visits(self) -> None:
         now = now_ns()
         due = [c for c in self._clients if c.visit.tenure.next_ns <= now]
-        self._turns.each(due, lambda client: client.say(client.visit.due(now)))
+        self._faults.each(due, lambda client: client.say(client.visit.due(now)))
 
     def _tend(self) -> None:
         if self.entrance.tend(now_ns()):
@@ -344,7 +346,7 @@ class Server:
 
     def _drop_denied(self) -> None:
         denied = [c for c in self._clients if self.entrance.is_denied(c.visit)]
-        self._turns.each(denied, lambda client: client.close(CloseCode.UNAUTHORIZED))
+        self._faults.each(denied, lambda client: client.close(CloseCode.UNAUTHORIZED))
 
     def _drop_slow_handshakes(self) -> None:
         """Too many at once: those that have taken longest make room, unless they are quick ones.
@@ -360,7 +362,7 @@ class Server:
             if now - connection.since_ns >= _SLOW_HANDSHAKE_NS
         ]
         self.handshakes_dropped += len(slow)
-        self._turns.each(slow, ClientConnection.refuse_handshake)
+        self._faults.each(slow, ClientConnection.refuse_handshake)
 
     def report(self) -> dict[str, int | float | str]:
         """The figures of every heartbeat; ``loop_lag_ms`` is the worst since the last one."""

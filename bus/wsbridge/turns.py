@@ -9,14 +9,12 @@ loop that is stuck.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-from bus.runtime import get_logger
+from bus.wsbridge.faults import Faults
 
 TURN_S: Final = 0.05
-
-_log = get_logger("wsbridge.turns")
 
 
 class Job(NamedTuple):
@@ -26,28 +24,17 @@ class Job(NamedTuple):
     every: int = 1
 
 
-class Abortable(Protocol):
-    """A connection, as far as a fault is concerned."""
-
-    def abort(self) -> None:
-        """Cut the connection off."""
-
-
-AbortableT = TypeVar("AbortableT", bound=Abortable)
-
-
 class Turns:
     """See the module. One for each server, on its event loop."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], faults: Faults) -> None:
         self._jobs = tuple(jobs)
         self._count = 0
         self._due_s = 0.0
         self._worst_lag_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.faults = 0
-        """What went wrong in a turn so far."""
+        self._faults = faults
 
     def start(self) -> None:
         """Begin; to be called on the loop."""
@@ -69,18 +56,6 @@ class Turns:
         worst, self._worst_lag_s = self._worst_lag_s, 0.0
         return worst
 
-    def each(self, connections: Iterable[AbortableT], act: Callable[[AbortableT], None]) -> None:
-        """Do something with each connection; one where that fails is cut off.
-
-        ``connections`` must not change meanwhile.
-        """
-        for connection in connections:
-            try:
-                act(connection)
-            except Exception as error:  # noqa: BLE001  (the boundary between clients)
-                self._note("connection cut off", error)
-                connection.abort()
-
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due_s = loop.time() + TURN_S
         self._timer = loop.call_at(self._due_s, self._turn)
@@ -95,9 +70,4 @@ class Turns:
                 try:
                     job.do()
                 except Exception as error:  # noqa: BLE001  (the boundary between jobs)
-                    self._note("a turn's job failed", error)
-
-    def _note(self, what: str, error: Exception) -> None:
-        self.faults += 1
-        if self.faults & (self.faults - 1) == 0:  # the 1st, 2nd, 4th, …; the counter has them all
-            _log.exception(what, error, so_far=self.faults)
+                    self._faults.note("a turn's job failed", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,8 +110,11 @@ class FakeClient(BridgeClient):
         self.resumed = 0
         self.is_stuck = False
         self.unsent_bytes = 0
+        self.is_faulty = self.is_aborted = False
 
     def write(self, blob: bytes) -> None:
+        if self.is_faulty:
+            raise RuntimeError("a fault of ours")
         self.writes += 1
         assert self.closed is None, "written to after close"
         if self.is_stuck:
@@ -139,6 +143,12 @@ class FakeClient(BridgeClient):
 
     def close(self, code: CloseCode, *, reason: str = "") -> None:
         self.closed = code
+
+    def abort(self) -> None:
+        """As a connection with a fault of ours; in a test that fault is the test's to see."""
+        if not self.is_faulty:
+            raise AssertionError("cut off for a fault") from sys.exc_info()[1]
+        self.is_aborted = True
 
     def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
         raise AssertionError("no test of the bridge shows a token")

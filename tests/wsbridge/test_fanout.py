@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bus.client.deliveries import EpochChanged, GapFound, Message
 from bus.model import Trade
 from bus.wsbridge.messages import epoch_text
@@ -117,6 +119,26 @@ def test_topics_that_the_same_clients_hold_are_joined_once() -> None:
             one = multi(bridge)
             one.say(action="subscribe", topics=["trades.BTC"], snapshot=False)
             one.take()
+
+
+@pytest.mark.parametrize("topics", [["price.BTC"], ["price.BTC", "trades.BTC"]])
+def test_a_client_that_cannot_be_written_to_costs_nobody_else_anything(topics: list[str]) -> None:
+    bridge, _ = make_bridge()
+    clients = [multi(bridge) for _ in range(5)]
+    for client in clients:
+        client.say(action="subscribe", topics=["price.BTC"])
+    for client in clients[3:]:
+        client.say(action="subscribe", topics=topics)
+    deliver(bridge, warm("price"), warm("trades"))
+    broken = clients[2]
+    broken.is_faulty = True
+    for client in clients:
+        client.take()
+    deliver(bridge, live("price", 1), live("trades", 1), live("price", 2))
+    assert [client.is_aborted for client in clients] == [client is broken for client in clients]
+    assert bridge.fanout.faults.count == 1
+    for client in clients:
+        assert seqs(client.take()) == ([] if client is broken else [1, 2])
 
 
 def test_who_is_behind_does_not_keep_the_others_of_its_crowd_from_theirs() -> None:
