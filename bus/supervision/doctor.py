@@ -177,10 +177,10 @@ def backlog(path: Path = Path("/proc/sys/net/core/somaxconn")) -> Finding:
         allowed = int(path.read_text())
     except (OSError, ValueError):
         return Finding("connection backlog", OK, "cannot be told here")
-    if allowed >= 1_024:
+    if allowed >= 4_096:
         return Finding("connection backlog", OK, str(allowed))
     mend = "sysctl -w net.core.somaxconn=4096"
-    return Finding("connection backlog", WARNING, f"{allowed}, 1024 are asked for", mend)
+    return Finding("connection backlog", WARNING, f"{allowed}, 4096 are asked for", mend)
 
 
 def clock() -> Finding:

@@ -118,7 +118,9 @@ class Entrance:
         name: str,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """Raises ConfigError when keys, deny list or ledger cannot be used."""
+        """Raises ConfigError when keys or deny list cannot be used, and LedgerError when the ledger
+        cannot: a full disk is no mistake in the settings, and is worth another try.
+        """
         self._settings = settings.bridge
         self._base = base
         self._terms = Terms.of(settings.bridge)
@@ -131,10 +133,7 @@ class Entrance:
         self.limits_hit: Counter[str] = Counter()
         self.timeouts: Counter[str] = Counter()
         self._quiet_until_ns = 0
-        try:
-            self.ledger = Ledger(settings.run_path / "shared" / "bridge", name)
-        except LedgerError as broken:
-            raise ConfigError.of("run_dir", str(broken)) from None
+        self.ledger = Ledger(settings.run_path / "shared" / "bridge", name)
         try:
             self.gate: Gate | None = None
             if settings.bridge.auth == "jwt":
