@@ -36,7 +36,7 @@ def block_for_ever(*_: object) -> None:
 
 def take_memory(mib: int) -> Callable[[], None]:
     """A function that makes this process take about so much, all of it in use."""
-    return lambda: _taken.append(bytearray(b"x" * (mib * 1024 * 1024)))
+    return lambda: _taken.append(bytearray(b"x") * (mib * 1024 * 1024))
 
 
 def leave_orphans() -> None:
