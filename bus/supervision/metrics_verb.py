@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
 from bus.supervision.locate import run_path_for
 
 _PATH: Final = "/metrics"
+_LOOK_EVERY_S: Final = 0.25
+"""How soon an interrupt ends it."""
 
 
 class AddressError(Exception):
@@ -110,5 +113,11 @@ def _serve(host: str, port: int, run_path: Path) -> int:
         shown = f"[{host}]" if ":" in host else host
         sys.stdout.write(f"http://{shown}:{server.server_port}{_PATH}  (Ctrl-C ends it)\n")
         sys.stdout.flush()
-        server.serve_forever()
+        # Not by an exception: one that comes while a request is answered is lost in the library.
+        ended: list[int] = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: ended.append(number))
+        server.timeout = _LOOK_EVERY_S
+        while not ended:
+            server.handle_request()
     return exit_codes.OK

@@ -30,8 +30,12 @@ def served(run_dir: Path, listen: str = "127.0.0.1:0") -> Iterator[str]:
         yield process.stdout.readline().split()[0]
     finally:
         process.send_signal(2)
-        _, errors = process.communicate(timeout=20)
-        assert "Traceback" not in errors
+        try:
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            process.communicate()
+        assert (process.returncode, errors) == (0, "")
 
 
 def test_it_prints_what_every_process_counts(whole_bus: WholeBus) -> None:
