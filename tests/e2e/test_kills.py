@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from bus.client import AsyncSubscriber, EpochChange, Gap, Update
 from bus.testing import eventually
@@ -69,13 +70,16 @@ async def attached(bus: RunningBus) -> AsyncIterator[Consumers]:
     async def ws_client() -> None:
         while True:  # reconnecting is the client's part of the contract
             with suppress(ConnectionClosed, OSError):
-                async with connect(f"ws://127.0.0.1:{bus.port}/ws/market/BTC/trades/") as ws:
+                url = f"ws://127.0.0.1:{bus.port}/ws/market/BTC/trades/"
+                async with connect(url, subprotocols=[Subprotocol("mdbus.v1.json")]) as ws:
                     consumers.connections += 1
                     last = None
                     async for text in ws:
                         message = json.loads(text)
                         if message["type"] == "connection":
                             consumers.bridges[message["connection_id"].split("-")[0]] += 1
+                        if message["type"] == "gap":  # what the broker took with it, announced
+                            last = message["to"]
                         if message["type"] != "trade":
                             continue
                         place = (message.get("epoch"), message["seq"])
