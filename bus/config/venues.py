@@ -1,4 +1,4 @@
-"""What each venue serves of an instrument: the one home, for feeds and bridge alike."""
+"""What each venue serves of an instrument, for whoever must refuse what a feed never sends."""
 
 from __future__ import annotations
 
