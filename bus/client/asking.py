@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from bus.client.deliveries import Command, Subscribe, Unsubscribe
@@ -19,6 +19,9 @@ class Asked:
 
     A subscription's snapshot gates many topics (``gated``, ``topic`` is None). A repair gates one
     (``topic``): it is a replay or, for a delta topic, a snapshot of that topic alone.
+
+    A snapshot is over when its end marker is here (``ended``: messages announced, messages missing)
+    and the topics of it that were being repaired just then (``unrepaired``) are whole.
     """
 
     __slots__ = (
@@ -26,12 +29,14 @@ class Asked:
         "broken",
         "deadline_ns",
         "delivered",
+        "ended",
         "gated",
         "hold",
         "passed_over",
         "received",
         "request",
         "topic",
+        "unrepaired",
     )
 
     def __init__(
@@ -52,6 +57,13 @@ class Asked:
         self.received = 0
         self.delivered = 0
         self.broken = False
+        self.ended: tuple[int, int] | None = None
+        self.unrepaired: list[TopicState] = []
+
+    @property
+    def prefix(self) -> bytes:
+        """What a snapshot is asked of."""
+        return self.request.key[len(self.request.root) :]
 
     def gate(self, topic: TopicState) -> None:
         """Hold ``topic`` back from now on."""
@@ -106,8 +118,7 @@ class Requests:
         if isinstance(asked.request, ReplayRequest) and asked.topic is not None:
             asked.restart(self._replay_of(asked.topic), 0)
         else:
-            prefix = asked.request.key[len(asked.request.root) :]
-            asked.restart(SnapshotRequest(self._new_id(), prefix), 0)
+            asked.restart(SnapshotRequest(self._new_id(), asked.prefix), 0)
         self._send(asked)
 
     def snapshot_instead(self, asked: Asked, topic: TopicState) -> None:
@@ -131,6 +142,16 @@ class Requests:
     def overdue(self) -> list[Asked]:
         """What has not been answered in time."""
         return [asked for asked in self._open.values() if asked.deadline_ns <= self.now_ns]
+
+    def end(self, asked: Asked, count: int, missing: int) -> None:
+        """A snapshot's end marker is here; it now waits for what of it is being repaired."""
+        self.close(asked)
+        asked.ended = count, missing
+        asked.unrepaired = [
+            repair.topic
+            for repair in self._open.values()
+            if repair.topic is not None and repair.topic.key.startswith(asked.prefix)
+        ]
 
     def held(self) -> int:
         """Messages held back in all."""
@@ -189,15 +210,33 @@ def covering(
     cut at slashes.
     """
     found: Subscription | None = None
-    cut = key.find(b"/")
-    while cut >= 0:
-        subscription = subscriptions.get(key[: cut + 1])
-        if subscription is not None and (subscription.snapshot or not snapshot):
+    for subscription in _above(subscriptions, key):
+        if subscription.snapshot or not snapshot:
             if subscription.pending is None:
                 return subscription
             found = found or subscription
-        cut = key.find(b"/", cut + 1)
     return found
+
+
+def waited_for(subscriptions: Mapping[bytes, Subscription], topic: TopicState) -> list[Asked]:
+    """The snapshots that waited for ``topic`` to be repaired; they do so no more."""
+    found: list[Asked] = []
+    for subscription in _above(subscriptions, topic.key):
+        pending = subscription.pending
+        if pending is not None and topic in pending.unrepaired:
+            pending.unrepaired.remove(topic)
+            found.append(pending)
+    return found
+
+
+def _above(subscriptions: Mapping[bytes, Subscription], key: bytes) -> Iterator[Subscription]:
+    """Every subscription a topic falls under, the widest first."""
+    cut = key.find(b"/")
+    while cut >= 0:
+        subscription = subscriptions.get(key[: cut + 1])
+        if subscription is not None:
+            yield subscription
+        cut = key.find(b"/", cut + 1)
 
 
 def answer_root(frame: bytes) -> bytes:

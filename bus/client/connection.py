@@ -91,7 +91,7 @@ class BusConnection:
             empty = True
         if not frames:
             return [], empty
-        self.inbox.receive_batch(frames, monotonic_ns())
+        self.inbox.receive(frames, monotonic_ns())
         self.execute()
         return self.inbox.take_deliveries(), empty
 

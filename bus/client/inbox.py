@@ -38,6 +38,7 @@ from bus.client.asking import (
     Subscription,
     answer_root,
     covering,
+    waited_for,
 )
 from bus.client.deliveries import (
     Command,
@@ -53,13 +54,7 @@ from bus.client.positions import Held, Positions, TopicState
 from bus.errors import PayloadError, WireError
 from bus.model.streams import STREAMS
 from bus.wire.codec import position
-from bus.wire.requests import (
-    End,
-    Gone,
-    ReplayRequest,
-    decode_marker,
-    new_request_id,
-)
+from bus.wire.requests import End, Gone, ReplayRequest, decode_marker, new_request_id
 from bus.wire.topic import check_prefix, parse_topic
 
 _MARKER_TAGS: Final = (0x92, 0x93)  # arrays of 2 and 3: a message has at least 6 fields
@@ -98,7 +93,7 @@ class Inbox:
         self._requests.commands.append(Subscribe(key))
         subscription = self._subscriptions[key] = Subscription(key, snapshot)
         if snapshot:
-            self._ask_snapshot(subscription)
+            subscription.pending = self._requests.snapshot(subscription.prefix)
         return True
 
     def unsubscribe(self, prefix: bytes | str, now_ns: int) -> bool:
@@ -127,12 +122,8 @@ class Inbox:
             self._release(subscription.pending)
         return True
 
-    def receive(self, frame: bytes, now_ns: int) -> None:
-        """Take one frame from the socket. Never raises on what others sent."""
-        self.receive_batch((frame,), now_ns)
-
-    def receive_batch(self, frames: Iterable[bytes], now_ns: int) -> None:
-        """As :meth:`receive` for each of ``frames``."""
+    def receive(self, frames: Iterable[bytes], now_ns: int) -> None:
+        """Take frames from the socket. Never raises on what others sent."""
         self._requests.now_ns = now_ns
         topics, positions = self._topics, self._positions
         out = positions.out
@@ -161,7 +152,7 @@ class Inbox:
             if subscription.pending is not None:
                 self._ask_again(subscription.pending)
             elif subscription.snapshot:
-                self._ask_snapshot(subscription)
+                subscription.pending = self._requests.snapshot(subscription.prefix)
         for topic in self._topics.values():
             if topic.gate is None:
                 found = covering(self._subscriptions, topic.key, snapshot=True)
@@ -311,17 +302,23 @@ class Inbox:
             self._give_up(asked, "missing")
 
     def _end_snapshot(self, asked: Asked, count: int, missing: int) -> None:
+        """All of a snapshot is here, or as much of it as there will be."""
         if missing and asked.attempts < self.limits.attempts:
             asked.attempts += 1
             self._ask_again(asked)
+        else:
+            self._requests.end(asked, count, missing)
+            self._finish_snapshot(asked)
+
+    def _finish_snapshot(self, asked: Asked) -> None:
+        """Report a snapshot that is whole, and let what waited for it go on."""
+        if asked.ended is None or asked.unrepaired:
             return
-        self._requests.close(asked)
-        prefix = asked.request.key[len(asked.request.root) :]
-        subscription = self._subscriptions.get(prefix)
+        subscription = self._subscriptions.get(asked.prefix)
         if subscription is not None and subscription.pending is asked:
             subscription.pending = None
         self._counters.snapshots += 1
-        self._positions.out.append(SnapshotEnded(prefix, count, missing))
+        self._positions.out.append(SnapshotEnded(asked.prefix, *asked.ended))
         self._release(asked)
 
     def _on_gone(self, asked: Asked, gone: Gone) -> None:
@@ -347,7 +344,7 @@ class Inbox:
         self._counters.audits += 1
         for subscription in self._subscriptions.values():
             if subscription.snapshot and subscription.pending is None:
-                self._ask_snapshot(subscription)
+                subscription.pending = self._requests.snapshot(subscription.prefix)
         self._replay_uncovered()
 
     def _replay_uncovered(self) -> None:
@@ -356,9 +353,6 @@ class Inbox:
             wanted = topic.gate is None and topic.lossless and topic.has_position
             if wanted and covering(self._subscriptions, topic.key, snapshot=True) is None:
                 self._ask_replay(topic, [])
-
-    def _ask_snapshot(self, subscription: Subscription) -> None:
-        subscription.pending = self._requests.snapshot(subscription.prefix)
 
     def _ask_replay(self, topic: TopicState, hold: list[Held]) -> None:
         """Rule 3: hold ``topic`` back and ask for what follows its position."""
@@ -394,6 +388,11 @@ class Inbox:
         for held in asked.take_hold():
             if self._topics.get(held[4].key) is held[4]:
                 self._route(held)
-        for topic in asked.gated if asked.passed_over else ():
-            if topic.gate is None and self._topics.get(topic.key) is topic:
-                self._ask_replay(topic, [])
+        topic = asked.topic
+        if topic is None:
+            return
+        if not asked.passed_over or self._topics.get(topic.key) is not topic:
+            for snapshot in waited_for(self._subscriptions, topic):
+                self._finish_snapshot(snapshot)
+        elif topic.gate is None:
+            self._ask_replay(topic, [])

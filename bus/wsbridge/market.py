@@ -109,9 +109,17 @@ class Market:
         return line is not None and line.warm
 
     def is_behind(self, key: bytes, since: Position) -> bool:
-        """Whether a client has seen more of this topic than this bridge has yet."""
+        """Whether a client has seen more of this topic than this bridge has yet.
+
+        Also of a publisher started later than the last one this bridge has heard.
+        """
         line = self.lines.get(key)
-        return line is not None and epoch_text(line.epoch) == since.epoch and line.seq < since.seq
+        if line is None or line.epoch == 0:
+            return False
+        own = epoch_text(line.epoch)
+        if own == since.epoch:
+            return line.seq < since.seq
+        return (len(own), own) < (len(since.epoch), since.epoch)  # digits of base 36, no zeros
 
     def ttl_ns(self, topic: MarketTopic) -> int | None:
         """The age beyond which a value of ``topic`` is stale; ``None``: it never is."""

@@ -106,7 +106,7 @@ class ModelBus:
     def deliver(self, count: int | None = None) -> None:
         """The consumer receives what waits, or its first ``count`` frames."""
         while self.pipe and count != 0:
-            self.inbox.receive(self.pipe.popleft(), self.now_ns)
+            self.inbox.receive([self.pipe.popleft()], self.now_ns)
             self.settle()
             count = None if count is None else count - 1
 

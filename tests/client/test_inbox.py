@@ -61,7 +61,7 @@ def test_without_a_snapshot_only_the_live_stream_is_asked_for() -> None:
     inbox = Inbox()
     inbox.subscribe(TRADES.name, 0, snapshot=False)
     assert inbox.take_commands() == [Subscribe(TRADES.key)]
-    inbox.receive(trade(7), 0)
+    inbox.receive([trade(7)], 0)
     assert inbox.take_deliveries() == [Message("live", TRADES.key, EPOCH, 7, trade(7))]
 
 
@@ -107,6 +107,48 @@ def test_live_messages_that_overtake_the_snapshot_are_held_back() -> None:
     bus.deliver()
     assert seqs(bus) == [1, 2, 3, 4]
     assert seqs(bus, PRICE) == [1]
+
+
+@pytest.mark.parametrize("later", [1, 3])
+def test_a_snapshot_ends_when_the_holes_it_showed_are_repaired(later: int) -> None:
+    """The first messages of a publisher reached nobody, as happens to one that just connected."""
+    bus = make_bus()
+    bus.publish(TRADES)
+    bus.restart_publisher()
+    bus.seqs[TRADES] = 2
+    bus.publish(TRADES)
+    bus.restart_publisher()
+    bus.seqs[TRADES] = 1 if later == 1 else 0
+    for _ in range(later):
+        bus.publish(TRADES)
+    bus.publish(PRICE)
+    bus.subscribe("md/")
+    bus.turn()
+    bus.publish(TRADES)
+    bus.publish(PRICE)
+    bus.quiesce()
+    check_exactly_once_in_order(bus)
+    ends = [n for n, delivery in enumerate(bus.deliveries) if delivery.kind == "snapshot_end"]
+    told = [d for d in bus.deliveries[: ends[0]] if isinstance(d, Message) and d.epoch == bus.epoch]
+    assert len(ends) == 1
+    assert [d.seq for d in told if d.topic == TRADES.key][later - 1 :], "the snapshot's last trade"
+    assert [d.seq for d in told if d.topic == PRICE.key] == [1], "live messages come after the end"
+
+
+def test_a_topic_unsubscribed_in_mid_repair_does_not_keep_a_snapshot_from_its_end() -> None:
+    bus = make_bus()
+    bus.subscribe("md/trades/")
+    bus.quiesce()
+    bus.publish(TRADES)
+    bus.losing = 1
+    bus.publish(TRADES)
+    bus.publish(TRADES)
+    bus.deliver()  # the repair is asked for
+    bus.subscribe("md/")
+    bus.unsubscribe("md/trades/")
+    bus.quiesce()
+    assert bus.deliveries[-1] == SnapshotEnded(b"md/", 3)
+    assert seqs(bus) == [1, 2, 3]
 
 
 def test_an_empty_snapshot_still_ends() -> None:
@@ -193,7 +235,7 @@ def test_a_restarted_publisher_is_announced() -> None:
 def test_a_message_of_a_replaced_publisher_is_dropped() -> None:
     inbox = Inbox()
     inbox.subscribe("md/", 0, snapshot=False)
-    inbox.receive_batch([price(1, epoch=EPOCH + 5), price(9)], 0)
+    inbox.receive([price(1, epoch=EPOCH + 5), price(9)], 0)
     assert len(inbox.take_deliveries()) == 1
     assert inbox.stats().duplicates == 1
 
@@ -246,7 +288,7 @@ def test_an_unanswered_snapshot_is_asked_for_again_under_another_id() -> None:
 def test_an_unanswered_replay_becomes_a_gap_after_the_last_attempt() -> None:
     inbox = Inbox(InboxLimits(attempts=2))
     inbox.subscribe("md/", 0, snapshot=False)
-    inbox.receive_batch([trade(1), trade(3)], 0)
+    inbox.receive([trade(1), trade(3)], 0)
     inbox.service(2_000_000_000)
     assert [d.kind for d in inbox.take_deliveries()] == ["live"]
     inbox.service(4_000_000_000)
@@ -358,7 +400,7 @@ def test_status_of_a_feed_is_a_topic_and_a_prefix() -> None:
     inbox = Inbox()
     whole, one = Topic.status("binance"), Topic.status("binance", "BTC-USDT")
     inbox.subscribe("sys/status/binance/", 0, snapshot=False)
-    inbox.receive_batch([price(1, topic=whole), price(1, topic=one)], 0)
+    inbox.receive([price(1, topic=whole), price(1, topic=one)], 0)
     inbox.unsubscribe("sys/status/binance/", 0)
     assert inbox.stats().topics == 0
 
@@ -366,7 +408,7 @@ def test_status_of_a_feed_is_a_topic_and_a_prefix() -> None:
 def test_topics_beyond_the_limit_are_counted() -> None:
     inbox = Inbox(InboxLimits(max_topics=1))
     inbox.subscribe("md/", 0, snapshot=False)
-    inbox.receive_batch([price(1), trade(1)], 0)
+    inbox.receive([price(1), trade(1)], 0)
     assert len(inbox.take_deliveries()) == 1
     assert inbox.stats().refused == 1
 
@@ -389,7 +431,7 @@ def test_topics_beyond_the_limit_are_counted() -> None:
 def test_garbage_is_counted_and_changes_nothing(frame: bytes) -> None:
     inbox = Inbox()
     inbox.subscribe("md/", 0, snapshot=False)
-    inbox.receive_batch([trade(1), frame, trade(2)], 0)
+    inbox.receive([trade(1), frame, trade(2)], 0)
     assert [d.kind for d in inbox.take_deliveries()] == ["live", "live"]
     stats = inbox.stats()
     assert stats.malformed + stats.unwanted == 1
@@ -398,7 +440,7 @@ def test_garbage_is_counted_and_changes_nothing(frame: bytes) -> None:
 def test_a_malformed_answer_does_not_end_the_snapshot() -> None:
     inbox = Inbox(new_id=lambda: b"a")
     inbox.subscribe("md/", 0)
-    inbox.receive_batch([b"snapshot/a/md/\0\x92\xa3xxx\x01", b"snapshot/a/md/\0\x92\xa3end"], 0)
+    inbox.receive([b"snapshot/a/md/\0\x92\xa3xxx\x01", b"snapshot/a/md/\0\x92\xa3end"], 0)
     assert inbox.take_deliveries() == []
     assert inbox.waiting
     assert inbox.stats().malformed == 2
@@ -411,8 +453,8 @@ def test_a_malformed_answer_does_not_end_the_snapshot() -> None:
 def test_no_bytes_make_it_raise(frames: list[bytes]) -> None:
     inbox = Inbox(new_id=lambda: b"a")
     inbox.subscribe("md/", 0)
-    inbox.receive_batch(frames, 0)
-    inbox.receive_batch([b"snapshot/a/md/" + frame for frame in frames], 0)
+    inbox.receive(frames, 0)
+    inbox.receive([b"snapshot/a/md/" + frame for frame in frames], 0)
     inbox.service(10**12)
 
 

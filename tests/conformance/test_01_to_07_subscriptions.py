@@ -174,12 +174,12 @@ async def test_07_recovery_is_exact_or_says_why_not(
     start_bridge: StartBridge, feed: Feed, join: Join
 ) -> None:
     for number in range(5):
-        feed.say("trades", "AAPL", Trade(1.0, float(number)))
-    seen = feed.say("trades", "AAPL", Trade(1.0, 9.0))
+        feed.say("trades", "BTC-USDT", Trade(1.0, float(number)))
+    seen = feed.say("trades", "BTC-USDT", Trade(1.0, 9.0))
     watcher = await join(await start_bridge())
 
     async def epoch_of() -> Any:
-        await watcher.say(action="snapshot", topics=["trades.AAPL"])
+        await watcher.say(action="snapshot", topics=["trades.BTC"])
         while (message := await watcher.next())["type"] != "snapshot_end":
             if message.get("seq") == seen:
                 return message["epoch"]
@@ -190,8 +190,8 @@ async def test_07_recovery_is_exact_or_says_why_not(
 
     async def recover(epoch: str, seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         client = await join(other)
-        since = {"trades.AAPL": {"epoch": epoch, "seq": seq}}
-        await client.say(action="subscribe", topics=["trades.AAPL"], since=since, history=1)
+        since = {"trades.BTC": {"epoch": epoch, "seq": seq}}
+        await client.say(action="subscribe", topics=["trades.BTC"], since=since, history=1)
         entry = (await client.until("subscription"))["topics"][0]
         got = []
         while (message := await client.next())["type"] != "snapshot_end":
@@ -208,7 +208,7 @@ async def test_07_recovery_is_exact_or_says_why_not(
     assert (entry["recovered"], entry["reason"]) == (False, "epoch")
     assert [(m["seq"], m["snapshot"]) for m in got] == [(seen, True)]
     for number in range(1_200):
-        last = feed.say("trades", "AAPL", Trade(1.0, float(number)))
+        last = feed.say("trades", "BTC-USDT", Trade(1.0, float(number)))
 
     async def is_far() -> bool:
         _, got = await recover("other", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus.model import Depth
-from bus.wsbridge.messages import epoch_text
+from bus.wsbridge.messages import Position, epoch_text
 from tests.wsbridge.makers import (
     EPOCH,
     SECOND_NS,
@@ -142,3 +142,25 @@ def test_a_symbol_may_have_a_ttl_of_its_own() -> None:
     bridge.sweep(T0_NS + 61 * SECOND_NS)
     told = next(one for one in client.take() if one["type"] == "status")
     assert (told["topic"], told["ttl_ms"]) == ("price.ETH", 60_000)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "seq", "is_behind"),
+    [
+        (EPOCH, 7, False),
+        (EPOCH, 8, True),
+        (EPOCH + 1, 1, True),
+        (EPOCH - 1, 9, False),
+        (36**12, 1, True),
+        (0, 9, False),
+    ],
+)
+def test_who_has_heard_a_later_publisher_has_seen_more(
+    epoch: int, seq: int, is_behind: bool
+) -> None:
+    bridge, _ = make_bridge()
+    client = multi(bridge)
+    client.say(action="subscribe", symbols=["BTC"])
+    deliver(bridge, live("price", 7), warm("price"))
+    (key,) = bridge.market.lines
+    assert bridge.market.is_behind(key, Position(epoch_text(epoch), seq)) is is_behind
