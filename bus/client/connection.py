@@ -28,6 +28,7 @@ from bus.transport.sockets import (
 BATCH: Final = 256
 """Frames read before the caller gets its turn again."""
 SERVICE_INTERVAL_S: Final = 0.1
+_POLLIN: Final = int(zmq.POLLIN)  # arithmetic with members of an enum is slow
 DEFAULT_HWM: Final = 100_000
 
 
@@ -71,29 +72,43 @@ class BusConnection:
         if self.socket.closed:
             raise BusError("the subscriber is closed")
 
-    def execute(self) -> None:
-        """Do what the inbox asks for, in its order."""
-        for command in self.inbox.take_commands():
+    def execute(self) -> bool:
+        """Do what the inbox asks for, in its order; whether there was anything."""
+        commands = self.inbox.take_commands()
+        for command in commands:
             if command.__class__ is Subscribe:
                 self.socket.subscribe(command.key)
             else:
                 self.socket.unsubscribe(command.key)
+        return bool(commands)
 
     def read(self) -> tuple[list[Delivery], bool]:
-        """Read up to ``BATCH`` frames: the deliveries, and whether the socket was found empty."""
+        """Read up to ``BATCH`` frames: the deliveries, and whether the socket was left empty.
+
+        Empty: the socket's descriptor will tell when there is more. Mostly one frame has come, and
+        asking for another costs more than twice of asking whether there is one; so does many of
+        them, but once.
+        """
         receive = self.socket.recv
         frames: list[bytes] = []
-        empty = False
         try:
-            for _ in range(BATCH):
-                frames.append(receive(DONTWAIT))
+            frames.append(receive(DONTWAIT))
+            if self._has_input():
+                for _ in range(BATCH - 1):
+                    frames.append(receive(DONTWAIT))
         except zmq.Again:
-            empty = True
+            pass
         if not frames:
-            return [], empty
+            return [], True
         self.inbox.receive(frames, monotonic_ns())
-        self.execute()
+        executed = self.execute()
+        empty = len(frames) < BATCH and not (executed and self._has_input())
         return self.inbox.take_deliveries(), empty
+
+    def _has_input(self) -> bool:
+        events = self.socket.getsockopt(zmq.EVENTS)
+        assert isinstance(events, int), "a number, by the option"
+        return events & _POLLIN != 0
 
     def service(self) -> list[Delivery]:
         """Notice reconnections and answers that are late; the deliveries that follow from it."""

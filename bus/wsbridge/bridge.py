@@ -1,6 +1,6 @@
 """The middle of the bridge: executes what sessions ask for, and joins them to the bus.
 
-It knows clients only through :class:`~bus.wsbridge.outbox.BridgeClient` and the bus only through
+It knows clients only through :class:`~bus.wsbridge.client.BridgeClient` and the bus only through
 :class:`BusSide`, so it runs in tests without a socket. Time comes in as ``now_ns``; what it waits
 for, the first value of a cold topic, it waits for by a deadline that its owner checks
 (:meth:`Bridge.sweep`), and what is due at a time it does when its owner calls
@@ -25,13 +25,14 @@ from bus.config.bridge import BridgeSettings
 from bus.wsbridge.access.grant import with_limits
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal
+from bus.wsbridge.client import BridgeClient
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
 from bus.wsbridge.inquiries import Greeting, feed_status
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
 from bus.wsbridge.messages import Limits, encode
-from bus.wsbridge.outbox import BridgeClient, Source
+from bus.wsbridge.outbox import Source
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
 from bus.wsbridge.schedule import Schedule
@@ -182,7 +183,7 @@ class Bridge:
             self._release(wait.attach.wanted, now_ns)
         for name in self._waits.owed_to(client):
             self._cancel_debt(client, name, now_ns)
-        self.fanout.forget(client)
+        self.fanout.out.forget(client)
         self.subscriptions.leave_all(client, now_ns)
 
     @property
@@ -197,7 +198,7 @@ class Bridge:
         self._now_ns = now_ns
         self.fanout.batch(deliveries, now_ns)
         for channel, gap in feed_gaps(self.market, self.subscriptions.by_bus_key, now_ns):
-            self.fanout.send(channel, encode(gap, channel.wire.codec))
+            self.fanout.send(channel, encode(gap, channel.wire.codec), now_ns)
         if self._waits.has_behind:
             for wait in self._waits.caught_up():
                 self._complete(wait, now_ns)
@@ -205,12 +206,12 @@ class Bridge:
     @property
     def next_ns(self) -> int | None:
         """When :meth:`run_due` has something to do; ``None`` while it has nothing."""
-        return self.fanout.next_ns
+        return self.fanout.out.next_ns
 
     def run_due(self, now_ns: int) -> None:
         """Send the conflated values and the batches whose time has come."""
         self._now_ns = now_ns
-        self.fanout.run_due(now_ns)
+        self.fanout.out.run_due(now_ns)
 
     def sweep(self, now_ns: int) -> None:
         """Complete requests that have waited long enough; drop topics nobody wants any more;
@@ -222,7 +223,7 @@ class Bridge:
             self._bus.unsubscribe(key)
             self.market.drop(key)
         for channel, status in self._health.changed(self.subscriptions.by_bus_key, now_ns):
-            self.fanout.send(channel, encode(status, channel.wire.codec))
+            self.fanout.send(channel, encode(status, channel.wire.codec), now_ns)
         for client in self._beats.take_due(now_ns):
             self._beat(client, now_ns)
         for client in [c for c in self._curious if c not in self._waits]:
@@ -302,11 +303,11 @@ class Bridge:
         old = self.subscriptions.channel_of(client, topic.name)
         if old is not None and (old.style, old.wire) == (terms.style, client.wire):
             return
-        behind = 0 if old is None else self.fanout.leaving(client, old)
+        behind = 0 if old is None else self.fanout.out.leaving(client, old)
         line = self.market.open(topic)
         new = self.subscriptions.join(client, topic, terms.style, now_ns, client.wire, line.epoch)
         if old is not None:
-            self.fanout.moved(client, old, new, behind)
+            self.fanout.out.moved(client, old, new, behind)
 
     def _rewire(self, client: BridgeClient, now_ns: int) -> None:
         """Let everything of a client follow its session's profile."""

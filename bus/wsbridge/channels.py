@@ -8,16 +8,16 @@ merged change, and a lossless channel at most ``MAX_WAITING_BYTES``, then it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from bus.model import Depth
+from bus.wsbridge.crowds import Crowd, Routed
 from bus.wsbridge.style import Style, Wire
 from bus.wsbridge.topics import MarketTopic
 
-ClientT = TypeVar("ClientT")
+ClientT = TypeVar("ClientT", bound=Routed)
 
 MAX_WAITING_BYTES: Final = 262_144
 _NS_PER_MS: Final = 1_000_000
@@ -101,7 +101,7 @@ class Channel(Generic[ClientT]):
     merge: Merge | None = None
     reset_reason: str = ""
     conflate_ns: int = 0
-    crowd: frozenset[ClientT] | None = None
+    crowd: Crowd[ClientT] | None = None
     """Its clients, while that is known to be so: equal ones of several channels become one."""
     form: object = None
     """What the encoding of a message depends on: channels of one form share it."""
@@ -118,36 +118,19 @@ class Channel(Generic[ClientT]):
 
     def add(self, client: ClientT) -> None:
         """From here on ``client`` gets what comes; what waits already it knows."""
+        self._drop_crowd()
         self.clients[client] = None
-        self.crowd = None
         if self.style.conflate_ms:
             is_lossless = not self.topic.is_state and not self.topic.is_delta
             self.newcomers[client] = len(self.waiting) if is_lossless else self.updates
 
     def remove(self, client: ClientT) -> None:
         """It gets nothing more."""
+        self._drop_crowd()
         del self.clients[client]
-        self.crowd = None
         self.newcomers.pop(client, None)
 
-
-def by_crowd(
-    channels: Iterable[Channel[ClientT]],
-) -> dict[frozenset[ClientT], list[Channel[ClientT]]]:
-    """The channels by who their clients are, both in order of appearance.
-
-    A channel remembers its crowd until somebody joins or leaves, and channels with equal crowds
-    remember the same object, so that from then on they are told to be equal by one look.
-    """
-    found: dict[frozenset[ClientT], list[Channel[ClientT]]] = {}
-    for channel in channels:
-        crowd = channel.crowd
-        if crowd is None:
-            crowd = channel.crowd = frozenset(channel.clients)
-        together = found.get(crowd)
-        if together is None:
-            found[crowd] = [channel]
-        else:
-            channel.crowd = together[0].crowd
-            together.append(channel)
-    return found
+    def _drop_crowd(self) -> None:
+        if self.crowd is not None:
+            self.crowd.count()
+            self.crowd = None

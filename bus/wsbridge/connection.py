@@ -138,7 +138,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.send_buffer_bytes)
-            self._fd = raw.fileno()
+            self._take_descriptor(raw.fileno())
         # Zero: from the first byte that the kernel does not take this client counts as behind.
         self._transport.set_write_buffer_limits(high=0, low=0)
         self._server.connected(self)
@@ -179,6 +179,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._intake.clear()
+        self._drop_descriptor()
         self._protocol.receive_eof()
         self._server.disconnected(self)
 

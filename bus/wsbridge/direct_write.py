@@ -1,35 +1,57 @@
 """Bytes straight to a socket whose transport holds none.
 
 The one place where bytes pass by the event loop's transport, and why: a tick for a thousand clients
-is a thousand writes, and uvloop's own way to the same ``write(2)`` costs a microsecond more than
-the call, a seventh of a delivered message.
+is a thousand writes, and a transport's own way to the same ``write(2)``, with what has to be asked
+of each connection before, costs more than half of the call itself.
 
-Three things make it right, all the caller's or asked here. *Order*: the caller does it only while
-the transport holds nothing, which it knows because the transport's high-water mark is 0 (it reports
-``pause_writing`` as soon as one byte stays behind, before its ``write`` returns); what the kernel
-does not take goes to the transport, and everything after that too until it has drained. *The right
-socket*: a transport closes its descriptor by itself when the other end is gone, and the number may
-be another connection's at once; but it is ``is_closing()`` before it does, and nothing else runs
-between that question and the write. *Errors*: a full socket and a dead one are not told apart here;
-the transport is given the bytes and finds out which.
+Three things make it right. *Order*: it is done only while the transport holds nothing, which the
+caller knows because the transport's high-water mark is 0 (it reports ``pause_writing`` as soon as
+one byte stays behind, before its ``write`` returns); what the kernel does not take goes to the
+transport, and everything after that too until it has drained. *The right socket*: a transport
+closes its descriptor by itself when the other end is gone, before anybody is told, and the number
+may be another connection's, or a file's, at once. So the writer has a descriptor of its own for the
+same socket, and closes it when the connection is lost. *Errors*: a full socket and a dead one are
+not told apart here; the transport is given the bytes and finds out which.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
+from collections.abc import Iterable
 
 _write = os.write
 
 
-def write_at_once(fd: int, transport: asyncio.Transport, blob: bytes) -> int:
+def own_descriptor(fd: int) -> int:
+    """Another descriptor of the socket ``fd``, to be closed by the caller; -1 when there is none
+    to be had (too many open files)."""
+    try:
+        return os.dup(fd)
+    except OSError:
+        return -1
+
+
+def write_at_once(fd: int, blob: bytes) -> int:
     """How many bytes of ``blob`` the kernel took; the rest is for ``transport.write``.
 
-    ``fd`` is the descriptor of the transport's own socket, non-blocking. Never raises OSError.
+    ``fd`` is a descriptor of one's own, non-blocking; with -1 nothing is taken. Never raises
+    OSError.
     """
-    if transport.is_closing():
-        return 0
     try:
         return _write(fd, blob)
     except OSError:
         return 0
+
+
+def write_to_all(fds: Iterable[int], blob: bytes) -> list[tuple[int, int]]:
+    """``blob`` to each of ``fds``; those that did not take all of it, and how much they took."""
+    size = len(blob)
+    short: list[tuple[int, int]] = []
+    for fd in fds:
+        try:
+            taken = _write(fd, blob)
+        except OSError:
+            taken = 0
+        if taken != size:
+            short.append((fd, taken))
+    return short

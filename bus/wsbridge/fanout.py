@@ -5,75 +5,37 @@ clients at 10,000 messages/s would need ten cores. Here a message is encoded onc
 one shared WebSocket frame per wire, the frames of a batch are joined once per *crowd* (the clients
 that several channels have in common), and each client is written to once per batch. At low load a
 batch is one message and nothing waits; at high load batches grow and the cost of a delivered frame
-falls below a microsecond.
+falls below a microsecond. Here is what a batch means for the channels; how its bytes come to the
+clients is :mod:`bus.wsbridge.handout`.
 
-Pure but for the clients' ``flush``: no socket, no clock of its own. Lossless order and exact
-snapshots follow from one rule: within a batch no client joins or leaves a channel; topics that
-turned warm in it are reported after the flush. Conflated channels and batches have their times in
-one schedule; :meth:`Fanout.run_due` is called when :attr:`Fanout.next_ns` has come.
+No socket and no clock of its own. Lossless order and exact snapshots follow from one rule: within a
+batch no client joins or leaves a channel; topics that turned warm in it are reported after the
+batch is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import methodcaller
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic
 
 from bus.client.deliveries import Delivery, GapFound, Message, SnapshotEnded
 from bus.errors import WireError
 from bus.model import Status
 from bus.runtime import get_logger
 from bus.wire.codec import decode_frame
-from bus.wsbridge.channels import Channel, Mark, Unit, by_crowd
-from bus.wsbridge.faults import Abortable, Faults, is_told
+from bus.wsbridge.channels import Channel
+from bus.wsbridge.faults import Faults, is_told
+from bus.wsbridge.handout import ClientT, Handout
 from bus.wsbridge.lag import LagGauge
 from bus.wsbridge.lines import BookStep, Line
 from bus.wsbridge.market import Market
 from bus.wsbridge.rendering import Rendering
-from bus.wsbridge.schedule import Schedule
-from bus.wsbridge.style import Wire
 from bus.wsbridge.subscriptions import Subscriptions
 
 STATUS_PREFIX = b"sys/status/"
 LAG_INTERVAL_NS = 15_000_000_000
-_NS_PER_MS = 1_000_000
-_FLUSH = methodcaller("flush")
 
 _log = get_logger("wsbridge.fanout")
-
-
-class Client(Abortable, Protocol):
-    """Whoever receives shared frames."""
-
-    pending: list[bytes]
-    """Joined frames of this batch, to be written by :meth:`flush`."""
-    batch: list[bytes]
-    """Encoded messages of this batch interval."""
-    batch_ms: int
-    is_direct: bool
-    """Whether frames may go to ``pending``; else they are offered to :meth:`hold`."""
-    wire: Wire
-
-    def flush(self) -> None:
-        """Write everything pending, at once, and clear it."""
-
-    def write(self, blob: bytes) -> None:
-        """Write whole frames at once; only while nothing is pending."""
-
-    def close_batch(self) -> None:
-        """Make one frame of the batch, pending."""
-
-    def hold(self, channel: Channel[Any], units: list[Unit], mark: Mark, now_ns: int) -> None:
-        """Units for a client that is not direct."""
-
-    def catch_up(self, channel: Channel[Any], mark: Mark) -> None:
-        """Bring it up to date on a channel soon."""
-
-    def moved(self, old: Channel[Any], new: Channel[Any]) -> None:
-        """It is on another channel of the same topic."""
-
-
-ClientT = TypeVar("ClientT", bound=Client)
 
 
 class Fanout(Generic[ClientT]):
@@ -95,14 +57,12 @@ class Fanout(Generic[ClientT]):
         self._on_feed = on_feed
         self.rendering = Rendering(market, with_checksum=with_checksum)
         self.lag = LagGauge(LAG_INTERVAL_NS)
-        self._due: Schedule[Channel[ClientT]] = Schedule()
-        self._batches: Schedule[ClientT] = Schedule()
         self._now_ns = 0
         self._first_published_ns = 0
         self._published_count = 0
         self.faults = Faults()
+        self.out: Handout[ClientT] = Handout(market, self.rendering, self._by_key, self.faults)
         self.frames_made = 0
-        self.messages_out = 0
         self.gaps = 0
         self.malformed = 0
         self.duplicates = 0
@@ -130,7 +90,10 @@ class Fanout(Generic[ClientT]):
                     warmed.append(delivery.prefix)
             elif type(delivery) is GapFound:
                 self._gap(delivery, dirty)
-        self._write_out(dirty)
+        self.out.write(dirty, now_ns)
+        if self._published_count:
+            self.lag.add(now_ns - self._first_published_ns, self._published_count)
+            self._published_count = 0
         for key in warmed:
             self._on_warm(key)
         for feed in feeds:
@@ -208,187 +171,7 @@ class Fanout(Generic[ClientT]):
             topic = message.topic.decode()
             _log.warning("malformed message", topic=topic, error=str(error), so_far=self.malformed)
 
-    # ------------------------------------------------------------------ out
-
-    @property
-    def next_ns(self) -> int | None:
-        """When :meth:`run_due` has something to do; ``None`` while it has nothing."""
-        times = [at_ns for at_ns in (self._due.next_ns, self._batches.next_ns) if at_ns is not None]
-        return min(times, default=None)
-
-    def run_due(self, now_ns: int) -> None:
-        """Flush the conflated channels and the batches whose time has come."""
-        self._now_ns = now_ns
-        due = [channel for channel in self._due.take_due(now_ns) if channel.clients]
-        touched: dict[ClientT, None] = {}
-        for channel in due:
-            self._flush_conflated(channel, touched)
-        shared: dict[tuple[Wire, tuple[int, ...]], bytes] = {}
-        for client in self._batches.take_due(now_ns):
-            self._close_batch(client, shared)
-            touched[client] = None
-        self.faults.each(touched, _FLUSH)
-
-    def send(self, channel: Channel[ClientT], payload: bytes) -> None:
+    def send(self, channel: Channel[ClientT], payload: bytes, now_ns: int) -> None:
         """Something that is no market data for all clients of a channel."""
         channel.units.append(self.rendering.unit(channel, payload))
-        self._write_out({channel: None})
-
-    def _write_out(self, dirty: dict[Channel[ClientT], None]) -> None:
-        touched: dict[ClientT, None] = {}
-        shared: list[Channel[ClientT]] = []
-        for channel in dirty:
-            if channel.conflate_ns:
-                self._conflate(channel, touched)
-            if channel.units:
-                if channel.wire.batched:
-                    self._hand_out(channel, touched)
-                else:
-                    shared.append(channel)
-        crowds = by_crowd(shared)
-        is_all = not touched and len(crowds) == 1
-        for crowd, channels in crowds.items():
-            self._hand_to_crowd(crowd, channels, touched, is_all=is_all)
-        self.faults.each(touched, _FLUSH)
-        if self._published_count:
-            self.lag.add(self._now_ns - self._first_published_ns, self._published_count)
-            self._published_count = 0
-
-    def _hand_to_crowd(
-        self,
-        crowd: frozenset[ClientT],
-        channels: list[Channel[ClientT]],
-        touched: dict[ClientT, None],
-        *,
-        is_all: bool,
-    ) -> None:
-        """The units of channels with the same clients; ``is_all``: nobody has any others."""
-        taken = [(channel, channel.units) for channel in channels]
-        for channel in channels:
-            channel.units = []
-        frames = [unit.data for _, units in taken for unit in units]
-        self.messages_out += len(frames) * len(crowd)
-        blob = frames[0] if len(frames) == 1 else b"".join(frames)
-        for client in crowd:
-            if not client.is_direct:
-                for channel, units in taken:
-                    self._offer(client, channel, units, None, touched)
-            elif is_all and not client.pending:
-                try:
-                    client.write(blob)  # what is written once needs not be collected first
-                except Exception as error:  # noqa: BLE001  (the boundary between clients)
-                    self.faults.cut_off(client, error)
-            else:
-                client.pending.append(blob)
-                touched[client] = None
-
-    def _conflate(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
-        """Flush a conflated channel if its interval is over, else see that it will be."""
-        wait_ns = channel.open_ns - self._now_ns
-        if wait_ns <= 0 or wait_ns > channel.conflate_ns or self.rendering.is_full(channel):
-            self._due.discard(channel)
-            self._flush_conflated(channel, touched)
-        else:
-            self._due.add(channel, channel.open_ns)
-
-    def _flush_conflated(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
-        line = self._market.lines.get(channel.topic.bus_key)
-        if line is None or not channel.has_pending:
-            return
-        channel.open_ns = self._now_ns + channel.conflate_ns
-        mark = Mark(channel.sent_updates, channel.epoch)
-        special = self.rendering.close(channel, line)
-        newcomers, channel.newcomers = channel.newcomers, {}
-        for client, known in newcomers.items():
-            units = special(known)
-            if units:
-                self._offer(client, channel, units, Mark(known, channel.epoch), touched)
-        self._hand_out(channel, touched, skip=newcomers, mark=mark)
-
-    def _hand_out(
-        self,
-        channel: Channel[ClientT],
-        touched: dict[ClientT, None],
-        skip: dict[ClientT, int] | None = None,
-        mark: Mark | None = None,
-    ) -> None:
-        """The units of a channel to its clients."""
-        units, channel.units = channel.units, []
-        if not units:
-            return
-        clients = channel.clients
-        if skip:
-            clients = {client: None for client in clients if client not in skip}
-        self.messages_out += len(units) * len(clients)
-        if channel.wire.batched:
-            for client in clients:
-                self._offer(client, channel, units, mark, touched)
-            return
-        blob = units[0].data if len(units) == 1 else b"".join([unit.data for unit in units])
-        for client in clients:
-            if client.is_direct:
-                client.pending.append(blob)
-            else:
-                self._offer(client, channel, units, mark, touched)
-        touched.update(clients)
-
-    def _offer(
-        self,
-        client: ClientT,
-        channel: Channel[ClientT],
-        units: list[Unit],
-        mark: Mark | None,
-        touched: dict[ClientT, None],
-    ) -> None:
-        if client.is_direct:
-            client.pending += [unit.data for unit in units]
-        else:
-            if mark is None:
-                mark = Mark(channel.updates - sum(1 for unit in units if unit.last), channel.epoch)
-            client.hold(channel, units, mark, self._now_ns)
-            if client.batch and client not in self._batches:
-                period_ns = client.batch_ms * _NS_PER_MS
-                self._batches.add(client, (self._now_ns // period_ns + 1) * period_ns)
-        touched[client] = None
-
-    def _close_batch(
-        self, client: ClientT, shared: dict[tuple[Wire, tuple[int, ...]], bytes]
-    ) -> None:
-        """One frame for a batch; clients with the same messages share it."""
-        if not client.batch:
-            return
-        key = (client.wire, tuple(map(id, client.batch)))
-        frame = shared.get(key)
-        if frame is None:
-            client.close_batch()
-            shared[key] = client.pending[-1]
-        else:
-            client.pending.append(frame)
-            client.batch.clear()
-
-    # ------------------------------------------------------------------ clients that move
-
-    def leaving(self, client: ClientT, channel: Channel[ClientT]) -> int:
-        """Updates of a conflated channel that ``client`` has not been sent; before it leaves."""
-        if not channel.conflate_ns or not channel.has_pending:
-            return 0
-        if channel.waiting:
-            known = channel.newcomers.get(client, 0)
-            units = self.rendering.waiting_units(channel, known, client.wire)
-            if units:
-                touched: dict[ClientT, None] = {}
-                self._offer(client, channel, units, None, touched)
-            return 0
-        return channel.updates - channel.newcomers.get(client, channel.sent_updates)
-
-    def moved(
-        self, client: ClientT, old: Channel[ClientT], new: Channel[ClientT], behind: int
-    ) -> None:
-        """``client`` has gone from ``old`` to ``new`` with ``behind`` updates still due to it."""
-        client.moved(old, new)
-        if behind:
-            client.catch_up(new, Mark(new.updates - behind, new.epoch))
-
-    def forget(self, client: ClientT) -> None:
-        """The client is gone."""
-        self._batches.discard(client)
+        self.out.write([channel], now_ns)

@@ -19,13 +19,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bus.wsbridge.channels import Channel, Mark, Unit
 from bus.wsbridge.frames import array_of
 from bus.wsbridge.lines import Kept
 from bus.wsbridge.messages import (
-    CloseCode,
     ConnectionStatus,
     Control,
     Gap,
@@ -33,11 +32,8 @@ from bus.wsbridge.messages import (
     epoch_text,
     rfc3339,
 )
-from bus.wsbridge.steps import Authenticate, Given, Step
+from bus.wsbridge.steps import Given
 from bus.wsbridge.style import OnSlow, Wire
-
-if TYPE_CHECKING:
-    from bus.wsbridge.session import Session
 
 HELPING_BYTES: Final = 65_536
 HELPING_MESSAGES: Final = 64
@@ -80,6 +76,8 @@ class Outbox(ABC):
         self.pending: list[bytes] = []
         self.batch: list[bytes] = []
         self.is_direct = True
+        self.direct_fd = -1
+        self.direct_bytes = 0
         self.is_pressed = False
         self.is_overrun = False
         self.dropped_messages = 0
@@ -96,6 +94,14 @@ class Outbox(ABC):
     @abstractmethod
     def write(self, blob: bytes) -> None:
         """Hand bytes to the socket."""
+
+    def write_rest(self, blob: bytes, taken: int) -> None:
+        """Hand on what is left of bytes of which the socket took some already."""
+        self.write(blob[taken:])
+
+    def reroute(self) -> None:
+        """``is_direct`` may have changed, and with it ``direct_fd``."""
+        return
 
     # ------------------------------------------------------------------ in
 
@@ -128,7 +134,7 @@ class Outbox(ABC):
         self.close_batch()
         self._queue.append(_Entry(None, given=given))
         self._given += 1
-        self.is_direct = False
+        self._set_direct(False)
 
     def hold(self, channel: Channel[Any], units: Sequence[Unit], mark: Mark, now_ns: int) -> None:
         """Units of a channel for a client that is not direct; it was at ``mark`` before them."""
@@ -150,12 +156,12 @@ class Outbox(ABC):
         """Messages look like this from here on."""
         self.close_batch()
         self.wire = wire
-        self.is_direct = not (wire.batched or self.has_waiting or self.is_pressed)
+        self._set_direct(not (wire.batched or self.has_waiting or self.is_pressed))
 
     def catch_up(self, channel: Channel[Any], mark: Mark) -> None:
         """The client changed channels with something still due to it: bring it up to date soon."""
         self._marks.setdefault(channel, mark)
-        self.is_direct = False
+        self._set_direct(False)
 
     def forget(self, name: str) -> None:
         """Nothing more of a topic: it was given up. What is queued stands before the answer."""
@@ -175,11 +181,16 @@ class Outbox(ABC):
         for key in [one for one in self._gaps if one[0] is old]:
             self._gaps[new, key[1]] = self._gaps.pop(key)
 
+    def _set_direct(self, is_direct: bool) -> None:
+        if is_direct is not self.is_direct:
+            self.is_direct = is_direct
+            self.reroute()
+
     def _put(self, entry: _Entry) -> None:
         assert entry.unit is not None, "only what is made already is put"
         self._queue.append(entry)
         self._queued_bytes += len(entry.unit.data)
-        self.is_direct = False
+        self._set_direct(False)
 
     # ------------------------------------------------------------------ pressure
 
@@ -188,7 +199,7 @@ class Outbox(ABC):
         if self.is_pressed:
             return
         self.is_pressed = True
-        self.is_direct = False
+        self._set_direct(False)
         self.close_batch()
         self.flush()
         self._notice("conflating", now_ns, buffered_bytes)
@@ -305,7 +316,7 @@ class Outbox(ABC):
             if self.is_pressed:
                 self.is_pressed = False
                 blob = self._with_resumed(blob, now_ns, buffered())
-            self.is_direct = not self.wire.batched
+            self._set_direct(not self.wire.batched)
         return blob
 
     def _make(self, given: Given, source: Source, count: int, now_ns: int) -> list[bytes]:
@@ -359,34 +370,6 @@ class Outbox(ABC):
             timestamp=rfc3339(now_ns),
         )
         return encode(message, self.wire.codec)
-
-
-class BridgeClient(Outbox):
-    """One connected client, as the bridge needs it: its outbox and what only the shell can do."""
-
-    session: Session
-    batch_ms: int = 0
-    heartbeats: int = 0
-
-    @abstractmethod
-    def go_on(self) -> None:
-        """See that what waits is sent: some of it now, the rest in its turn."""
-
-    @abstractmethod
-    def close(self, code: CloseCode, *, reason: str = "") -> None:
-        """Begin the closing handshake, with the code's word or ``reason``; the last write."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Cut the connection off, without a word."""
-
-    @abstractmethod
-    def authenticate(self, step: Authenticate, now_ns: int) -> list[Step]:
-        """Check a token; the steps that follow from it."""
-
-    @abstractmethod
-    def resume(self) -> None:
-        """The waiting request is complete: handle the messages that came meanwhile."""
 
 
 class _Framed(bytes):

@@ -10,6 +10,7 @@ messages (see there), and is looked at 20 times a second.
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
@@ -19,10 +20,10 @@ from websockets.server import ServerProtocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
-from bus.wsbridge.direct_write import write_at_once
+from bus.wsbridge.client import BridgeClient
+from bus.wsbridge.direct_write import own_descriptor, write_at_once
 from bus.wsbridge.messages import CLOSE_REASONS, CloseCode, encode, error, rfc3339
 from bus.wsbridge.messages import Connection as ConnectionMessage
-from bus.wsbridge.outbox import BridgeClient
 from bus.wsbridge.pressure import Pressure
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Outgoing(BridgeClient):
 
     @property
     def bytes_out(self) -> int:
-        """Bytes of messages written to this client."""
-        return self._pressure.written_bytes
+        """Bytes written to this client, as of the fan-out's last count."""
+        return self._pressure.written_bytes + self.direct_bytes
 
     @property
     def buffered_bytes(self) -> int:
@@ -85,15 +86,15 @@ class Outgoing(BridgeClient):
         if protocol.state is not _OPEN or protocol.expect_continuation_frame:
             return
         size = len(blob)
-        self._server.bytes_out += size
+        self._server.written_bytes += size
         self._pressure.written_bytes += size
-        if not self._is_paused:
-            sent = write_at_once(self._fd, self._transport, blob)
-            if sent == size:
-                return
-            if sent:
-                blob = blob[sent:]
-        self._transport.write(blob)
+        sent = 0 if self._is_paused else write_at_once(self._fd, blob)
+        if sent < size:
+            self.write_rest(blob, sent)
+
+    def write_rest(self, blob: bytes, taken: int) -> None:
+        """Leave to the transport what the kernel did not take."""
+        self._transport.write(blob[taken:] if taken else blob)
         if self._is_paused and not self.is_pressed:
             buffered = self.buffered_bytes
             if buffered >= self.pressure_bytes:
@@ -124,12 +125,14 @@ class Outgoing(BridgeClient):
     def pause_writing(self) -> None:
         """The kernel does not take everything."""
         self._is_paused = True
+        self.reroute()
         self._pressure.began(self.buffered_bytes, monotonic_ns())
         self._server.behind[self._connection] = None
 
     def resume_writing(self) -> None:
         """The kernel has taken everything."""
         self._is_paused = False
+        self.reroute()
         self._server.behind.pop(self._connection, None)
         self.go_on()
         self.resume()
@@ -207,7 +210,32 @@ class Outgoing(BridgeClient):
 
     def abort(self) -> None:
         """Cut the connection off."""
+        self._drop_descriptor()
         self._transport.abort()
+
+    # ------------------------------------------------------------------ the way to the socket
+
+    def _take_descriptor(self, fd: int) -> None:
+        """Have a descriptor of its own for the transport's socket ``fd``."""
+        self._fd = own_descriptor(fd)
+
+    def _drop_descriptor(self) -> None:
+        fd, self._fd = self._fd, -1
+        self.reroute()  # nobody writes there any more, and then it is closed
+        if fd >= 0:
+            os.close(fd)
+
+    def reroute(self) -> None:
+        """Let shared frames pass by everything here, while they may.
+
+        To be called after whatever changes a condition; the library's state changes only while it
+        is given bytes or told to close, both of which end in :meth:`write_protocol`.
+        """
+        is_clear = self.is_direct and not self._is_paused and self._protocol.state is _OPEN
+        fd = self._fd if is_clear else -1
+        if fd != self.direct_fd:
+            self.direct_fd = fd
+            self._server.bridge.fanout.out.rerouted()
 
     def write_protocol(self) -> None:
         """Write what the library has to say: handshake, pongs, pings, close frames, the end."""
@@ -217,6 +245,7 @@ class Outgoing(BridgeClient):
                 self._transport.write(data)
             elif self._transport.can_write_eof():
                 self._transport.write_eof()
+        self.reroute()
         if self._protocol.close_expected():
             self._expect_end()
             self._server.left(self._connection)

@@ -73,7 +73,7 @@ class Server:
         self.name = name
         self.is_draining = False
         self.requests_in = 0
-        self.bytes_out = 0
+        self.written_bytes = 0
         self.dropped_bytes = 0
         self.slow_closed = 0
         self.refused: Counter[str] = Counter()
@@ -209,6 +209,11 @@ class Server:
     def clients(self) -> list[ClientConnection]:
         """The WebSocket clients connected now."""
         return list(self._clients)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes of frames made here, to all clients there were."""
+        return self.written_bytes + self.bridge.fanout.out.direct_bytes
 
     @property
     def connection_count(self) -> int:
@@ -373,7 +378,7 @@ class Server:
             "clients": len(self._clients),
             "connections": len(self._sockets),
             "messages_in": inbox.messages,
-            "messages_out": fanout.messages_out,
+            "messages_out": fanout.out.messages_out,
             "bytes_out": self.bytes_out,
             "requests_in": self.requests_in,
             "drops": inbox.lost + fanout.malformed,

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from bus.wsbridge.channels import Channel
+from bus.wsbridge.crowds import Routed
 from bus.wsbridge.style import Style, Wire
 from bus.wsbridge.topics import MarketTopic
 
-ClientT = TypeVar("ClientT")
+ClientT = TypeVar("ClientT", bound=Routed)
 
 _PLAIN = Wire()
 

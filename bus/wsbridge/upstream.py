@@ -4,16 +4,15 @@ Shell. :class:`~bus.client.connection.BusConnection` owns the socket and the inb
 receives in order; this class gives it its place on the loop. The deliveries of one batch go to
 ``on_batch`` in one call, in order; :attr:`Upstream.is_connected` tells whether the broker is there.
 
-``zmq.FD`` is edge-triggered and any call on the socket may swallow the edge: after draining, and
-after every subscription, EVENTS are looked at again before sleeping.
+``zmq.FD`` is edge-triggered and any call on the socket may swallow the edge: what was read to the
+end, asked in between for whether there is more, leaves it to come; after every subscription it is
+read again before sleeping.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-
-import zmq
 
 from bus.client.connection import SERVICE_INTERVAL_S, BusConnection
 from bus.client.deliveries import Delivery
@@ -93,9 +92,9 @@ class Upstream:
         self._is_read_due = False
         if self._loop is None:
             return
-        deliveries, _ = self._connection.read()
+        deliveries, empty = self._connection.read()
         self._hand_on(deliveries)
-        if int(self._connection.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if not empty:
             self._read_soon()
 
     def _read_soon(self) -> None:

@@ -14,8 +14,8 @@ from bus.model import Body, News, OrderBook, Price, Quote, Status, Ticker, Trade
 from bus.model.topic import Topic
 from bus.wire.codec import encode_frame
 from bus.wsbridge.bridge import Bridge
+from bus.wsbridge.client import BridgeClient
 from bus.wsbridge.messages import CloseCode
-from bus.wsbridge.outbox import BridgeClient
 from bus.wsbridge.profile import agreed
 from bus.wsbridge.routes import Endpoint, EndpointKind, Options, endpoint_of, options_of
 from bus.wsbridge.session import Session
@@ -88,6 +88,14 @@ class FakeBus:
 
     def unsubscribe(self, prefix: bytes) -> None:
         self.wanted.remove(prefix)
+
+
+@dataclass(eq=False)
+class Nobody:
+    """A client that is only told apart from others."""
+
+    direct_fd: int = -1
+    direct_bytes: int = 0
 
 
 class FakeClient(BridgeClient):

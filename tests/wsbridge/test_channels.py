@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from bus.book import OrderBook
 from bus.model import Depth
-from bus.wsbridge.channels import Channel, Merge, by_crowd
+from bus.wsbridge.channels import Channel, Merge
 from bus.wsbridge.style import Style, Wire
 from bus.wsbridge.topics import Directory, MarketTopic
-from tests.wsbridge.makers import settings_of
+from tests.wsbridge.makers import Nobody, settings_of
 
 levels = st.lists(st.tuples(st.integers(1, 9).map(float), st.integers(0, 3).map(float)), max_size=4)
 
@@ -37,29 +37,10 @@ def test_one_merged_change_does_what_all_of_them_did(
 def test_who_joins_a_conflated_channel_knows_what_waits() -> None:
     topic = Directory(settings_of()).resolve_topic("price.BTC")
     assert isinstance(topic, MarketTopic)
-    channel: Channel[str] = Channel(topic, Style(conflate_ms=100), Wire())
+    channel: Channel[Nobody] = Channel(topic, Style(conflate_ms=100), Wire())
     channel.updates = 3
-    channel.add("late")
-    assert channel.newcomers == {"late": 3}
-    channel.remove("late")
+    late = Nobody()
+    channel.add(late)
+    assert channel.newcomers == {late: 3}
+    channel.remove(late)
     assert (channel.clients, channel.newcomers) == ({}, {})
-
-
-def test_channels_with_equal_clients_are_one_crowd_until_somebody_moves() -> None:
-    topic = Directory(settings_of()).resolve_topic("price.BTC")
-    assert isinstance(topic, MarketTopic)
-    first, second, third = (Channel[str](topic, Style(), Wire()) for _ in range(3))
-    for channel, names in ((first, "ab"), (second, "ba"), (third, "a")):
-        for name in names:
-            channel.add(name)
-    assert by_crowd([first, third, second]) == {
-        frozenset("ab"): [first, second],
-        frozenset("a"): [third],
-    }
-    assert first.crowd is second.crowd
-    third.add("b")
-    second.remove("a")
-    assert by_crowd([first, second, third]) == {
-        frozenset("ab"): [first, third],
-        frozenset("b"): [second],
-    }

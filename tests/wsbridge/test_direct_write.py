@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from bus.testing import eventually
-from bus.wsbridge.direct_write import write_at_once
+from bus.wsbridge.direct_write import own_descriptor, write_at_once, write_to_all
 
 
 class Writer(asyncio.Protocol):
@@ -26,7 +26,7 @@ class Writer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.fd = transport.get_extra_info("socket").fileno()
+        self.fd = own_descriptor(transport.get_extra_info("socket").fileno())
         self.transport.set_write_buffer_limits(high=0, low=0)
 
     def pause_writing(self) -> None:
@@ -37,9 +37,10 @@ class Writer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
+        os.close(self.fd)
 
     def write(self, blob: bytes) -> None:
-        sent = 0 if self.is_paused else write_at_once(self.fd, self.transport, blob)
+        sent = 0 if self.is_paused else write_at_once(self.fd, blob)
         self.direct += sent == len(blob)
         if sent < len(blob):
             self.transport.write(blob[sent:])
@@ -88,23 +89,62 @@ async def test_what_the_kernel_does_not_take_follows_in_order(pair: Pair, loop_k
     assert writer.direct > 10
 
 
-async def test_a_closed_transport_is_asked_before_its_number_is_used(
+async def test_a_closed_transport_leaves_the_number_taken_until_the_connection_is_lost(
     pair: Pair, loop_kind: str
 ) -> None:
-    """The number may be another connection's by then, and its client would get these bytes."""
+    """Else it might be another connection's, or a file's, when the next message is written."""
     writer, _ = pair
+    fd = writer.fd
     writer.transport.abort()
-    assert write_at_once(writer.fd, writer.transport, b"late") == 0
-    await eventually(lambda: writer.is_lost)
-    reader, reused = os.pipe()
-    os.set_blocking(reader, False)
+    pipes = [os.pipe() for _ in range(10)]
     try:
-        assert write_at_once(reused, writer.transport, b"for somebody else") == 0
-        with pytest.raises(BlockingIOError):
-            os.read(reader, 100)
+        assert fd not in [end for pipe in pipes for end in pipe]
+        write_at_once(fd, b"late")
+        for reader, _ in pipes:
+            os.set_blocking(reader, False)
+            with pytest.raises(BlockingIOError):
+                os.read(reader, 100)
     finally:
-        os.close(reader)
-        os.close(reused)
+        for end in [end for pipe in pipes for end in pipe]:
+            os.close(end)
+    await eventually(lambda: writer.is_lost)
+
+
+async def test_the_other_end_sees_the_close_when_the_connection_is_lost(
+    pair: Pair, loop_kind: str
+) -> None:
+    writer, far = pair
+    writer.transport.close()
+    loop = asyncio.get_running_loop()
+    assert await asyncio.wait_for(loop.sock_recv(far, 100), 10) == b""
+
+
+def test_no_descriptor_to_be_had_means_that_nothing_is_taken() -> None:
+    assert own_descriptor(-1) == -1
+    assert write_at_once(-1, b"x") == 0
+
+
+def test_who_does_not_take_everything_is_named_and_the_others_have_it() -> None:
+    pairs = [socket.socketpair() for _ in range(3)]
+    try:
+        for near, _ in pairs:
+            near.setblocking(False)
+        full, dead = pairs[1][0], pairs[2]
+        dead[1].close()
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        while write_at_once(full.fileno(), b"x" * 512):
+            pass
+        fds = [near.fileno() for near, _ in pairs]
+        assert write_to_all(fds, b"tick") == [(full.fileno(), 0), (dead[0].fileno(), 0)]
+        assert pairs[0][1].recv(100) == b"tick"
+        pairs[1][1].recv(1_024)
+        while not (short := write_to_all([full.fileno()], b"y" * 100_000)):
+            pass
+        assert short[0][1] < 100_000
+    finally:
+        for near, far in pairs:
+            near.close()
+            far.close()
 
 
 async def test_a_dead_connection_is_found_out_by_the_transport(pair: Pair, loop_kind: str) -> None:
@@ -123,7 +163,7 @@ async def test_a_dead_connection_is_found_out_by_the_transport(pair: Pair, loop_
 async def test_a_full_socket_takes_nothing_and_raises_nothing(pair: Pair, loop_kind: str) -> None:
     writer, _ = pair
     total = 0
-    while sent := write_at_once(writer.fd, writer.transport, b"x" * 3_000):
+    while sent := write_at_once(writer.fd, b"x" * 3_000):
         total += sent
     assert total > 3_000
-    assert write_at_once(writer.fd, writer.transport, b"x") == 0
+    assert write_at_once(writer.fd, b"x") == 0

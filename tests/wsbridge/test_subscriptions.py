@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bus.wsbridge.style import Style
 from bus.wsbridge.subscriptions import Subscriptions
 from bus.wsbridge.topics import Directory, MarketTopic
-from tests.wsbridge.makers import settings_of
+from tests.wsbridge.makers import Nobody, settings_of
 
 DIRECTORY = Directory(settings_of())
 LINGER_NS = 10
@@ -20,6 +20,7 @@ def topic(name: str) -> MarketTopic:
     return found
 
 
+CLIENTS = [Nobody() for _ in range(4)]
 NAMES = ["price.BTC", "price.BTC@sim", "orderbook.BTC", "trades.ETH"]
 moves = st.lists(
     st.one_of(
@@ -36,7 +37,7 @@ moves = st.lists(
 
 @given(moves)
 def test_demand_is_what_the_clients_hold(steps: list[tuple[str, int, str, int]]) -> None:
-    subscriptions: Subscriptions[int] = Subscriptions(linger_ns=LINGER_NS)
+    subscriptions: Subscriptions[Nobody] = Subscriptions(linger_ns=LINGER_NS)
     model: dict[int, dict[str, int]] = {}
     on_bus: set[bytes] = set()
     now_ns = 0
@@ -46,14 +47,14 @@ def test_demand_is_what_the_clients_hold(steps: list[tuple[str, int, str, int]])
             if subscriptions.hold(one.bus_key):
                 assert one.bus_key not in on_bus
                 on_bus.add(one.bus_key)
-            subscriptions.join(who, one, Style(depth), now_ns)
+            subscriptions.join(CLIENTS[who], one, Style(depth), now_ns)
             subscriptions.release(one.bus_key, now_ns)
             model.setdefault(who, {})[name] = depth
         elif kind == "leave":
             held = model.get(who, {}).pop(name, None) is not None
-            assert (subscriptions.leave(who, name, now_ns) is not None) is held
+            assert (subscriptions.leave(CLIENTS[who], name, now_ns) is not None) is held
         elif kind == "gone":
-            subscriptions.leave_all(who, now_ns)
+            subscriptions.leave_all(CLIENTS[who], now_ns)
             model.pop(who, None)
         else:
             now_ns += who
@@ -63,7 +64,7 @@ def test_demand_is_what_the_clients_hold(steps: list[tuple[str, int, str, int]])
         assert wanted <= on_bus
         assert subscriptions.bus_topic_count == len(on_bus)
         members = {
-            (client, channel.topic.name, channel.style.depth)
+            (CLIENTS.index(client), channel.topic.name, channel.style.depth)
             for channels in subscriptions.by_bus_key.values()
             for channel in channels
             for client in channel.clients
@@ -75,7 +76,7 @@ def test_demand_is_what_the_clients_hold(steps: list[tuple[str, int, str, int]])
 
 
 def test_a_topic_wanted_again_while_it_lingers_needs_no_new_subscription() -> None:
-    subscriptions: Subscriptions[int] = Subscriptions(linger_ns=LINGER_NS)
+    subscriptions: Subscriptions[Nobody] = Subscriptions(linger_ns=LINGER_NS)
     assert subscriptions.hold(b"k") is True
     assert subscriptions.hold(b"k") is False
     subscriptions.release(b"k", 0)

@@ -18,6 +18,7 @@ SORTS = ("age", "bytes", "buffered", "topics")
 
 def connections(server: Server, *, sort: str, limit: int) -> dict[str, Any]:
     """``connz``: the clients of this worker, the most of ``sort`` first, at most ``limit``."""
+    server.bridge.fanout.out.count_bytes()
     rows = [_connection(client) for client in server.clients]
     key = {"age": "age_s", "bytes": "bytes_out", "buffered": "buffered_bytes"}.get(sort, sort)
     rows.sort(key=lambda row: row[key], reverse=True)
@@ -119,7 +120,7 @@ def figures(server: Server) -> Figures:
         gauges=gauges,
         counters={
             "messages_in": inbox.messages,
-            "frames_out": bridge.fanout.messages_out,
+            "frames_out": bridge.fanout.out.messages_out,
             "bytes_out": server.bytes_out,
             "requests": server.requests_in,
             "slow_closed": server.slow_closed,

@@ -1,0 +1,292 @@
+"""From what channels have for their clients to bytes on the clients' sockets, once per turn.
+
+Units of channels with the same clients are joined once for all of them; what one client gets of
+several crowds is joined for it, and written by its ``flush``; where nobody gets anything else, and
+that is every tick at low rates, the bytes go to all sockets of the crowd in one loop
+(:mod:`bus.wsbridge.crowds`). Conflated channels and batches have their times in one schedule:
+:meth:`Handout.run_due` is called when :attr:`Handout.next_ns` has come, and what is due when
+something else is written goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import methodcaller
+from typing import Any, Generic, Protocol, TypeVar
+
+from bus.wsbridge.channels import Channel, Mark, Unit
+from bus.wsbridge.crowds import Crowd, Routed, by_crowd
+from bus.wsbridge.direct_write import write_to_all
+from bus.wsbridge.faults import Abortable, Faults
+from bus.wsbridge.market import Market
+from bus.wsbridge.rendering import Rendering
+from bus.wsbridge.schedule import Schedule
+from bus.wsbridge.style import Wire
+
+_NS_PER_MS = 1_000_000
+_FLUSH = methodcaller("flush")
+
+
+class Client(Abortable, Routed, Protocol):
+    """Whoever receives shared frames."""
+
+    pending: list[bytes]
+    """Joined frames of this batch, to be written by :meth:`flush`."""
+    batch: list[bytes]
+    """Encoded messages of this batch interval."""
+    batch_ms: int
+    is_direct: bool
+    """Whether frames may go to ``pending``; else they are offered to :meth:`hold`."""
+    wire: Wire
+
+    def flush(self) -> None:
+        """Write everything pending, at once, and clear it."""
+
+    def write_rest(self, blob: bytes, taken: int) -> None:
+        """``blob`` was written to ``direct_fd``, which took its first ``taken`` bytes."""
+
+    def close_batch(self) -> None:
+        """Make one frame of the batch, pending."""
+
+    def hold(self, channel: Channel[Any], units: list[Unit], mark: Mark, now_ns: int) -> None:
+        """Units for a client that is not direct."""
+
+    def catch_up(self, channel: Channel[Any], mark: Mark) -> None:
+        """Bring it up to date on a channel soon."""
+
+    def moved(self, old: Channel[Any], new: Channel[Any]) -> None:
+        """It is on another channel of the same topic."""
+
+
+ClientT = TypeVar("ClientT", bound=Client)
+
+
+class Handout(Generic[ClientT]):
+    """See the module. ``by_key`` has the channels that clients are on."""
+
+    def __init__(
+        self,
+        market: Market,
+        rendering: Rendering,
+        by_key: Mapping[bytes, list[Channel[ClientT]]],
+        faults: Faults,
+    ) -> None:
+        self._market = market
+        self._rendering = rendering
+        self._by_key = by_key
+        self._faults = faults
+        self._due: Schedule[Channel[ClientT]] = Schedule()
+        self._batches: Schedule[ClientT] = Schedule()
+        self._now_ns = 0
+        self._layout = 0
+        self.direct_bytes = 0
+        self.messages_out = 0
+
+    @property
+    def next_ns(self) -> int | None:
+        """When :meth:`run_due` has something to do; ``None`` while it has nothing."""
+        times = [at_ns for at_ns in (self._due.next_ns, self._batches.next_ns) if at_ns is not None]
+        return min(times, default=None)
+
+    def run_due(self, now_ns: int) -> None:
+        """Flush the conflated channels and the batches whose time has come."""
+        self._now_ns = now_ns
+        touched: dict[ClientT, None] = {}
+        self._collect_due(touched)
+        self._faults.each(touched, _FLUSH)
+
+    def _collect_due(self, touched: dict[ClientT, None]) -> None:
+        due = [channel for channel in self._due.take_due(self._now_ns) if channel.clients]
+        for channel in due:
+            self._flush_conflated(channel, touched)
+        shared: dict[tuple[Wire, tuple[int, ...]], bytes] = {}
+        for client in self._batches.take_due(self._now_ns):
+            self._close_batch(client, shared)
+            touched[client] = None
+
+    def write(self, dirty: Iterable[Channel[ClientT]], now_ns: int) -> None:
+        """Write the units of ``dirty`` to their clients, with whatever else is due."""
+        self._now_ns = now_ns
+        touched: dict[ClientT, None] = {}
+        shared: list[Channel[ClientT]] = []
+        due_ns = self.next_ns
+        if due_ns is not None and due_ns <= self._now_ns:
+            self._collect_due(touched)  # into the same write
+        for channel in dirty:
+            if channel.conflate_ns:
+                self._conflate(channel, touched)
+            if channel.units:
+                if channel.wire.batched:
+                    self._hand_out(channel, touched)
+                else:
+                    shared.append(channel)
+        crowds = by_crowd(shared)
+        # Then nobody has anything else: what is written once needs not be collected first.
+        is_all = not touched and (len(crowds) == 1 or len({one.topic.name for one in shared}) == 1)
+        for crowd, channels in crowds.items():
+            self._hand_to_crowd(crowd, channels, touched, is_all=is_all)
+        self._faults.each(touched, _FLUSH)
+
+    def _hand_to_crowd(
+        self,
+        crowd: Crowd[ClientT],
+        channels: list[Channel[ClientT]],
+        touched: dict[ClientT, None],
+        *,
+        is_all: bool,
+    ) -> None:
+        """The units of channels with the same clients; ``is_all``: nobody has any others."""
+        taken = [(channel, channel.units) for channel in channels]
+        for channel in channels:
+            channel.units = []
+        frames = [unit.data for _, units in taken for unit in units]
+        self.messages_out += len(frames) * len(crowd)
+        blob = frames[0] if len(frames) == 1 else b"".join(frames)
+        clients: Iterable[ClientT] = crowd
+        if is_all:
+            crowd.lay_out(self._layout)
+            clients = crowd.others
+            self._write_to_crowd(crowd, blob)
+        for client in clients:
+            if client.is_direct:
+                client.pending.append(blob)
+                touched[client] = None
+            else:
+                for channel, units in taken:
+                    self._offer(client, channel, units, None, touched)
+
+    def _write_to_crowd(self, crowd: Crowd[ClientT], blob: bytes) -> None:
+        """Write to everybody who can be written to; the rest of it is left to those who lag."""
+        short = write_to_all(crowd.fds, blob)
+        crowd.written(len(blob))
+        self.direct_bytes += len(blob) * len(crowd.fds)
+        if short:
+            by_fd = dict(zip(crowd.fds, crowd.direct, strict=True))
+            for fd, taken in short:
+                client = by_fd[fd]
+                try:
+                    client.write_rest(blob, taken)
+                except Exception as error:  # noqa: BLE001  (the boundary between clients)
+                    self._faults.cut_off(client, error)
+
+    def _conflate(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
+        """Flush a conflated channel if its interval is over, else see that it will be."""
+        wait_ns = channel.open_ns - self._now_ns
+        if wait_ns <= 0 or wait_ns > channel.conflate_ns or self._rendering.is_full(channel):
+            self._due.discard(channel)
+            self._flush_conflated(channel, touched)
+        else:
+            self._due.add(channel, channel.open_ns)
+
+    def _flush_conflated(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
+        line = self._market.lines.get(channel.topic.bus_key)
+        if line is None or not channel.has_pending:
+            return
+        channel.open_ns = self._now_ns + channel.conflate_ns
+        mark = Mark(channel.sent_updates, channel.epoch)
+        special = self._rendering.close(channel, line)
+        newcomers, channel.newcomers = channel.newcomers, {}
+        for client, known in newcomers.items():
+            units = special(known)
+            if units:
+                self._offer(client, channel, units, Mark(known, channel.epoch), touched)
+        self._hand_out(channel, touched, skip=newcomers, mark=mark)
+
+    def _hand_out(
+        self,
+        channel: Channel[ClientT],
+        touched: dict[ClientT, None],
+        skip: dict[ClientT, int] | None = None,
+        mark: Mark | None = None,
+    ) -> None:
+        """The units of a channel to its clients."""
+        units, channel.units = channel.units, []
+        if not units:
+            return
+        clients = channel.clients
+        if skip:
+            clients = {client: None for client in clients if client not in skip}
+        self.messages_out += len(units) * len(clients)
+        if channel.wire.batched:
+            for client in clients:
+                self._offer(client, channel, units, mark, touched)
+            return
+        blob = units[0].data if len(units) == 1 else b"".join([unit.data for unit in units])
+        for client in clients:
+            if client.is_direct:
+                client.pending.append(blob)
+            else:
+                self._offer(client, channel, units, mark, touched)
+        touched.update(clients)
+
+    def _offer(
+        self,
+        client: ClientT,
+        channel: Channel[ClientT],
+        units: list[Unit],
+        mark: Mark | None,
+        touched: dict[ClientT, None],
+    ) -> None:
+        if client.is_direct:
+            client.pending += [unit.data for unit in units]
+        else:
+            if mark is None:
+                mark = Mark(channel.updates - sum(1 for unit in units if unit.last), channel.epoch)
+            client.hold(channel, units, mark, self._now_ns)
+            if client.batch and client not in self._batches:
+                period_ns = client.batch_ms * _NS_PER_MS
+                self._batches.add(client, (self._now_ns // period_ns + 1) * period_ns)
+        touched[client] = None
+
+    def _close_batch(
+        self, client: ClientT, shared: dict[tuple[Wire, tuple[int, ...]], bytes]
+    ) -> None:
+        """One frame for a batch; clients with the same messages share it."""
+        if not client.batch:
+            return
+        key = (client.wire, tuple(map(id, client.batch)))
+        frame = shared.get(key)
+        if frame is None:
+            client.close_batch()
+            shared[key] = client.pending[-1]
+        else:
+            client.pending.append(frame)
+            client.batch.clear()
+
+    # ------------------------------------------------------------------ clients that move
+
+    def leaving(self, client: ClientT, channel: Channel[ClientT]) -> int:
+        """Updates of a conflated channel that ``client`` has not been sent; before it leaves."""
+        if not channel.conflate_ns or not channel.has_pending:
+            return 0
+        if channel.waiting:
+            known = channel.newcomers.get(client, 0)
+            units = self._rendering.waiting_units(channel, known, client.wire)
+            if units:
+                touched: dict[ClientT, None] = {}
+                self._offer(client, channel, units, None, touched)
+            return 0
+        return channel.updates - channel.newcomers.get(client, channel.sent_updates)
+
+    def moved(
+        self, client: ClientT, old: Channel[ClientT], new: Channel[ClientT], behind: int
+    ) -> None:
+        """``client`` has gone from ``old`` to ``new`` with ``behind`` updates still due to it."""
+        client.moved(old, new)
+        if behind:
+            client.catch_up(new, Mark(new.updates - behind, new.epoch))
+
+    def rerouted(self) -> None:
+        """Some client's ``direct_fd`` has changed."""
+        self._layout += 1
+
+    def count_bytes(self) -> None:
+        """Bring every client's ``direct_bytes`` up to date."""
+        for channels in self._by_key.values():
+            for channel in channels:
+                if channel.crowd is not None:
+                    channel.crowd.count()
+
+    def forget(self, client: ClientT) -> None:
+        """The client is gone."""
+        self._batches.discard(client)
