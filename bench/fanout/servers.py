@@ -33,6 +33,7 @@ from bench.rig import (
     wait_until_ready,
     write_config,
 )
+from bus.config import load
 
 TOPICS = 20
 START_S = 20.0
@@ -161,14 +162,10 @@ def bridge(stage: Stage, stream: str = "price") -> Server:
     more = f"max_connections = {stage.max_clients + 1_000}"
     if stage.deflate:
         more += '\ncompression = "on"'
-    config = write_config(stage.run_dir, TOPICS, more)
-    python = [sys.executable, "-m"]
-    settings = ["--config", str(config), "--name"]
-    log = Path(stage.log.name)
-    broker = stage.help([*python, "bus.broker", *settings, "broker"])
-    wait_in_log(log, r" broker \S+ ready ", broker)
-    served = stage.serve([*python, "bus.wsbridge", *settings, "bridge.1"])
-    port = wait_in_log(log, r"ready http=http://[^:]+:(\d+)\s", served)[1]
+    config = _broker(stage, more)
+    command = [sys.executable, "-m", "bus.wsbridge", "--config", str(config), "--name", "bridge.1"]
+    served = stage.serve(command)
+    port = wait_in_log(Path(stage.log.name), r"ready http=http://[^:]+:(\d+)\s", served)[1]
     wait_until_ready(port)
     topics = [f"{stream}.{name}" for name in symbols_of(TOPICS)]
     join = Path(stage.run_dir) / "join.json"
@@ -177,6 +174,14 @@ def bridge(stage: Stage, stream: str = "price") -> Server:
     path = f"/ws/v1/?batch_ms={BATCH_MS}" if stage.deflate else "/ws/v1/"
     client = ("-u", path, "-j", str(join), "-w", '"action":"subscribed"')
     return Server(port, served.pid, ("bus", str(config)), client)
+
+
+def _broker(stage: Stage, bridge_lines: str = "") -> Path:
+    """Start a broker; the settings file of its bus."""
+    config = write_config(stage.run_dir, TOPICS, bridge_lines)
+    command = [sys.executable, "-m", "bus.broker", "--config", str(config), "--name", "broker"]
+    wait_in_log(Path(stage.log.name), r" broker \S+ ready ", stage.help(command))
+    return config
 
 
 # ---------------------------------------------------------------------- the others
@@ -189,12 +194,15 @@ def floor(stage: Stage, mode: str) -> Server:
     return Server(stage.listening(served), served.pid, ("stream", stage.input))
 
 
-def python_peer(stage: Stage, name: str) -> Server:
-    """A program of ``bench.peers`` in the rivals' environment."""
-    command = [str(install("fanout")), "-m", f"bench.peers.{name}", stage.input]
+def python_peer(stage: Stage, name: str, on_bus: bool = False) -> Server:
+    """A program of ``bench.peers`` in the rivals' environment; ``on_bus``: behind our broker."""
+    config = _broker(stage) if on_bus else None
+    source = stage.input if config is None else load(config).endpoints.subscribe
+    command = [str(install("fanout")), "-m", f"bench.peers.{name}", source]
     command.append("deflate" if stage.deflate else "plain")
     served = stage.serve(command, stdout=subprocess.PIPE)
-    return Server(stage.listening(served), served.pid, ("stream", stage.input))
+    publish = ("stream", stage.input) if config is None else ("bus", str(config))
+    return Server(stage.listening(served), served.pid, publish)
 
 
 def node_peer(stage: Stage, name: str) -> Server:
@@ -292,10 +300,20 @@ KINDS = (
     Kind("Node ws", "the ws package", lambda s: node_peer(s, "ws"), deflates=True),
     Kind("picows", "uvloop", lambda s: python_peer(s, "fanout_picows")),
     Kind(
+        "picows, bus",
+        "the same behind our broker: it decodes each tick and makes its text, as ours does",
+        lambda s: python_peer(s, "fanout_picows", on_bus=True),
+    ),
+    Kind(
         "websockets",
         "websockets.broadcast on uvloop",
         lambda s: python_peer(s, "fanout_websockets"),
         deflates=True,
+    ),
+    Kind(
+        "websockets, bus",
+        "the same behind our broker",
+        lambda s: python_peer(s, "fanout_websockets", on_bus=True),
     ),
     Kind(
         "Channels, uvicorn",

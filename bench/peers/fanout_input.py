@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+OnTicks = Callable[[list[bytes]], None]
+
 
 class Ticks(asyncio.Protocol):
     """Hands on the whole ticks of each read, together."""
 
-    def __init__(self, on_ticks: Callable[[list[bytes]], None]) -> None:
+    def __init__(self, on_ticks: OnTicks) -> None:
         self._on_ticks = on_ticks
         self._rest = b""
 
@@ -31,6 +33,6 @@ class Ticks(asyncio.Protocol):
             self._on_ticks(ticks)
 
 
-async def listen(path: str, on_ticks: Callable[[list[bytes]], None]) -> asyncio.Server:
+async def listen(path: str, on_ticks: OnTicks) -> asyncio.Server:
     """Take ticks at ``path`` for as long as the server that this returns is kept."""
     return await asyncio.get_running_loop().create_unix_server(lambda: Ticks(on_ticks), path)

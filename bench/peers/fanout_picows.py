@@ -1,7 +1,7 @@
 """picows, one ``send`` per client and message, on uvloop; run by ``bench.fanout``.
 
-Arguments: the Unix socket to take ticks on, then ``plain`` (it knows no compression). Says
-``port N``.
+Arguments: where to take ticks from (:mod:`bench.peers.fanout_bus`), then ``plain`` (it knows no
+compression). Says ``port N``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from picows import (  # type: ignore[import-not-found]
     ws_create_server,
 )
 
-from bench.peers.fanout_input import listen
+from bench.peers.fanout_bus import listening
 
 clients: set[WSTransport] = set()
 
@@ -42,9 +42,9 @@ def on_ticks(ticks: list[bytes]) -> None:
 
 async def main() -> None:
     server = await ws_create_server(listener, "127.0.0.1", 0, backlog=4096)
-    inlet = await listen(sys.argv[1], on_ticks)
-    print("port", server.sockets[0].getsockname()[1], flush=True)
-    await inlet.serve_forever()
+    async with listening(sys.argv[1], on_ticks):
+        print("port", server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
 
 
 if __name__ == "__main__":

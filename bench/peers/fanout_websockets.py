@@ -1,6 +1,7 @@
 """``websockets.broadcast`` as its documentation shows it, on uvloop; run by ``bench.fanout``.
 
-Arguments: the Unix socket to take ticks on, then ``deflate`` or ``plain``. Says ``port N``.
+Arguments: where to take ticks from (:mod:`bench.peers.fanout_bus`), then ``deflate`` or ``plain``.
+Says ``port N``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from bench.peers.fanout_input import listen
+from bench.peers.fanout_bus import listening
 
 
 async def main() -> None:
@@ -28,10 +29,12 @@ async def main() -> None:
             broadcast(connections, tick.decode())
 
     compression = "deflate" if sys.argv[2] == "deflate" else None
-    async with serve(handler, "127.0.0.1", 0, compression=compression, backlog=4096) as server:
-        inlet = await listen(sys.argv[1], on_ticks)
+    async with (
+        serve(handler, "127.0.0.1", 0, compression=compression, backlog=4096) as server,
+        listening(sys.argv[1], on_ticks),
+    ):
         print("port", next(iter(server.sockets)).getsockname()[1], flush=True)
-        await inlet.serve_forever()
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
