@@ -61,6 +61,17 @@ class Client(Abortable, Routed, Protocol):
 ClientT = TypeVar("ClientT", bound=Client)
 
 
+class _Turn(Generic[ClientT]):
+    """What one turn has for clients: whom to flush, and the channels whose units every client of
+    theirs gets, with where a client was before (None: that many messages before its last)."""
+
+    __slots__ = ("shared", "touched")
+
+    def __init__(self) -> None:
+        self.touched: dict[ClientT, None] = {}
+        self.shared: dict[Channel[ClientT], Mark | None] = {}
+
+
 class Handout(Generic[ClientT]):
     """See the module. ``by_key`` has the channels that clients are on."""
 
@@ -85,53 +96,52 @@ class Handout(Generic[ClientT]):
     @property
     def next_ns(self) -> int | None:
         """When :meth:`run_due` has something to do; ``None`` while it has nothing."""
-        times = [at_ns for at_ns in (self._due.next_ns, self._batches.next_ns) if at_ns is not None]
-        return min(times, default=None)
+        channels_ns, batches_ns = self._due.next_ns, self._batches.next_ns
+        if channels_ns is None or batches_ns is None:
+            return batches_ns if channels_ns is None else channels_ns
+        return min(channels_ns, batches_ns)
 
     def run_due(self, now_ns: int) -> None:
         """Flush the conflated channels and the batches whose time has come."""
-        self._now_ns = now_ns
-        touched: dict[ClientT, None] = {}
-        self._collect_due(touched)
-        self._faults.each(touched, _FLUSH)
-
-    def _collect_due(self, touched: dict[ClientT, None]) -> None:
-        due = [channel for channel in self._due.take_due(self._now_ns) if channel.clients]
-        for channel in due:
-            self._flush_conflated(channel, touched)
-        shared: dict[tuple[Wire, tuple[int, ...]], bytes] = {}
-        for client in self._batches.take_due(self._now_ns):
-            self._close_batch(client, shared)
-            touched[client] = None
+        self.write((), now_ns)
 
     def write(self, dirty: Iterable[Channel[ClientT]], now_ns: int) -> None:
         """Write the units of ``dirty`` to their clients, with whatever else is due."""
         self._now_ns = now_ns
-        touched: dict[ClientT, None] = {}
-        shared: list[Channel[ClientT]] = []
+        turn: _Turn[ClientT] = _Turn()
         due_ns = self.next_ns
-        if due_ns is not None and due_ns <= self._now_ns:
-            self._collect_due(touched)  # into the same write
+        if due_ns is not None and due_ns <= now_ns:
+            self._collect_due(turn)
         for channel in dirty:
             if channel.conflate_ns:
-                self._conflate(channel, touched)
+                self._conflate(channel, turn)
             if channel.units:
                 if channel.wire.batched:
-                    self._hand_out(channel, touched)
+                    self._hand_out(channel, turn)
                 else:
-                    shared.append(channel)
+                    turn.shared.setdefault(channel)
+        shared, touched = turn.shared, turn.touched
         crowds = by_crowd(shared)
         # Then nobody has anything else: what is written once needs not be collected first.
         is_all = not touched and (len(crowds) == 1 or len({one.topic.name for one in shared}) == 1)
         for crowd, channels in crowds.items():
-            self._hand_to_crowd(crowd, channels, touched, is_all=is_all)
+            self._hand_to_crowd(crowd, channels, turn, is_all=is_all)
         self._faults.each(touched, _FLUSH)
+
+    def _collect_due(self, turn: _Turn[ClientT]) -> None:
+        due = [channel for channel in self._due.take_due(self._now_ns) if channel.clients]
+        for channel in due:
+            self._flush_conflated(channel, turn)
+        frames: dict[tuple[Wire, tuple[int, ...]], bytes] = {}
+        for client in self._batches.take_due(self._now_ns):
+            self._close_batch(client, frames)
+            turn.touched[client] = None
 
     def _hand_to_crowd(
         self,
         crowd: Crowd[ClientT],
         channels: list[Channel[ClientT]],
-        touched: dict[ClientT, None],
+        turn: _Turn[ClientT],
         *,
         is_all: bool,
     ) -> None:
@@ -150,10 +160,10 @@ class Handout(Generic[ClientT]):
         for client in clients:
             if client.is_direct:
                 client.pending.append(blob)
-                touched[client] = None
+                turn.touched[client] = None
             else:
                 for channel, units in taken:
-                    self._offer(client, channel, units, None, touched)
+                    self._offer(client, channel, units, turn.shared[channel], turn)
 
     def _write_to_crowd(self, crowd: Crowd[ClientT], blob: bytes) -> None:
         """Write to everybody who can be written to; the rest of it is left to those who lag."""
@@ -169,16 +179,16 @@ class Handout(Generic[ClientT]):
                 except Exception as error:  # noqa: BLE001  (the boundary between clients)
                     self._faults.cut_off(client, error)
 
-    def _conflate(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
+    def _conflate(self, channel: Channel[ClientT], turn: _Turn[ClientT]) -> None:
         """Flush a conflated channel if its interval is over, else see that it will be."""
         wait_ns = channel.open_ns - self._now_ns
         if wait_ns <= 0 or wait_ns > channel.conflate_ns or self._rendering.is_full(channel):
             self._due.discard(channel)
-            self._flush_conflated(channel, touched)
+            self._flush_conflated(channel, turn)
         else:
             self._due.add(channel, channel.open_ns)
 
-    def _flush_conflated(self, channel: Channel[ClientT], touched: dict[ClientT, None]) -> None:
+    def _flush_conflated(self, channel: Channel[ClientT], turn: _Turn[ClientT]) -> None:
         line = self._market.lines.get(channel.topic.bus_key)
         if line is None or not channel.has_pending:
             return
@@ -189,13 +199,16 @@ class Handout(Generic[ClientT]):
         for client, known in newcomers.items():
             units = special(known)
             if units:
-                self._offer(client, channel, units, Mark(known, channel.epoch), touched)
-        self._hand_out(channel, touched, skip=newcomers, mark=mark)
+                self._offer(client, channel, units, Mark(known, channel.epoch), turn)
+        if newcomers or channel.wire.batched:
+            self._hand_out(channel, turn, skip=newcomers, mark=mark)
+        elif channel.units:
+            turn.shared[channel] = mark
 
     def _hand_out(
         self,
         channel: Channel[ClientT],
-        touched: dict[ClientT, None],
+        turn: _Turn[ClientT],
         skip: dict[ClientT, int] | None = None,
         mark: Mark | None = None,
     ) -> None:
@@ -209,15 +222,15 @@ class Handout(Generic[ClientT]):
         self.messages_out += len(units) * len(clients)
         if channel.wire.batched:
             for client in clients:
-                self._offer(client, channel, units, mark, touched)
+                self._offer(client, channel, units, mark, turn)
             return
         blob = units[0].data if len(units) == 1 else b"".join([unit.data for unit in units])
         for client in clients:
             if client.is_direct:
                 client.pending.append(blob)
             else:
-                self._offer(client, channel, units, mark, touched)
-        touched.update(clients)
+                self._offer(client, channel, units, mark, turn)
+        turn.touched.update(clients)
 
     def _offer(
         self,
@@ -225,7 +238,7 @@ class Handout(Generic[ClientT]):
         channel: Channel[ClientT],
         units: list[Unit],
         mark: Mark | None,
-        touched: dict[ClientT, None],
+        turn: _Turn[ClientT],
     ) -> None:
         if client.is_direct:
             client.pending += [unit.data for unit in units]
@@ -236,19 +249,19 @@ class Handout(Generic[ClientT]):
             if client.batch and client not in self._batches:
                 period_ns = client.batch_ms * _NS_PER_MS
                 self._batches.add(client, (self._now_ns // period_ns + 1) * period_ns)
-        touched[client] = None
+        turn.touched[client] = None
 
     def _close_batch(
-        self, client: ClientT, shared: dict[tuple[Wire, tuple[int, ...]], bytes]
+        self, client: ClientT, frames: dict[tuple[Wire, tuple[int, ...]], bytes]
     ) -> None:
         """One frame for a batch; clients with the same messages share it."""
         if not client.batch:
             return
         key = (client.wire, tuple(map(id, client.batch)))
-        frame = shared.get(key)
+        frame = frames.get(key)
         if frame is None:
             client.close_batch()
-            shared[key] = client.pending[-1]
+            frames[key] = client.pending[-1]
         else:
             client.pending.append(frame)
             client.batch.clear()
@@ -263,8 +276,7 @@ class Handout(Generic[ClientT]):
             known = channel.newcomers.get(client, 0)
             units = self._rendering.waiting_units(channel, known, client.wire)
             if units:
-                touched: dict[ClientT, None] = {}
-                self._offer(client, channel, units, None, touched)
+                self._offer(client, channel, units, None, _Turn())
             return 0
         return channel.updates - channel.newcomers.get(client, channel.sent_updates)
 
