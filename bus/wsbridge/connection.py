@@ -138,7 +138,6 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.send_buffer_bytes)
-            self._take_descriptor(raw.fileno())
         # Zero: from the first byte that the kernel does not take this client counts as behind.
         self._transport.set_write_buffer_limits(high=0, low=0)
         self._server.connected(self)
@@ -229,6 +228,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         self.session = server.bridge.new_session(endpoint, options, entered.warden, profile)
         self.wire = profile.wire
         self.is_client = True
+        self._take_descriptor()
         self._rest()
         server.joined(self)
         if entered.refusal is not None:

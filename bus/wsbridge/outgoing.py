@@ -215,9 +215,12 @@ class Outgoing(BridgeClient):
 
     # ------------------------------------------------------------------ the way to the socket
 
-    def _take_descriptor(self, fd: int) -> None:
-        """Have a descriptor of its own for the transport's socket ``fd``."""
-        self._fd = own_descriptor(fd)
+    def _take_descriptor(self) -> None:
+        """Have a descriptor of its own for the transport's socket."""
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            self._fd = own_descriptor(raw.fileno())
+            self.reroute()
 
     def _drop_descriptor(self) -> None:
         fd, self._fd = self._fd, -1

@@ -27,6 +27,7 @@ from bus.runtime import get_logger
 from bus.wsbridge.acceptor import Acceptor
 from bus.wsbridge.access.entrance import Entrance
 from bus.wsbridge.bridge import Bridge
+from bus.wsbridge.capacity import capacity_here
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.deadlines import Deadlines
 from bus.wsbridge.http import Pages, Readiness
@@ -65,6 +66,7 @@ class Server:
         self.bridge = Bridge(settings, name, self.upstream, __version__)
         self._pacer = Pacer(self.bridge)
         self.behind: dict[ClientConnection, None] = {}
+        self.capacity = capacity_here(self.settings.max_connections)
         self.compresses = self.settings.compression == "on" or (
             self.settings.compression == "auto" and not is_loopback(self.settings.host)
         )
@@ -203,7 +205,7 @@ class Server:
     @property
     def is_full(self) -> bool:
         """Whether no further client fits."""
-        return len(self._clients) >= self.settings.max_connections
+        return len(self._clients) >= self.capacity
 
     @property
     def clients(self) -> list[ClientConnection]:
