@@ -22,6 +22,7 @@ from bus.wsbridge.messages import (
     Listed,
     Ping,
     Pong,
+    Position,
     RequestId,
     SnapshotEnd,
     TopicEntry,
@@ -183,7 +184,8 @@ def pattern_entry(
 ) -> TopicEntry:
     """The entry of a wildcard in a ``subscribed`` acknowledgement.
 
-    Its topics are not listed: ``matched`` counts them, and each names itself in its messages.
+    Its topics have no entries, but for those named in ``since``: ``matched`` counts them, and
+    ``positions`` says where each begins. One without a value names its epoch in its first message.
     """
     states = {granted.view.state for granted in grants}
     state: TopicState = next((one for one in _BEST_FIRST if one in states), "pending")
@@ -199,6 +201,11 @@ def pattern_entry(
         snapshot=any(granted.given.kepts for granted in grants),
         conflate_ms=granted_ms,
         matched=len(grants),
+        positions={
+            granted.entry.topic: Position(granted.entry.epoch, granted.entry.seq)
+            for granted in grants
+            if granted.entry.epoch is not UNSET and granted.entry.recovered is UNSET
+        },
     )
 
 

@@ -109,9 +109,17 @@ class Market:
         return line is not None and line.warm
 
     def is_behind(self, key: bytes, since: Position) -> bool:
-        """Whether a client has seen more of this topic than this bridge has yet."""
+        """Whether a client has seen more of this topic than this bridge has yet.
+
+        A later count than ours is more, too: another bridge may have seen the publisher begin anew.
+        """
         line = self.lines.get(key)
-        return line is not None and epoch_text(line.epoch) == since.epoch and line.seq < since.seq
+        if line is None:
+            return False
+        ours = epoch_text(line.epoch)
+        if ours == since.epoch:
+            return line.seq < since.seq
+        return line.epoch != 0 and (len(since.epoch), since.epoch) > (len(ours), ours)
 
     def ttl_ns(self, topic: MarketTopic) -> int | None:
         """The age beyond which a value of ``topic`` is stale; ``None``: it never is."""
