@@ -209,7 +209,7 @@ class _Loader:
     def check_stop(self, settings: Settings) -> None:
         """A bridge is given the time that it needs to let its clients go."""
         bridge, deadline_s = settings.bridge, settings.supervisor.stop_deadline_s
-        if deadline_s < bridge.farewell_s:
+        if deadline_s and deadline_s < bridge.farewell_s:
             self.problem(
                 "supervisor.stop_deadline_s",
                 f"{deadline_s:g} s would cut off clients: a bridge with bridge.max_connections = "

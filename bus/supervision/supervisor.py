@@ -300,7 +300,7 @@ class Supervisor:
             on_up()
 
     async def _stop_layers(self) -> None:
-        deadline_s = self.settings.supervisor.stop_deadline_s
+        deadline_s = self.settings.stop_s
         try:
             async with asyncio.timeout(deadline_s):
                 for layer in reversed(layers(self.specs)):
