@@ -13,7 +13,7 @@ bus topic stays subscribed while it is wanted and ``linger_s`` after.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
-from bus.wsbridge.inquiries import Greeting, feed_status
+from bus.wsbridge.inquiries import Greeting, feed_status, id_prefix
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
 from bus.wsbridge.messages import Limits, encode
@@ -54,6 +54,7 @@ from bus.wsbridge.waits import Wait, Waits
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
+_ADMITTED_PER_SWEEP = 8  # however crowded it is: nobody is put off for good
 
 
 class BusSide(Protocol):
@@ -105,7 +106,7 @@ class Bridge:
         self._recovery_wait_ns = max(own.recovery_wait_ms, own.first_value_wait_ms) * NS_PER_MS
         self._simulated = settings.simulated
         self._server = f"mdbus/{version}"
-        self._id_prefix = _id_prefix(name)
+        self._id_prefix = id_prefix(name)
         self._ids = 0
         self._now_ns = 0
         self._health = Health(self.market, self.directory)
@@ -113,6 +114,8 @@ class Bridge:
         self._beats: Schedule[BridgeClient] = Schedule()
         self._curious: dict[BridgeClient, None] = {}
         self._waits: Waits[BridgeClient] = Waits(self._is_behind)
+        self.is_crowded: Callable[[], bool] = lambda: False
+        """Whether requests for topics wait for :meth:`admit`: the pacer's word."""
 
     def start(self) -> None:
         """Begin to follow the feeds' states."""
@@ -216,6 +219,7 @@ class Bridge:
         """Complete requests that have waited long enough; drop topics nobody wants any more;
         heartbeats, stale topics, new names. To be called about 20 times a second."""
         self._now_ns = now_ns
+        self.admit(_ADMITTED_PER_SWEEP, now_ns)
         for wait in self._waits.overdue(now_ns):
             self._complete(wait, now_ns)
         for key in self.subscriptions.expired(now_ns):
@@ -228,6 +232,14 @@ class Bridge:
         for client in [c for c in self._curious if c not in self._waits]:
             del self._curious[client]
             self._run(client, client.session.created(), now_ns)
+
+    def admit(self, count: int, now_ns: int) -> bool:
+        """Go on with up to ``count`` requests that were put off, in order; whether more wait."""
+        self._now_ns = now_ns
+        taken = self._waits.take_put_off(count)
+        faults = self.fanout.faults
+        faults.each(taken, lambda client: self._take_up(client, taken[client], now_ns))
+        return self._waits.has_put_off
 
     def next_deadline_ns(self) -> int | None:
         """When the next waiting request is overdue; ``None`` when none waits."""
@@ -269,13 +281,10 @@ class Bridge:
             elif isinstance(step, Join):
                 self._join(client, step, now_ns)
             elif isinstance(step, Attach):
-                cold = self._demand(step)
-                if cold or any(self._is_behind(wanted) for wanted in step.wanted):
-                    self._wait(client, step, cold, now_ns)
-                    break
-                todo.extend(client.session.attached(step, now_ns))
-                # Its topics must stay wanted until the steps it gave have joined them.
-                todo.append(_Release(step.wanted))
+                if self._waits.has_put_off or self.is_crowded():
+                    self._waits.put_off(client, step)
+                else:
+                    todo.extend(self._begin(client, step, now_ns))
             elif isinstance(step, _Release):
                 self._release(step.wanted, now_ns)
             elif isinstance(step, Owe):
@@ -294,6 +303,21 @@ class Bridge:
                 return
         client.flush()
         client.go_on()
+
+    def _take_up(self, client: BridgeClient, attach: Attach, now_ns: int) -> None:
+        self._run(client, self._begin(client, attach, now_ns), now_ns)
+        client.resume()
+
+    def _begin(
+        self, client: BridgeClient, attach: Attach, now_ns: int
+    ) -> Sequence[Step | _Release]:
+        """The steps that complete a request for topics; none yet if it has to wait for the bus."""
+        cold = self._demand(attach)
+        if cold or any(self._is_behind(wanted) for wanted in attach.wanted):
+            self._wait(client, attach, cold, now_ns)
+            return ()
+        # Its topics must stay wanted until the steps it gave have joined them.
+        return [*client.session.attached(attach, now_ns), _Release(attach.wanted)]
 
     def _join(self, client: BridgeClient, join: Join, now_ns: int) -> None:
         """Put a client on the channel of a topic, with what its old channel still owes it."""
@@ -374,9 +398,3 @@ class Bridge:
             self._cancel_debt(client, wanted.topic.name, now_ns)
         for wait in self._waits.warmed(key):
             self._complete(wait, now_ns)
-
-
-def _id_prefix(name: str) -> str:
-    """A short prefix of connection ids, different for each worker: ``bridge.1`` gives ``b1``."""
-    kind, _, number = name.partition(".")
-    return f"{kind[:1] or 'b'}{number}"

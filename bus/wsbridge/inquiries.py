@@ -63,6 +63,12 @@ class Greeting:
     simulated: bool
 
 
+def id_prefix(name: str) -> str:
+    """A short prefix of connection ids, different for each worker: ``bridge.1`` gives ``b1``."""
+    kind, _, number = name.partition(".")
+    return f"{kind[:1] or 'b'}{number}"
+
+
 def updated(profile: Profile, request_id: RequestId | UnsetType, now_ns: int) -> Connection:
     """The reply to ``set``: the values now in force."""
     return Connection(

@@ -198,14 +198,15 @@ class Market:
             return Recovery(False, "too_many")
         if topic.stream == "trades":
             self._forget_old(line, topic, now_ns)
-        found = tuple(
-            kept
-            for kept in line.ring
-            if kept.epoch == line.epoch and kept.seq > since.seq and kept.tick is not None
-        )
+        found: list[Kept] = []
+        for kept in reversed(line.ring):  # a client has mostly missed the last few of a thousand
+            if kept.epoch != line.epoch or kept.seq <= since.seq:
+                break
+            if kept.tick is not None:
+                found.append(kept)
         if len(found) != missed or line.is_broken:
             return Recovery(False, "evicted")
-        return Recovery(True, missed=found)
+        return Recovery(True, missed=tuple(reversed(found)))
 
     # ------------------------------------------------------------------ feeds
 

@@ -61,6 +61,7 @@ class Server:
         )
         self.bridge = Bridge(settings, name, self.upstream, __version__)
         self._pacer = Pacer(self.bridge)
+        self.bridge.is_crowded = lambda: self._pacer.is_crowded
         self.behind: dict[ClientConnection, None] = {}
         self.compresses = self.settings.compression == "on" or (
             self.settings.compression == "auto" and not is_loopback(self.settings.host)
