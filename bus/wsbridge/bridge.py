@@ -22,7 +22,7 @@ from msgspec import UNSET
 from bus.client.deliveries import Delivery
 from bus.config import Settings
 from bus.config.bridge import BridgeSettings
-from bus.wsbridge.access.grant import with_limits
+from bus.wsbridge.access.grant import base_limits
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
@@ -30,7 +30,7 @@ from bus.wsbridge.health import Health
 from bus.wsbridge.inquiries import Greeting, feed_status, id_prefix
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
-from bus.wsbridge.messages import Limits, encode
+from bus.wsbridge.messages import encode
 from bus.wsbridge.outbox import BridgeClient, Source
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
@@ -81,6 +81,7 @@ class Bridge:
         own: BridgeSettings = settings.bridge
         self.directory = Directory(settings)
         self.market = market_of(settings)
+        self.market.on_loss = self._on_loss
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
@@ -91,16 +92,7 @@ class Bridge:
             self._on_feed,
             with_checksum=own.book_checksum,
         )
-        base = Limits(
-            subscriptions=own.max_subscriptions,
-            message_bytes=own.max_message_bytes,
-            buffered_bytes=own.max_buffered_bytes,
-            min_conflate_ms=own.min_conflate_ms,
-            max_depth=own.max_depth,
-            max_history=own.history,
-            wildcard_cost=own.wildcard_cost,
-        )
-        self.limits = with_limits(base, own)
+        self.limits = base_limits(own)
         self._bus = bus
         self._wait_ns = own.first_value_wait_ms * NS_PER_MS
         self._recovery_wait_ns = max(own.recovery_wait_ms, own.first_value_wait_ms) * NS_PER_MS
@@ -199,8 +191,6 @@ class Bridge:
         """The deliveries of one bus batch, in order."""
         self._now_ns = now_ns
         self.fanout.batch(deliveries, now_ns)
-        for channel, gap in feed_gaps(self.market, self.subscriptions.by_bus_key, now_ns):
-            self.fanout.send(channel, encode(gap, channel.wire.codec))
         if self._waits.has_behind:
             for wait in self._waits.caught_up():
                 self._complete(wait, now_ns)
@@ -258,6 +248,12 @@ class Bridge:
         client.tell(beat, now_ns)
         client.flush()
         self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
+
+    def _on_loss(self, feed: str, symbol: str, count: int) -> None:
+        """A feed has lost trades: said between those before its word and those after it."""
+        by_key, now_ns = self.subscriptions.by_bus_key, self._now_ns
+        for channel, gap in feed_gaps(self.market, by_key, (feed, symbol), count, now_ns):
+            self.fanout.send(channel, encode(gap, channel.wire.codec))
 
     def _on_feed(self, feed: str) -> None:
         """A feed has changed: tell who has a topic of it and wants to be told."""
