@@ -15,6 +15,10 @@ from bus.config.access import (
 from bus.config.field import setting
 
 LEAST_TTL_S: Final = 0.1
+CLOSES_PER_S: Final = 200
+"""Connections that a draining bridge closes in a second, at most."""
+_END_S: Final = 2.0
+"""What the end of a bridge takes beside its clients: handshakes under way, sockets, ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +176,10 @@ class BridgeSettings:
         3.0,
         unit="s",
         minimum=0,
+        maximum=300,
         doc="When stopping: the time over which the connections are closed, with 4001. At most "
-        "200 are closed a second: for more clients supervisor.stop_grace_s must be longer, too.",
+        "200 are closed a second, so many clients take longer; the supervisor waits as long as "
+        "max_connections may take.",
     )
     price_ttl_s: float = setting(60.0, unit="s", minimum=LEAST_TTL_S, doc="Older prices are stale.")
     quote_ttl_s: float = setting(60.0, unit="s", minimum=LEAST_TTL_S, doc="Older quotes are stale.")
@@ -208,3 +214,14 @@ class BridgeSettings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     tiers: dict[str, TierSettings] = field(default_factory=lambda: dict(DEFAULT_TIERS))
     admin: AdminSettings = field(default_factory=AdminSettings)
+
+    @property
+    def farewell_s(self) -> float:
+        """How long a bridge with all the connections that it may have takes to close them."""
+        row_s = max(self.drain_s / 2, self.max_connections / CLOSES_PER_S)
+        return row_s + self.drain_s / 2 + self.close_timeout_s
+
+    @property
+    def stop_s(self) -> float:
+        """How long such a bridge may take from the signal to its end."""
+        return self.farewell_s + _END_S

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.config.access import ALGORITHMS
-from bus.config.bridge import LEAST_TTL_S
+from bus.config.bridge import CLOSES_PER_S, LEAST_TTL_S
 from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
 from bus.config.field import Meaning, meaning
 from bus.config.settings import Settings
@@ -204,6 +204,19 @@ class _Loader:
         self.check_topics(settings)
         self.check_ttls(settings)
         self.check_access(settings)
+        self.check_stop(settings)
+
+    def check_stop(self, settings: Settings) -> None:
+        """A bridge is given the time that it needs to let its clients go."""
+        bridge, deadline_s = settings.bridge, settings.supervisor.stop_deadline_s
+        if deadline_s and deadline_s < bridge.farewell_s:
+            self.problem(
+                "supervisor.stop_deadline_s",
+                f"{deadline_s:g} s would cut off clients: a bridge with bridge.max_connections = "
+                f"{bridge.max_connections} takes up to {bridge.farewell_s:g} s to close them",
+                f"at least {bridge.farewell_s:g}, or fewer connections ({CLOSES_PER_S} are closed "
+                "a second), or a shorter bridge.drain_s or bridge.close_timeout_s",
+            )
 
     def check_ttls(self, settings: Settings) -> None:
         """TTLs of single symbols name topics that are there."""

@@ -90,6 +90,12 @@ class Settings:
         )
 
     @property
+    def stop_s(self) -> float:
+        """How long stopping everything may take, layer after layer, before the rest is killed."""
+        graces_s = self.supervisor.stop_grace_s, self.bridge.stop_s
+        return self.supervisor.stop_deadline_s or 3 * graces_s[0] + max(graces_s)
+
+    @property
     def simulated(self) -> bool:
         """Whether the data comes from the simulator."""
         return self.mode == "embedded"

@@ -73,14 +73,17 @@ class SupervisorSettings:
         unit="s",
         minimum=0.1,
         maximum=300.0,
-        doc="How long a process may take to drain after SIGTERM before its group is killed.",
+        doc="How long a process may take to drain after SIGTERM before its group is killed. A "
+        "bridge has as long as `bridge.max_connections` clients need, if that is longer.",
     )
     stop_deadline_s: float = setting(
-        20.0,
+        0.0,
         unit="s",
-        minimum=0.5,
-        maximum=600.0,
-        doc="How long stopping everything may take; whatever is left is then killed.",
+        minimum=0.0,
+        maximum=3_600.0,
+        doc="How long stopping everything may take; whatever is left is then killed. 0: as long "
+        "as every process may take. Not less than a bridge with `bridge.max_connections` clients "
+        "needs to close them.",
     )
     orphan_drain_s: float = setting(
         0.8,

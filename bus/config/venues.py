@@ -1,4 +1,4 @@
-"""What each venue serves of an instrument, for whoever must refuse what a feed never sends."""
+"""What each venue serves of an instrument: feeds publish this, and clients are refused the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 MARKET_STREAMS: Final = ("price", "quote", "orderbook", "trades", "ticker")
 """Streams of an instrument, as clients name them."""
 
-_LESS: Final = {"finnhub": ("price", "trades")}
+_LESS: Final = {"finnhub": ("price", "trades", "ticker")}
 """Of venues that do not serve all of them."""
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from bus.client import Publisher
 from bus.config import FeedSettings
+from bus.config.venues import MARKET_STREAMS
 from bus.feeds.attempts import AttemptBudget
 from bus.feeds.backoff import Backoff
 from bus.feeds.budget import WeightLedger
@@ -53,7 +54,8 @@ class Feed:
     ``give_up``: ends the process with one line, where somebody would start it again, else None.
     ``commands``: the venue's code puts in, by verb, what an operator can ask of it.
     ``capture`` keeps what is received, if anything does. ``pace`` is a factor on whatever is done
-    at intervals: below 1 while a capture is played faster than it was made.
+    at intervals: below 1 while a capture is played faster than it was made. ``streams``: what the
+    venue serves of an instrument, as :mod:`bus.config.venues` has it.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Feed:
     give_up: Callable[[str], None] | None = None
     capture: Capture | None = None
     pace: float = 1.0
+    streams: tuple[str, ...] = MARKET_STREAMS
     skew: SkewEstimate = field(default_factory=SkewEstimate)
     commands: dict[str, Command] = field(default_factory=dict)
 

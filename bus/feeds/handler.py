@@ -6,9 +6,12 @@ the 24-hour open. What it must not know: any venue, any wire format.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection
+from typing import Final, cast
 
 from bus.client import Publisher
+from bus.client.publisher import TopicWriter
+from bus.config.venues import MARKET_STREAMS
 from bus.model import Instrument, Price, Quote, Ticker, Trade
 from bus.model.tick import Side
 from bus.model.topic import Topic
@@ -16,10 +19,22 @@ from bus.model.topic import Topic
 CLOCK_SET_BACK_NS: Final = 300_000_000_000
 
 
+class _Unserved:
+    """In the place of a writer of a stream that the venue does not serve."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+
+    def publish(self, *_ticks: object, **_times: object) -> int:
+        raise AssertionError(f"this venue serves no {self._stream}, says bus.config.venues")
+
+
 class SymbolTicks:
     """Publishes the ticks of one instrument, everything but its book and its status.
 
     Times are ns since 1970; ``venue_ts_ns`` None where the venue gives none. Not thread-safe.
+    ``streams`` are those that the venue serves (:mod:`bus.config.venues`): a tick of another one is
+    a fault of the venue's code, and an AssertionError.
     """
 
     __slots__ = (
@@ -36,11 +51,22 @@ class SymbolTicks:
         "_volume",
     )
 
-    def __init__(self, publisher: Publisher, venue_label: str, symbol: str) -> None:
-        self._price = publisher.writer(Topic.md("price", venue_label, symbol))
-        self._quote = publisher.writer(Topic.md("quote", venue_label, symbol))
-        self._ticker = publisher.writer(Topic.md("ticker", venue_label, symbol))
-        self._trades = publisher.writer(Topic.md("trades", venue_label, symbol))
+    def __init__(
+        self,
+        publisher: Publisher,
+        venue_label: str,
+        symbol: str,
+        streams: Collection[str] = MARKET_STREAMS,
+    ) -> None:
+        def writer(stream: str) -> TopicWriter:
+            if stream not in streams:
+                return cast(TopicWriter, _Unserved(stream))
+            return publisher.writer(Topic.md(stream, venue_label, symbol))
+
+        self._price = writer("price")
+        self._quote = writer("quote")
+        self._ticker = writer("ticker")
+        self._trades = writer("trades")
         self._instrument = publisher.writer(Topic.md("instrument", venue_label, symbol))
         self._described: Instrument | None = None
         self._open: float | None = None

@@ -17,6 +17,7 @@ import bus.feeds
 from bus.client import Publisher
 from bus.clock import now_ns
 from bus.config import Settings
+from bus.config.venues import streams_of
 from bus.errors import ConfigError, TopicError
 from bus.feeds.attempts import AttemptBudget
 from bus.feeds.capture import start_capture
@@ -71,6 +72,7 @@ async def body(life: Life, settings: Settings) -> None:
             give_up=life.fail if life.supervised else None,
             capture=capture,
             pace=pace,
+            streams=streams_of(settings.venue_of(name)),
         )
         venue = create(feed)
         for verb, handler in feed.commands.items():

@@ -99,7 +99,7 @@ def _add_life(verbs: Any) -> None:
     replay.set_defaults(live=False, events_fd=None, resume_fd=None)
 
     down = add_verb(verbs, "down", "stop everything, in reverse order")
-    down.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait")
+    down.add_argument("--timeout", type=float, default=75.0, metavar="S", help="seconds to wait")
     add_json(down)
     for name, text, *examples in (
         (

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.config import Settings
+from bus.config.supervision import SupervisorSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ def plan(settings: Settings) -> tuple[ProcessSpec, ...]:
         for slot in range(settings.bridge.workers)
     ]
     return tuple(specs)
+
+
+def patience(settings: Settings, spec: ProcessSpec) -> SupervisorSettings:
+    """How a process is watched and stopped: a bridge has the time that its clients need."""
+    own = settings.supervisor
+    if spec.kind != "bridge":
+        return own
+    return replace(own, stop_grace_s=max(own.stop_grace_s, settings.bridge.stop_s))
 
 
 def imports(settings: Settings) -> tuple[str, ...]:

@@ -119,7 +119,8 @@ ExecReload={command} reload --config {config}
 # nothing of the old bus is left: its processes die with it.
 WatchdogSec=20
 TimeoutStartSec=120
-TimeoutStopSec=60
+# The supervisor takes at most 50 s with default settings; see supervisor.stop_deadline_s.
+TimeoutStopSec=90
 Restart=on-failure
 RestartSec=1
 # Exit code 2 is wrong settings: another start would end the same way.

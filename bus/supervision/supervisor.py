@@ -28,7 +28,7 @@ from bus.supervision.handover import Handover, capture, hold_signals, release_si
 from bus.supervision.link_server import LinkServer
 from bus.supervision.log_files import tail_of
 from bus.supervision.origin import Origin
-from bus.supervision.plan import Planner, ProcessSpec, layers, plan
+from bus.supervision.plan import Planner, ProcessSpec, layers, patience, plan
 from bus.supervision.policy import Phase
 from bus.supervision.premises import Premises, record_name
 from bus.supervision.rounds import Rounds
@@ -217,7 +217,7 @@ class Supervisor:
 
     def add(self, spec: ProcessSpec) -> Unit:
         """Supervise one more process, stopped for now."""
-        unit = self.units[spec.name] = Unit(spec, self.settings.supervisor, self)
+        unit = self.units[spec.name] = Unit(spec, patience(self.settings, spec), self)
         return unit
 
     def change(self, wanted: Settings) -> None:
@@ -231,7 +231,7 @@ class Supervisor:
         if self._notices is not None:
             self._notices.endpoint = self.settings.endpoints.publish
         for unit in self.units.values():
-            unit.settings = self.settings.supervisor
+            unit.settings = patience(self.settings, unit.spec)
 
     # What a `Unit` needs of its surroundings.
 
@@ -300,7 +300,7 @@ class Supervisor:
             on_up()
 
     async def _stop_layers(self) -> None:
-        deadline_s = self.settings.supervisor.stop_deadline_s
+        deadline_s = self.settings.stop_s
         try:
             async with asyncio.timeout(deadline_s):
                 for layer in reversed(layers(self.specs)):

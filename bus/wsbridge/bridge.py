@@ -13,7 +13,7 @@ bus topic stays subscribed while it is wanted and ``linger_s`` after.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,16 +22,16 @@ from msgspec import UNSET
 from bus.client.deliveries import Delivery
 from bus.config import Settings
 from bus.config.bridge import BridgeSettings
-from bus.wsbridge.access.grant import with_limits
+from bus.wsbridge.access.grant import base_limits
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal
 from bus.wsbridge.client import BridgeClient
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
-from bus.wsbridge.inquiries import Greeting, feed_status
+from bus.wsbridge.inquiries import Greeting, feed_status, id_prefix
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
-from bus.wsbridge.messages import Limits, encode
+from bus.wsbridge.messages import encode
 from bus.wsbridge.outbox import Source
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
@@ -55,6 +55,7 @@ from bus.wsbridge.waits import Wait, Waits
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
+_ADMITTED_PER_SWEEP = 8  # however crowded it is: nobody is put off for good
 
 
 class BusSide(Protocol):
@@ -81,6 +82,7 @@ class Bridge:
         own: BridgeSettings = settings.bridge
         self.directory = Directory(settings)
         self.market = market_of(settings)
+        self.market.on_loss = self._on_loss
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
@@ -91,22 +93,13 @@ class Bridge:
             self._on_feed,
             with_checksum=own.book_checksum,
         )
-        base = Limits(
-            subscriptions=own.max_subscriptions,
-            message_bytes=own.max_message_bytes,
-            buffered_bytes=own.max_buffered_bytes,
-            min_conflate_ms=own.min_conflate_ms,
-            max_depth=own.max_depth,
-            max_history=own.history,
-            wildcard_cost=own.wildcard_cost,
-        )
-        self.limits = with_limits(base, own)
+        self.limits = base_limits(own)
         self._bus = bus
         self._wait_ns = own.first_value_wait_ms * NS_PER_MS
         self._recovery_wait_ns = max(own.recovery_wait_ms, own.first_value_wait_ms) * NS_PER_MS
         self._simulated = settings.simulated
         self._server = f"mdbus/{version}"
-        self._id_prefix = _id_prefix(name)
+        self._id_prefix = id_prefix(name)
         self._ids = 0
         self._now_ns = 0
         self._health = Health(self.market, self.directory)
@@ -114,6 +107,8 @@ class Bridge:
         self._beats: Schedule[BridgeClient] = Schedule()
         self._curious: dict[BridgeClient, None] = {}
         self._waits: Waits[BridgeClient] = Waits(self._is_behind)
+        self.is_crowded: Callable[[], bool] = lambda: False
+        """Whether requests for topics wait for :meth:`admit`: the pacer's word."""
 
     def start(self) -> None:
         """Begin to follow the feeds' states."""
@@ -197,8 +192,6 @@ class Bridge:
         """The deliveries of one bus batch, in order."""
         self._now_ns = now_ns
         self.fanout.batch(deliveries, now_ns)
-        for channel, gap in feed_gaps(self.market, self.subscriptions.by_bus_key, now_ns):
-            self.fanout.send(channel, encode(gap, channel.wire.codec), now_ns)
         if self._waits.has_behind:
             for wait in self._waits.caught_up():
                 self._complete(wait, now_ns)
@@ -217,6 +210,7 @@ class Bridge:
         """Complete requests that have waited long enough; drop topics nobody wants any more;
         heartbeats, stale topics, new names. To be called about 20 times a second."""
         self._now_ns = now_ns
+        self.admit(_ADMITTED_PER_SWEEP, now_ns)
         for wait in self._waits.overdue(now_ns):
             self._complete(wait, now_ns)
         for key in self.subscriptions.expired(now_ns):
@@ -229,6 +223,14 @@ class Bridge:
         for client in [c for c in self._curious if c not in self._waits]:
             del self._curious[client]
             self._run(client, client.session.created(), now_ns)
+
+    def admit(self, count: int, now_ns: int) -> bool:
+        """Go on with up to ``count`` requests that were put off, in order; whether more wait."""
+        self._now_ns = now_ns
+        taken = self._waits.take_put_off(count)
+        faults = self.fanout.faults
+        faults.each(taken, lambda client: self._take_up(client, taken[client], now_ns))
+        return self._waits.has_put_off
 
     def next_deadline_ns(self) -> int | None:
         """When the next waiting request is overdue; ``None`` when none waits."""
@@ -247,6 +249,12 @@ class Bridge:
         client.tell(beat, now_ns)
         client.flush()
         self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
+
+    def _on_loss(self, feed: str, symbol: str, count: int) -> None:
+        """A feed has lost trades: said between those before its word and those after it."""
+        by_key, now_ns = self.subscriptions.by_bus_key, self._now_ns
+        for channel, gap in feed_gaps(self.market, by_key, (feed, symbol), count, now_ns):
+            self.fanout.send(channel, encode(gap, channel.wire.codec), now_ns)
 
     def _on_feed(self, feed: str) -> None:
         """A feed has changed: tell who has a topic of it and wants to be told."""
@@ -270,13 +278,10 @@ class Bridge:
             elif isinstance(step, Join):
                 self._join(client, step, now_ns)
             elif isinstance(step, Attach):
-                cold = self._demand(step)
-                if cold or any(self._is_behind(wanted) for wanted in step.wanted):
-                    self._wait(client, step, cold, now_ns)
-                    break
-                todo.extend(client.session.attached(step, now_ns))
-                # Its topics must stay wanted until the steps it gave have joined them.
-                todo.append(_Release(step.wanted))
+                if self._waits.has_put_off or self.is_crowded():
+                    self._waits.put_off(client, step)
+                else:
+                    todo.extend(self._begin(client, step, now_ns))
             elif isinstance(step, _Release):
                 self._release(step.wanted, now_ns)
             elif isinstance(step, Owe):
@@ -295,6 +300,21 @@ class Bridge:
                 return
         client.flush()
         client.go_on()
+
+    def _take_up(self, client: BridgeClient, attach: Attach, now_ns: int) -> None:
+        self._run(client, self._begin(client, attach, now_ns), now_ns)
+        client.resume()
+
+    def _begin(
+        self, client: BridgeClient, attach: Attach, now_ns: int
+    ) -> Sequence[Step | _Release]:
+        """The steps that complete a request for topics; none yet if it has to wait for the bus."""
+        cold = self._demand(attach)
+        if cold or any(self._is_behind(wanted) for wanted in attach.wanted):
+            self._wait(client, attach, cold, now_ns)
+            return ()
+        # Its topics must stay wanted until the steps it gave have joined them.
+        return [*client.session.attached(attach, now_ns), _Release(attach.wanted)]
 
     def _join(self, client: BridgeClient, join: Join, now_ns: int) -> None:
         """Put a client on the channel of a topic, with what its old channel still owes it."""
@@ -375,9 +395,3 @@ class Bridge:
             self._cancel_debt(client, wanted.topic.name, now_ns)
         for wait in self._waits.warmed(key):
             self._complete(wait, now_ns)
-
-
-def _id_prefix(name: str) -> str:
-    """A short prefix of connection ids, different for each worker: ``bridge.1`` gives ``b1``."""
-    kind, _, number = name.partition(".")
-    return f"{kind[:1] or 'b'}{number}"

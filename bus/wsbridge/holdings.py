@@ -149,7 +149,9 @@ class Holdings:
             snapshot = self._options.snapshot
         else:
             snapshot = bool(request.snapshot)
-        since = request.since.get(requested) or request.since.get(topic.name)
+        since = request.since.get(topic.name)
+        if since is None and not pattern:  # what a wildcard matches has each its own position
+            since = request.since.get(requested)
         has_value = topic.is_state or topic.is_delta
         return Wanted(
             topic=topic,

@@ -22,6 +22,7 @@ from bus.wsbridge.messages import (
     Listed,
     Ping,
     Pong,
+    Position,
     RequestId,
     SnapshotEnd,
     TopicEntry,
@@ -60,6 +61,12 @@ class Greeting:
     connection_id: str
     server: str
     simulated: bool
+
+
+def id_prefix(name: str) -> str:
+    """A short prefix of connection ids, different for each worker: ``bridge.1`` gives ``b1``."""
+    kind, _, number = name.partition(".")
+    return f"{kind[:1] or 'b'}{number}"
 
 
 def updated(profile: Profile, request_id: RequestId | UnsetType, now_ns: int) -> Connection:
@@ -183,7 +190,8 @@ def pattern_entry(
 ) -> TopicEntry:
     """The entry of a wildcard in a ``subscribed`` acknowledgement.
 
-    Its topics are not listed: ``matched`` counts them, and each names itself in its messages.
+    Its topics have no entries, but for those named in ``since``: ``matched`` counts them, and
+    ``positions`` says where each begins. One without a value names its epoch in its first message.
     """
     states = {granted.view.state for granted in grants}
     state: TopicState = next((one for one in _BEST_FIRST if one in states), "pending")
@@ -199,6 +207,11 @@ def pattern_entry(
         snapshot=any(granted.given.kepts for granted in grants),
         conflate_ms=granted_ms,
         matched=len(grants),
+        positions={
+            granted.entry.topic: Position(granted.entry.epoch, granted.entry.seq)
+            for granted in grants
+            if granted.entry.epoch is not UNSET and granted.entry.recovered is UNSET
+        },
     )
 
 

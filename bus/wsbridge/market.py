@@ -6,7 +6,7 @@ wanted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -87,8 +87,8 @@ class Market:
         self.lines: dict[bytes, Line] = {}
         self._status: dict[tuple[str, str], tuple[tuple[int, int], FeedView]] = {}
         self._status_heard_ns: dict[str, int] = {}
-        self.stated_losses: dict[tuple[str, str], int] = {}
-        """Trades that feeds have said are lost, by feed and symbol; who tells it takes it out."""
+        self.on_loss: Callable[[str, str, int], None] = lambda _feed, _symbol, _count: None
+        """Called when a feed states that so many trades of a symbol are lost."""
 
     # ------------------------------------------------------------------ lines
 
@@ -198,14 +198,15 @@ class Market:
             return Recovery(False, "too_many")
         if topic.stream == "trades":
             self._forget_old(line, topic, now_ns)
-        found = tuple(
-            kept
-            for kept in line.ring
-            if kept.epoch == line.epoch and kept.seq > since.seq and kept.tick is not None
-        )
+        found: list[Kept] = []
+        for kept in reversed(line.ring):  # a client has mostly missed the last few of a thousand
+            if kept.epoch != line.epoch or kept.seq <= since.seq:
+                break
+            if kept.tick is not None:
+                found.append(kept)
         if len(found) != missed or line.is_broken:
             return Recovery(False, "evicted")
-        return Recovery(True, missed=found)
+        return Recovery(True, missed=tuple(reversed(found)))
 
     # ------------------------------------------------------------------ feeds
 
@@ -221,10 +222,10 @@ class Market:
         view = FeedView(body.state, body.reason, body.since_ts_ns, body.detail)
         before = None if known is None else known[1]
         lost = lost_count(view.reason, view.detail)
-        if lost and (before is None or before.detail != view.detail):
-            self.stated_losses[where] = self.stated_losses.get(where, 0) + lost
         self._status[where] = (position, view)
         self._status_heard_ns[where[0]] = now_ns
+        if lost and (before is None or before.detail != view.detail):
+            self.on_loss(*where, lost)
         return True
 
     def feed(self, name: str, symbol: str = "") -> FeedView | None:

@@ -1,5 +1,9 @@
 """Turns of the event loop shared out fairly: big answers in helpings, conflated values on time.
 
+When a crowd returns at once, what each of them missed is sent to a few at a time: a client whose
+answer is on its way has its live messages queued behind it, each by itself, which costs several
+times what it costs to write them with those of everybody else.
+
 Shell. An answer of a thousand messages is milliseconds of work, and 150 clients may ask for one at
 once; so each gets a helping, then the next client, and after ``SLICE_NS`` the loop gets its turn,
 so that ticks of everybody else wait no longer than that.
@@ -13,6 +17,9 @@ from typing import Protocol
 from bus.clock import monotonic_ns, now_ns
 
 SLICE_NS = 1_000_000
+CROWD = 32
+"""Clients with an answer on its way, beyond which further answers are not begun."""
+ADMITTED_PER_TURN = 8
 _NS = 1_000_000_000
 
 
@@ -32,6 +39,9 @@ class Timed(Protocol):
 
     def run_due(self, now_ns: int) -> None:
         """Do what is due."""
+
+    def admit(self, count: int, now_ns: int) -> bool:
+        """Begin up to ``count`` answers that were put off; whether more of them wait."""
 
 
 class Pacer:
@@ -68,12 +78,17 @@ class Pacer:
                 self._is_busy = False
         self._see_to_turn()
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many answers are on their way that no other should be begun."""
+        return len(self._waiting) >= CROWD
+
     def discard(self, client: Pumped) -> None:
         """The client is gone."""
         self._waiting.pop(client, None)
 
-    def _see_to_turn(self) -> None:
-        if self._waiting and not self._is_turn_due:
+    def _see_to_turn(self, *, is_more: bool = False) -> None:
+        if (self._waiting or is_more) and not self._is_turn_due:
             self._is_turn_due = True
             asyncio.get_running_loop().call_soon(self._turn)
 
@@ -91,7 +106,9 @@ class Pacer:
                     break
         finally:
             self._is_busy = False
-            self._see_to_turn()
+        room = min(CROWD - len(self._waiting), ADMITTED_PER_TURN)
+        is_more = self._timed.admit(room, now_ns()) if room > 0 else False
+        self._see_to_turn(is_more=is_more)
 
     # ------------------------------------------------------------------ things with a time
 

@@ -114,6 +114,8 @@ class _Reading:
 
 def options_of(query: str, endpoint: Endpoint, max_depth: int) -> Options:
     """Read the query of an endpoint's URL. Unknown options are ignored, as unknown fields are."""
+    if not query:
+        return Options()
     reading = _Reading()
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import random
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -30,6 +28,7 @@ from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.capacity import capacity_here
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.deadlines import Deadlines
+from bus.wsbridge.draining import Draining
 from bus.wsbridge.http import Pages, Readiness
 from bus.wsbridge.listening import bind, check_bind, is_loopback, url_of
 from bus.wsbridge.messages import CloseCode
@@ -37,8 +36,6 @@ from bus.wsbridge.pacing import Pacer
 from bus.wsbridge.turns import TURN_S, Job, Turns
 from bus.wsbridge.upstream import Upstream
 
-_CLOSES_PER_TURN = 10
-"""Connections closed per turn while draining: 200 a second."""
 _LATECOMERS_S = 1.0
 """How long a drain waits for handshakes on connections accepted before it began."""
 _TURNS_PER_REVIEW = 10
@@ -65,6 +62,7 @@ class Server:
         )
         self.bridge = Bridge(settings, name, self.upstream, __version__)
         self._pacer = Pacer(self.bridge)
+        self.bridge.is_crowded = lambda: self._pacer.is_crowded
         self.behind: dict[ClientConnection, None] = {}
         self.capacity = capacity_here(self.settings.max_connections)
         self.compresses = self.settings.compression == "on" or (
@@ -74,6 +72,7 @@ class Server:
         self._entrance: Entrance | None = None
         self.name = name
         self.is_draining = False
+        self._draining: Draining[ClientConnection] | None = None
         self.requests_in = 0
         self.written_bytes = 0
         self.dropped_bytes = 0
@@ -139,7 +138,7 @@ class Server:
     async def drain(self) -> None:
         """Accept nobody any more, tell every client, serve on, and close them over ``drain_s``.
 
-        At most 200 are closed a second, so that their return is no stampede: many clients take
+        Who is closed when is :class:`~bus.wsbridge.draining.Draining`'s word; many clients take
         longer than ``drain_s``. A handshake that has begun comes to its end first, and a connection
         that was accepted before may begin one within a second: its client was let in by the port
         and is not turned away at the door.
@@ -147,32 +146,23 @@ class Server:
         self.is_draining = True
         assert self._acceptor is not None, "drain comes after start"
         self._acceptor.close()
-        for client in list(self._clients):
-            self._announce_drain(client)
         loop = asyncio.get_running_loop()
         drain_s, begun = self.settings.drain_s, loop.time()
-        end, late_end = begun + drain_s, begun + min(_LATECOMERS_S, drain_s)
+        self._draining = draining = Draining(self._clients, drain_s, begun)
+        for client, notice in draining.notices.items():
+            client.announce_drain(*notice)
+        late_end = begun + min(_LATECOMERS_S, drain_s)
         while self._clients or self._shaking or self._acceptor.has_pending:
             if loop.time() >= late_end:
                 for other in [c for c in self._shaking if not c.has_begun]:
                     other.leave_quietly()
-            turns_left = max((end - loop.time()) / TURN_S, 1)
-            share = min(_CLOSES_PER_TURN, math.ceil(len(self._clients) / turns_left))
-            for client in list(self._clients)[:share]:
-                retry_ms = random.randint(0, self._drain_ms)
-                client.close(CloseCode.DRAINING, retry_after_ms=retry_ms)
+            for client in draining.due(loop.time()):
+                client.close(CloseCode.DRAINING, retry_after_ms=draining.return_ms)
             await asyncio.sleep(TURN_S)
         try:
             await asyncio.wait_for(self._all_left.wait(), self.settings.close_timeout_s)
         except TimeoutError:
             _log.warning("clients did not answer the close", clients=len(self._sockets))
-
-    @property
-    def _drain_ms(self) -> int:
-        return int(self.settings.drain_s * 1000)
-
-    def _announce_drain(self, client: ClientConnection) -> None:
-        client.announce_drain(random.randint(0, self._drain_ms), self._drain_ms)
 
     async def close(self) -> None:
         """Cut off whoever is left and free everything."""
@@ -286,8 +276,9 @@ class Server:
 
     def opened(self, connection: ClientConnection) -> None:
         """It has been greeted. Who came in while we drain is told so at once."""
-        if self.is_draining:
-            self._announce_drain(connection)
+        if self._draining is not None:
+            now_s = asyncio.get_running_loop().time()
+            connection.announce_drain(*self._draining.join(connection, now_s))
 
     def left(self, connection: ClientConnection) -> None:
         """It is no client any more, though its socket may not be closed yet. Idempotent."""

@@ -2,14 +2,16 @@
 
 Pure bookkeeping: what is missing for whom. A request waits until all its topics are warm, and until
 this bridge has seen as much of a topic as a returning client says it has (``since``), or until its
-deadline. A topic that is cold even then is *owed*. Bounds: one waiting request a client, one debt
-a client and topic.
+deadline. A topic that is cold even then is *owed*. When too many others are being answered, a
+request is *put off*: it has not been begun and holds nothing yet. Bounds: one waiting request a
+client, one debt a client and topic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 from bus.wsbridge.steps import Attach, Wanted
@@ -40,13 +42,14 @@ class Waits(Generic[ClientT]):
         self._is_behind = is_behind
         self._of: dict[ClientT, Wait[ClientT]] = {}
         self._for: dict[bytes, dict[Wait[ClientT], None]] = {}
+        self._put_off: dict[ClientT, Attach] = {}
         self._debts: dict[ClientT, dict[str, Wanted]] = {}
         self._debtors: dict[bytes, dict[ClientT, None]] = {}
 
     # ------------------------------------------------------------------ waiting requests
 
     def __contains__(self, client: ClientT) -> bool:
-        return client in self._of
+        return client in self._of or client in self._put_off
 
     @property
     def has_behind(self) -> bool:
@@ -62,7 +65,8 @@ class Waits(Generic[ClientT]):
             self._for.setdefault(key, {})[wait] = None
 
     def gone(self, client: ClientT) -> Wait[ClientT] | None:
-        """The client has left; the request it was waiting for."""
+        """The client has left; the request it was waiting for, if that has been begun."""
+        self._put_off.pop(client, None)
         wait = self._of.get(client)
         if wait is not None:
             self.forget(wait)
@@ -107,6 +111,24 @@ class Waits(Generic[ClientT]):
     def next_deadline_ns(self) -> int | None:
         """When the next waiting request is overdue; ``None`` when none waits."""
         return min((wait.deadline_ns for wait in self._of.values()), default=None)
+
+    # ------------------------------------------------------------------ put off
+
+    @property
+    def has_put_off(self) -> bool:
+        """Whether any request waits for others to be answered."""
+        return bool(self._put_off)
+
+    def put_off(self, client: ClientT, attach: Attach) -> None:
+        """The request has not been begun: too many others are being answered."""
+        self._put_off[client] = attach
+
+    def take_put_off(self, count: int) -> dict[ClientT, Attach]:
+        """Up to ``count`` of these, those who have waited longest; they wait no more."""
+        taken = dict(islice(self._put_off.items(), count))
+        for client in taken:
+            del self._put_off[client]
+        return taken
 
     # ------------------------------------------------------------------ debts
 

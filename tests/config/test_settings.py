@@ -54,3 +54,10 @@ def test_endpoints_are_ipc_in_the_run_directory_unless_set() -> None:
     settings = load(None, ["run_dir=/r", "broker.publish=tcp://127.0.0.1:5555"])
     assert settings.endpoints.publish == "tcp://127.0.0.1:5555"
     assert settings.endpoints.subscribe == "ipc:///r/subscribe.sock"
+
+
+def test_a_stop_may_take_as_long_as_its_processes_unless_a_deadline_is_set() -> None:
+    settings = load(None, ["bridge.max_connections=21000"])
+    assert settings.stop_s == pytest.approx(3 * 5.0 + settings.bridge.stop_s)
+    assert load(None, ["supervisor.stop_deadline_s=40"]).stop_s == 40.0
+    assert load(None, ["supervisor.stop_grace_s=60"]).stop_s == 240.0

@@ -9,7 +9,7 @@ from bus.wsbridge.topics import Directory
 
 def test_a_venue_serves_everything_unless_it_is_said_otherwise() -> None:
     assert streams_of("binance") == MARKET_STREAMS
-    assert streams_of("finnhub") == ("price", "trades")
+    assert streams_of("finnhub") == ("price", "trades", "ticker")
 
 
 def test_clients_are_told_of_the_streams_that_the_venue_has() -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +50,10 @@ class RunningBus:
             check=False,
         )
 
-    def up(self) -> subprocess.CompletedProcess[str]:
-        done = self.cli("up", "--detach", "--config", str(self.config))
+    def up(self, *settings: str) -> subprocess.CompletedProcess[str]:
+        """Start it, with settings (``key=value``) that outdo those of its file."""
+        words = [word for one in settings for word in ("--set", one)]
+        done = self.cli("up", "--detach", "--config", str(self.config), *words)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
         return done
 
@@ -100,3 +107,46 @@ class RunningBus:
             f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
             for path in sorted(self.run_dir.rglob("*.log"))
         )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@contextmanager
+def making_buses() -> Iterator[Callable[..., RunningBus]]:
+    """A function that makes a bus (not started) with a configuration of its own; all end here."""
+    made: list[RunningBus] = []
+
+    def make(extra: str = "") -> RunningBus:
+        run_dir = Path(tempfile.mkdtemp(prefix="mdb-"))
+        port, binance, finnhub = free_ports(3)
+        config = run_dir / "mdbus.toml"
+        config.write_text(
+            f'run_dir = "{run_dir}"\n'
+            f"{extra}\n"
+            f"[bridge]\nport = {port}\n"
+            f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
+            "ports.coinbase = 0\nports.kraken = 0\n"
+            "news_interval_s = 1.0\n"
+            "[feeds.finnhub]\nnews_poll_s = 6.0\n"
+        )
+        bus = RunningBus(run_dir, port, config)
+        made.append(bus)
+        return bus
+
+    try:
+        yield make
+    finally:
+        for bus in made:
+            if bus.processes():
+                bus.down()
+            shutil.rmtree(bus.run_dir, ignore_errors=True)

@@ -29,8 +29,7 @@ import zmq
 
 from bus.capture import Closed, Cut, Decoder, Exchange, Frame, Head, Record, Sent
 from bus.testing import wait_until
-from tests.e2e.conftest import free_ports
-from tests.e2e.running_bus import ROOT
+from tests.e2e.running_bus import ROOT, free_ports
 from tests.feeds.captured import capture_files, read_captured
 from tests.stalls import Stalls
 

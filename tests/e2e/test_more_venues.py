@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from bus.client import Subscriber, Update
+from bus.config.venues import streams_of
 from bus.model import Depth, Status, Trade
 from tests.e2e.running_bus import RunningBus
 from tests.e2e.test_whole_path import next_of
@@ -36,7 +37,7 @@ def bus(make_bus: Callable[..., RunningBus]) -> Iterator[RunningBus]:
 def test_every_stream_of_the_venue_reaches_a_consumer(
     bus: RunningBus, feed: str, symbol: str
 ) -> None:
-    wanted = {"price", "quote", "ticker", "trades", "orderbook", "depth"}
+    wanted = {*streams_of(feed), "depth"}
     whole = False
     with Subscriber(f"ipc://{bus.run_dir}/subscribe.sock") as subscriber:
         for stream in wanted:

@@ -23,8 +23,7 @@ import pytest
 
 from bus.client import Gap, SnapshotEnd, Subscriber, Update
 from bus.model import Depth, OrderBook, Quote, Trade
-from tests.e2e.conftest import free_ports
-from tests.e2e.running_bus import ROOT
+from tests.e2e.running_bus import ROOT, free_ports
 
 pytestmark = pytest.mark.recorded
 

@@ -65,6 +65,7 @@ async def test_order_books_have_twenty_sorted_levels_a_side(bus: RunningBus) -> 
         ("market/BTC/quote/", "quote", "bid"),
         ("market/AAPL/price/", "price", "price"),
         ("market/AAPL/trades/", "trade", "price"),
+        ("market/AAPL/ticker/", "ticker", "price"),
         ("news/general/", "news", "headline"),
     ],
 )

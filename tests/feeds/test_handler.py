@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bus.config.venues import streams_of
 from bus.feeds.handler import SymbolTicks
 from bus.model import Instrument, Price, Quote, Ticker, Trade
 from tests.feeds.tap import Tap
@@ -88,3 +91,13 @@ def test_an_instrument_is_published_when_it_is_news() -> None:
     for status in ("trading", "trading", "halted"):
         ticks.instrument(Instrument(status=status), 1)
     assert [body.status for body in tap.bodies("md/instrument/sim/AAPL/")] == ["trading", "halted"]
+
+
+def test_a_stream_that_the_venue_does_not_serve_cannot_be_published() -> None:
+    tap = Tap()
+    symbol = SymbolTicks(tap.as_publisher(), "sim", "AAPL", streams_of("finnhub"))
+    symbol.trade(100.0, 0.5, None, None, 11, 22)
+    symbol.ticker(Ticker(last=100.0, close_ts_ns=10), 10, 10)
+    with pytest.raises(AssertionError, match="serves no quote"):
+        symbol.quote(Quote(1.0, 1.0, 2.0, 1.0), 11, 22)
+    assert {m.topic.split("/")[1] for m in tap.messages} <= set(streams_of("finnhub"))

@@ -22,8 +22,7 @@ from bus.config import load
 from bus.feeds.process import body
 from bus.runtime import Life
 from bus.testing import wait_until
-from tests.e2e.conftest import free_ports
-from tests.e2e.running_bus import ROOT
+from tests.e2e.running_bus import ROOT, free_ports
 
 Report = Callable[[], Mapping[str, int | float | str]]
 

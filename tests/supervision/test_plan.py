@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bus.config import load
-from bus.supervision.plan import layers, nearest, plan
+from bus.supervision.plan import layers, nearest, patience, plan
 
 
 def test_the_default_bus_has_its_six_processes_in_order() -> None:
@@ -29,6 +29,15 @@ def test_a_disabled_feed_does_not_run() -> None:
 def test_every_worker_has_a_slot_of_its_own() -> None:
     slots = [spec.slot for spec in plan(load(None, ["bridge.workers=4"])) if spec.kind == "bridge"]
     assert slots == [0, 1, 2, 3]
+
+
+def test_a_bridge_has_the_time_that_its_clients_need_to_leave() -> None:
+    settings = load(None, ["bridge.max_connections=10000"])
+    graces_s = {s.kind: patience(settings, s).stop_grace_s for s in plan(settings)}
+    assert graces_s["feed"] == graces_s["broker"] == settings.supervisor.stop_grace_s
+    assert graces_s["bridge"] == settings.bridge.stop_s > 10_000 / 200
+    longer = load(None, ["supervisor.stop_grace_s=100"])
+    assert {patience(longer, s).stop_grace_s for s in plan(longer)} == {100.0}
 
 
 def test_layers_start_from_the_market_to_the_browser() -> None:

@@ -247,7 +247,11 @@ def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_and_holds_up_n
 def test_the_overall_deadline_ends_a_slow_stop(drive: Drive) -> None:
     bus = drive(
         *((name, "deaf", layer) for layer, name in enumerate("ab")),
-        settings=("supervisor.stop_grace_s=60.0", "supervisor.stop_deadline_s=0.5"),
+        settings=(
+            "supervisor.stop_grace_s=60.0",
+            "supervisor.stop_deadline_s=0.5",
+            *("bridge.max_connections=1", "bridge.drain_s=0.0", "bridge.close_timeout_s=0.1"),
+        ),
     ).up()
     begun = time.monotonic()
     bus.signal(signal.SIGTERM)

@@ -1,13 +1,26 @@
 // The client served as /ws/mdbus.js, made to come back: what it saw goes to the test as JSON lines.
+// Arguments: the file, the URL, and topics; a line {"subscribe": …} or {"unsubscribe": …} on stdin
+// is done, and the end of stdin is the end.
 import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 
-const source = readFileSync(process.argv[2], "utf8");
+const [file, url, ...topics] = process.argv.slice(2);
+const source = readFileSync(file, "utf8");
 const { Mdbus } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
-const say = (value) => console.log(JSON.stringify(value));
-const bus = new Mdbus(process.argv[3], { minDelayMs: 20, maxDelayMs: 100 });
+const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const bus = new Mdbus(url, { minDelayMs: 20, maxDelayMs: 100 });
 bus.on("state", (state) => say({ state }));
-bus.on("trade", (message) => say({ seq: message.seq }));
-bus.on("subscription", (message) => say({ recovered: message.topics.map((one) => one.recovered ?? null) }));
-bus.subscribe("trades.ETH");
-process.stdin.resume();
-process.stdin.on("end", () => { bus.close(); process.exit(0); });
+bus.on("message", (message) => {
+  const { type, topic, seq, recovered, snapshot } = message;
+  if (message.data) say({ type, topic, seq, recovered, snapshot });
+  else if (type !== "heartbeat" && type !== "status") say(message);
+});
+for (const topic of topics) bus.subscribe(topic);
+createInterface({ input: process.stdin })
+  .on("line", (line) => {
+    const wish = JSON.parse(line);
+    if (wish.subscribe) bus.subscribe(wish.subscribe, wish.options);
+    if (wish.unsubscribe) bus.unsubscribe(wish.unsubscribe);
+    if (wish.send) bus.send(wish.send);
+  })
+  .on("close", () => { bus.close(); process.exit(0); });

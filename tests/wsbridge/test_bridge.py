@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 from hypothesis import given
@@ -151,6 +152,60 @@ def test_a_client_that_leaves_while_waiting_leaves_nothing_behind() -> None:
     assert bridge.subscriptions.bus_topic_count == 0
 
 
+def test_in_a_crowd_requests_for_topics_are_put_off_and_answered_in_order() -> None:
+    bridge, bus = make_bridge()
+    first = multi(bridge)
+    first.say(action="subscribe", symbols=["BTC"])
+    deliver(bridge, live("price", 1), warm("price"))
+    first.take()
+    crowd = [multi(bridge) for _ in range(5)]
+    bridge.is_crowded = lambda: True
+    for client in crowd:
+        assert client.say(action="subscribe", symbols=["BTC"], id=1) == []
+        assert bridge.is_waiting(client), "what it says next waits for this"
+    assert types(first.say(action="ping")) == ["pong"], "nobody else is concerned"
+    bridge.gone(crowd.pop(1), T0_NS)
+    assert bridge.admit(2, T0_NS)
+    deliver(bridge, live("price", 2))
+    got = [client.take() for client in crowd]
+    assert [types(one) for one in got] == [["subscription", "price", "price"]] * 2 + [[], []]
+    assert [client.resumed for client in crowd] == [1, 1, 0, 0]
+    late = multi(bridge)
+    bridge.is_crowded = lambda: False
+    assert late.say(action="subscribe", symbols=["BTC"]) == [], "nobody overtakes"
+    assert not bridge.admit(9, T0_NS)
+    assert all(seqs(client.take()) == [2] for client in (*crowd[2:], late))
+    for client in (first, late, *crowd):
+        bridge.gone(client, T0_NS)
+    bridge.sweep(T0_NS + 60 * SECOND_NS)
+    assert BTC_PRICE not in bus.wanted, "who was put off and left has left nothing behind"
+
+
+def test_however_crowded_it_is_nobody_is_put_off_for_good() -> None:
+    bridge, _ = make_bridge()
+    first, client = multi(bridge), multi(bridge)
+    first.say(action="subscribe", symbols=["BTC"])
+    deliver(bridge, live("price", 1), warm("price"))
+    bridge.is_crowded = lambda: True
+    client.say(action="subscribe", symbols=["BTC"])
+    bridge.sweep(T0_NS)
+    assert types(client.take()) == ["subscription", "price"]
+
+
+def test_one_whose_answer_fails_is_cut_off_and_the_others_are_answered() -> None:
+    bridge, _ = make_bridge()
+    first, faulty, client = multi(bridge), multi(bridge), multi(bridge)
+    first.say(action="subscribe", symbols=["BTC"])
+    deliver(bridge, live("price", 1), warm("price"))
+    bridge.is_crowded = lambda: True
+    faulty.say(action="subscribe", symbols=["BTC"])
+    client.say(action="subscribe", symbols=["BTC"])
+    faulty.is_faulty = True
+    bridge.admit(2, T0_NS)
+    assert faulty.is_aborted
+    assert types(client.take()) == ["subscription", "price"]
+
+
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("live"), st.integers(1, 4)),
@@ -158,6 +213,8 @@ moves = st.lists(
         st.tuples(st.just("unsubscribe"), st.none()),
         st.tuples(st.just("warm"), st.none()),
         st.tuples(st.just("time"), st.integers(1, 12)),
+        st.tuples(st.just("crowd"), st.booleans()),
+        st.tuples(st.just("admit"), st.none()),
     ),
     max_size=40,
 )
@@ -193,6 +250,10 @@ def test_whatever_happens_when_a_client_sees_an_unbroken_stream(
         elif kind == "time":
             now_ns += value * SECOND_NS
             bridge.sweep(now_ns)
+        elif kind == "crowd":
+            bridge.is_crowded = partial(bool, value)
+        elif kind == "admit":
+            bridge.admit(1, now_ns)
         elif not bridge.is_waiting(client):
             extra = {"snapshot": value} if kind == "subscribe" else {}
             client.got += client.say(now_ns, action=kind, topics=["price.BTC"], **extra)

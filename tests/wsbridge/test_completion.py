@@ -88,3 +88,71 @@ def test_topics_of_a_wildcard_recover_by_their_own_names() -> None:
     assert entries["trades.*"]["matched"] > 1
     missed = [one for one in rest if one.get("topic") == "trades.BTC"]
     assert [(one["seq"], one["recovered"]) for one in missed] == [(4, True), (5, True)]
+
+
+def test_the_positions_of_a_wildcard_are_what_since_takes() -> None:
+    """Of every topic that has a value and no entry of its own; after them nothing is missing."""
+    bridge, _ = make_bridge()
+    client = full(bridge)
+    client.say(action="subscribe", topics=["trades.*"])
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], warm("trades"))
+    bridge.sweep(T0_NS + SECOND_NS)
+    (entry,) = next(one for one in client.take() if one["type"] == "subscription")["topics"]
+    assert entry["positions"] == {"trades.BTC": {"epoch": epoch_text(EPOCH), "seq": 5}}
+    deliver(bridge, warm("trades", symbol="ETH-USDT"))
+    deliver(bridge, live("trades", 6), live("trades", 1, symbol="ETH-USDT"))
+    bitcoin, ether = client.take()
+    assert (bitcoin["seq"], "epoch" in bitcoin) == (6, False)
+    assert ether["epoch"] == epoch_text(EPOCH), "who had no position is told the count"
+
+    again = full(bridge)
+    again.say(action="subscribe", topics=["trades.*"], since=entry["positions"])
+    bridge.sweep(T0_NS + 7 * SECOND_NS)
+    ack, *rest = again.take()
+    entries = {one["topic"]: one for one in ack["topics"]}
+    assert entries["trades.BTC"]["recovered"] is True
+    assert entries["trades.*"]["positions"] == {
+        "trades.ETH": {"epoch": epoch_text(EPOCH), "seq": 1}
+    }
+    assert seqs(rest, "trades.BTC") == [6]
+
+
+def test_a_position_of_the_wildcard_itself_means_nothing() -> None:
+    bridge, _ = make_bridge()
+    first, client = full(bridge), full(bridge)
+    first.say(action="subscribe", topics=["trades.*"])
+    for symbol in ("BTC-USDT", "ETH-USDT", "SOL-USDT"):
+        deliver(bridge, *[live("trades", n, symbol=symbol) for n in range(1, 6)])
+        deliver(bridge, warm("trades", symbol=symbol))
+    position = {"epoch": epoch_text(EPOCH), "seq": 3}
+    client.say(action="subscribe", topics=["trades.*"], since={"trades.*": position})
+    bridge.sweep(T0_NS + 7 * SECOND_NS)
+    ack, *rest = client.take()
+    assert [one["topic"] for one in ack["topics"]] == ["trades.*"]
+    assert not [one for one in rest if one.get("recovered")]
+
+
+def test_a_client_that_has_seen_a_later_count_is_waited_for() -> None:
+    """Another worker has heard of the publisher's new start before this one."""
+    bridge, _ = make_bridge()
+    first, client = full(bridge), full(bridge)
+    first.say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], warm("trades"))
+    client.say(action="subscribe", topics=["trades.BTC"], since=since(2, EPOCH + 1))
+    assert client.take() == []
+    deliver(bridge, *[live("trades", n, epoch=EPOCH + 1) for n in range(1, 5)])
+    got = client.take()
+    assert got[0]["topics"][0]["recovered"] is True
+    assert seqs(got, "trades.BTC") == [3, 4]
+
+
+def test_a_later_count_that_never_comes_is_not_waited_for_long() -> None:
+    bridge, _ = make_bridge()
+    first, client = full(bridge), full(bridge)
+    first.say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, live("trades", 1), warm("trades"))
+    zs = {"trades.BTC": {"epoch": "z" * 16, "seq": 1}}
+    client.say(action="subscribe", topics=["trades.BTC"], since=zs)
+    bridge.sweep(T0_NS + SECOND_NS)
+    entry = client.take()[0]["topics"][0]
+    assert (entry["recovered"], entry["reason"]) == (False, "epoch")

@@ -55,7 +55,28 @@ def test_lost_trades_are_a_gap_once(conflate_ms: int) -> None:
     deliver(bridge, lost(2, 30))
     assert client.take() == [], "the same loss, said again"
     deliver(bridge, lost(3, 2, first=500), lost(4, 4, first=600))
-    assert [one["count"] for one in client.take()] == [6]
+    assert [one["count"] for one in client.take()] == [2, 4]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+def test_a_gap_stands_where_the_feed_said_so(codec: str) -> None:
+    """Within one batch of the bus: after the trades before its word, before those after it."""
+    bridge, _ = make_bridge()
+    client, batching = full(bridge, codec=codec), full(bridge, codec=codec)
+    batching.say(action="set", batch_ms=100)
+    for one in (client, batching):
+        one.say(action="subscribe", topics=["trades.BTC", "trades.ETH"])
+    deliver(bridge, live("trades", 1), warm("trades"), warm("trades", symbol="ETH-USDT"))
+    for one in (client, batching):
+        one.take()
+    ether = live("trades", 1, symbol="ETH-USDT")
+    deliver(bridge, live("trades", 2), ether, lost(1, 30), live("trades", 3), live("trades", 4))
+    bridge.run_due(T0_NS + 200_000_000)
+    for one in (client, batching):
+        said = [m for m in one.take() if m.get("topic") == "trades.BTC"]
+        assert types(said) == ["trade", "gap", "trade", "trade"]
+        assert (said[1]["from"], said[1]["to"]) == (3, 2)
+        assert [m["seq"] for m in said if "seq" in m] == [2, 3, 4]
 
 
 def test_a_change_of_a_book_that_does_not_continue_it_is_a_gap_and_then_a_new_book() -> None:

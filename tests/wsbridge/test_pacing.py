@@ -6,7 +6,7 @@ import asyncio
 
 from bus.clock import now_ns
 from bus.testing import eventually
-from bus.wsbridge.pacing import Pacer
+from bus.wsbridge.pacing import ADMITTED_PER_TURN, CROWD, Pacer
 
 
 class Timed:
@@ -19,6 +19,9 @@ class Timed:
     def run_due(self, now_ns: int) -> None:
         self.ran.append(now_ns)
         self.next_ns = None
+
+    def admit(self, count: int, now_ns: int) -> bool:
+        return False
 
 
 class Client:
@@ -81,3 +84,39 @@ async def test_who_has_left_is_not_pumped() -> None:
     left = one.left
     await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, lambda: None), 5)
     assert (one.left, two.left) == (left, 9)
+
+
+class Crowded(Timed):
+    """Has so many answers put off; each of them takes a client so many helpings."""
+
+    def __init__(self, put_off: int) -> None:
+        super().__init__()
+        self.put_off = put_off
+        self.admitted: list[int] = []
+        self.pacer = Pacer(self)
+        self.most_at_once = 0
+        self.log: list[str] = []
+
+    def admit(self, count: int, now_ns: int) -> bool:
+        assert count > 0, "asked only when there is room"
+        count = min(count, self.put_off)
+        self.put_off -= count
+        for number in range(count):
+            self.pacer.pump(Client(f"{self.put_off + number}", 3, self.log))
+        self.admitted.append(count)
+        self.most_at_once = max(self.most_at_once, len(self.pacer._waiting))
+        return self.put_off > 0
+
+
+async def test_a_crowd_is_answered_a_few_at_a_time_and_to_its_end(loop_kind: str) -> None:
+    timed = Crowded(500)
+    pacer = timed.pacer
+    first = [Client(f"first{number}", 4, timed.log) for number in range(CROWD + 1)]
+    for client in first:
+        pacer.pump(client)
+    assert pacer.is_crowded
+    await eventually(lambda: timed.put_off == 0 and not pacer.is_crowded)
+    assert sum(timed.admitted) == 500
+    assert timed.most_at_once <= CROWD + ADMITTED_PER_TURN
+    await eventually(lambda: not pacer._waiting)
+    pacer.close()

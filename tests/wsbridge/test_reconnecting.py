@@ -3,71 +3,216 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from bus.client import Publisher
 from bus.clock import now_ns
-from bus.model import Trade
+from bus.model import Body, Price, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
 from bus.wsbridge.messages import CloseCode
-from tests.wsbridge.conftest import ROOT, StartServer
+from tests.wsbridge.conftest import RunningServer, StartServer
+from tests.wsbridge.follower import Follower, following, is_whole
 
-SCRIPT = Path(__file__).with_name("reconnecting.mjs")
-CLIENT = ROOT / "bus" / "wsbridge" / "page" / "mdbus.js"
+pytestmark = pytest.mark.node
+
+SYMBOLS = {"BTC": "BTC-USDT", "ETH": "ETH-USDT", "SOL": "SOL-USDT"}
 
 
-@pytest.mark.node
+class Market:
+    """Trades and prices of three symbols; ``last`` is the seq of each topic."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self.last: dict[str, int] = {}
+
+    def say(self, stream: str, symbol: str, count: int = 1) -> None:
+        """Publish so many messages."""
+        writer = self._publisher.writer(Topic.md(stream, "sim", SYMBOLS[symbol]))
+        for _ in range(count):
+            body: Body = Trade(1.0, 1.0) if stream == "trades" else Price(1.0)
+            seq = writer.publish(body, venue_ts_ns=None, recv_ts_ns=now_ns())
+            self.last[f"{stream}.{symbol}"] = seq
+
+    @contextmanager
+    def running(self, burst: int = 5) -> Iterator[None]:
+        """``burst`` trades of each symbol, and a price, every 5 ms."""
+        loop = asyncio.get_running_loop()
+        is_running = True
+
+        def publish() -> None:
+            if not is_running:
+                return
+            for symbol in SYMBOLS:
+                self.say("trades", symbol, burst)
+                self.say("price", symbol)
+            loop.call_later(0.005, publish)
+
+        publish()
+        try:
+            yield
+        finally:
+            is_running = False
+
+    async def reaches(self, follower: Follower, *topics: str) -> None:
+        """Wait until the client has the last message of each topic."""
+        for topic in topics:
+            await eventually(partial(self._has_last, follower, topic), 20, topic)
+
+    def _has_last(self, follower: Follower, topic: str) -> bool:
+        return follower.last(topic) == self.last[topic]
+
+
+@pytest.fixture
+def market(publisher: Publisher) -> Market:
+    return Market(publisher)
+
+
+def url(running: RunningServer) -> str:
+    return f"{running.ws_url}/ws/v1/"
+
+
+@pytest.mark.parametrize("wanted", ["trades.ETH", "trades.*", "*.*", "trades.eth-usdt"])
 async def test_it_comes_back_and_recovers_what_it_missed(
-    start_server: StartServer, publisher: Publisher, node: list[str]
+    start_server: StartServer, market: Market, node: list[str], wanted: str
 ) -> None:
     running = await start_server()
-    writer = publisher.writer(Topic.md("trades", "sim", "ETH-USDT"))
-    process = await asyncio.create_subprocess_exec(
-        *node, str(SCRIPT), str(CLIENT), f"{running.ws_url}/ws/v1/",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdin is not None
-    said: list[dict[str, Any]] = []
-    stdout = process.stdout
+    market.say("trades", "ETH", 3)
+    async with following(node, url(running), wanted) as follower:
+        await eventually(lambda: follower.acks, 20, "it has subscribed")
+        market.say("trades", "ETH", 3)
+        await market.reaches(follower, "trades.ETH")
+        for cut in range(3):
+            (client,) = running.server._clients
+            if cut == 1:
+                client.close(CloseCode.DRAINING, retry_after_ms=30)
+            else:
+                client.abort()
+            await eventually(lambda: client not in running.server._clients, 20)  # noqa: B023
+            market.say("trades", "ETH", 5)
+            await market.reaches(follower, "trades.ETH")
+        await follower.end()
+    assert len(follower.seqs("trades.ETH")) == 18
+    assert is_whole(follower.seqs("trades.ETH")), "none missing, none twice"
+    for ack in follower.acks[1:]:
+        assert {e["topic"]: e["recovered"] for e in ack["topics"] if "recovered" in e}[
+            "trades.ETH"
+        ] is True
+    assert follower.states == ["open", *["waiting", "open"] * 3, "closed"]
+    assert not follower.of("gap")
 
-    async def read() -> None:
-        while line := await stdout.readline():
-            said.append(json.loads(line))
 
-    reading = asyncio.create_task(read())
-    last = 0
-
-    def publish(count: int) -> None:
-        nonlocal last
-        for _ in range(count):
-            last = writer.publish(Trade(1.0, 1.0), venue_ts_ns=None, recv_ts_ns=now_ns())
-
-    def seen() -> list[int]:
-        return [one["seq"] for one in said if "seq" in one]
-
-    await eventually(lambda: any("recovered" in one for one in said), 20, "it has subscribed")
-    publish(3)
-    await eventually(lambda: last in seen(), 20)
-    for cut in range(3):
+async def test_a_wildcard_that_has_brought_nothing_yet_is_recovered_too(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    """Its positions are in the acknowledgement, and need no message to be known."""
+    running = await start_server()
+    market.say("trades", "SOL", 2)
+    async with following(node, url(running), "trades.*") as follower:
+        await eventually(lambda: follower.acks, 20, "it has subscribed")
         (client,) = running.server._clients
-        if cut == 1:
-            client.close(CloseCode.DRAINING, retry_after_ms=30)
-        else:
-            client.abort()
-        await eventually(lambda: not running.server._clients, 20)
-        publish(5)
-        await eventually(lambda: last in seen(), 20, "it has come back and caught up")
-    process.stdin.close()
-    await asyncio.wait_for(process.wait(), 20)
-    await reading
-    seqs = seen()
-    assert seqs == list(range(seqs[0], seqs[0] + len(seqs))), "none missing, none twice"
-    assert [one["recovered"] for one in said if "recovered" in one][1:] == [[True]] * 3
-    states = [one["state"] for one in said if "state" in one]
-    assert states == ["open", *["waiting", "open"] * 3, "closed"]
+        client.abort()
+        await eventually(lambda: client not in running.server._clients, 20)
+        market.say("trades", "SOL", 4)
+        await market.reaches(follower, "trades.SOL")
+    last = market.last["trades.SOL"]
+    assert follower.seqs("trades.SOL") == list(range(last - 3, last + 1))
+
+
+async def test_who_leaves_is_left_before_and_every_message_is_shown_once(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    """Three bridges after one another on one port, under load: never a moment without one."""
+    running = await start_server("bridge.drain_s=4")
+    topics = ["trades.ETH", "trades.BTC", "price.SOL"]
+    with market.running():
+        async with following(node, url(running), "trades.ETH", "*.BTC", "price.*") as follower:
+            await eventually(lambda: all(follower.last(t) for t in topics), 20)
+            for _ in range(3):
+                old, running = (
+                    running,
+                    await start_server("bridge.drain_s=4", f"bridge.port={running.port}"),
+                )
+                await old.server.drain()
+                await eventually(lambda: running.server._clients, 20, "it is here")  # noqa: B023
+            await eventually(lambda: len(follower.acks) >= 8, 20)
+            marks = {t: follower.last(t) for t in topics}
+            await eventually(lambda: all(follower.last(t) > marks[t] for t in topics), 20)
+            await follower.end()
+    assert follower.states == ["open", "closed"], "never without a connection"
+    statuses = [m["status"] for m in follower.of("connection")]
+    assert statuses == ["connected", *["draining", "connected"] * 3], "it went first each time"
+    for topic in topics:
+        assert is_whole(follower.seqs(topic)), topic
+        assert len(follower.seqs(topic)) > 100
+    assert not follower.of("gap")
+
+
+async def test_when_nobody_else_listens_it_stays_until_the_end_and_then_comes_back(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    running = await start_server("bridge.drain_s=0.6")
+    market.say("trades", "ETH")
+    async with following(node, url(running), "trades.*") as follower:
+        await eventually(lambda: follower.acks, 20)
+        await running.server.drain()
+        await running.server.close()
+        await eventually(lambda: follower.states == ["open", "waiting"], 20)
+        market.say("trades", "ETH", 7)
+        await start_server(f"bridge.port={running.port}")
+        await market.reaches(follower, "trades.ETH")
+        assert follower.states[-1] == "open"
+    assert is_whole(follower.seqs("trades.ETH"))
+    assert len(follower.seqs("trades.ETH")) == 7
+
+
+async def test_what_cannot_be_recovered_is_told_as_a_gap(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    running = await start_server("bridge.history=10")
+    market.say("trades", "ETH")
+    async with following(node, url(running), "trades.*") as follower:
+        await eventually(lambda: follower.acks, 20)
+        seen = market.last["trades.ETH"]
+        (client,) = running.server._clients
+        client.abort()
+        await eventually(lambda: client not in running.server._clients, 20)
+        market.say("trades", "ETH", 50)
+        await eventually(lambda: len(follower.acks) == 2, 20, "it is back")
+        market.say("trades", "ETH", 2)
+        await market.reaches(follower, "trades.ETH")
+    (entry,) = [e for e in follower.acks[1]["topics"] if e["topic"] == "trades.ETH"]
+    last = market.last["trades.ETH"]
+    if entry["recovered"]:  # it was back before all of them were published
+        assert is_whole(follower.seqs("trades.ETH"))
+        return
+    (gap,) = follower.of("gap")
+    assert (gap["topic"], gap["from"], gap["to"]) == ("trades.ETH", seen + 1, entry["seq"])
+    assert (gap["count"], gap["reason"]) == (entry["seq"] - seen, "reconnect")
+    assert follower.seqs("trades.ETH") == list(range(entry["seq"] + 1, last + 1))
+
+
+async def test_what_was_given_up_begins_anew(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    running = await start_server()
+    market.say("trades", "ETH")
+    async with following(node, url(running), "trades.ETH", "price.*") as follower:
+        await eventually(lambda: len(follower.acks) == 2, 20)
+        follower.wish(unsubscribe="trades.ETH")
+        await eventually(lambda: len(follower.of("subscription")) == 3, 20)
+        market.say("trades", "ETH", 9)
+        follower.wish(subscribe="trades.ETH")
+        await eventually(lambda: len(follower.acks) == 3, 20)
+        market.say("trades", "ETH", 2)
+        await market.reaches(follower, "trades.ETH")
+        await follower.end()
+    (entry,) = follower.acks[2]["topics"]
+    last = market.last["trades.ETH"]
+    assert follower.seqs("trades.ETH") == list(range(entry["seq"] + 1, last + 1))
+    assert "recovered" not in entry
+    assert not follower.of("gap"), "what nobody wanted is not missed"

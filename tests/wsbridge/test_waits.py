@@ -64,3 +64,17 @@ def test_a_debt_is_paid_or_cancelled_once() -> None:
     assert waits.cancel("client", "price.BTC") is one
     assert waits.cancel("client", "price.BTC") is None
     assert waits.due(one.topic.bus_key) == []
+
+
+def test_who_was_put_off_first_is_first_and_who_leaves_is_not_there() -> None:
+    waits: Waits[str] = Waits(lambda _: False)
+    requests = {name: Attach("subscribe", (wanted("price.BTC"),), id=name) for name in "abcd"}
+    for name, attach in requests.items():
+        waits.put_off(name, attach)
+    assert waits.has_put_off
+    assert "b" in waits
+    assert waits.gone("b") is None, "it had not been begun"
+    assert "b" not in waits
+    assert waits.take_put_off(2) == {"a": requests["a"], "c": requests["c"]}
+    assert waits.take_put_off(9) == {"d": requests["d"]}
+    assert waits.take_put_off(9) == {}

@@ -44,7 +44,7 @@ class InstrumentFeed:
         self._delays = delays or DelayMeter()
         self.instrument = instrument
         self.facts = SymbolFacts(book_lost="starting", market_closed=not instrument.trading)
-        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
+        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol, feed.streams)
         self.book: DepthBook[DepthEvent] = DepthBook(
             feed.publisher, feed.venue_label, instrument.symbol, feed.book_limits, on_book
         )

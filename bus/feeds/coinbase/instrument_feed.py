@@ -50,7 +50,7 @@ class InstrumentFeed:
         self._delays = delays or DelayMeter()
         self.instrument = instrument
         self.facts = SymbolFacts(book_lost="starting", market_closed=not instrument.trading)
-        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
+        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol, feed.streams)
         self.book: StreamBook[Level] = StreamBook(
             feed.publisher,
             feed.venue_label,

@@ -33,7 +33,7 @@ class InstrumentFeed:
         self._described: Description | None = None
         self.market: str | None = None
         self.facts = SymbolFacts()
-        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
+        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol, feed.streams)
 
     def describe(self, listed: ListedSymbol | None, recv_ns: int) -> None:
         """What is known of the instrument, once it has been looked up; then its market's state.

@@ -44,7 +44,7 @@ class InstrumentFeed:
         self.instrument = instrument
         self.depth = self.depth_of(feed.settings)
         self.facts = SymbolFacts(book_lost="starting", market_closed=not instrument.trading)
-        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol)
+        self.ticks = SymbolTicks(feed.publisher, feed.venue_label, instrument.symbol, feed.streams)
         self.book: StreamBook[DecimalLevel] = StreamBook(
             feed.publisher,
             feed.venue_label,

@@ -43,12 +43,18 @@ class Access:
         return found if isinstance(found, int) else None
 
 
-def with_limits(base: Limits, settings: BridgeSettings) -> Limits:
-    """``base`` with the limits of requests, connections and times that hold for everybody."""
+def base_limits(settings: BridgeSettings) -> Limits:
+    """The limits of requests, connections and times that hold for everybody."""
     own, access = settings.limits, settings.access
     needs_token = settings.auth == "jwt"
-    return msgspec.structs.replace(
-        base,
+    return Limits(
+        subscriptions=settings.max_subscriptions,
+        message_bytes=settings.max_message_bytes,
+        buffered_bytes=settings.max_buffered_bytes,
+        min_conflate_ms=settings.min_conflate_ms,
+        max_depth=settings.max_depth,
+        max_history=settings.history,
+        wildcard_cost=settings.wildcard_cost,
         actions_per_s=own.actions_per_s,
         burst=own.actions_burst,
         connections_per_ip=own.connections_per_ip,

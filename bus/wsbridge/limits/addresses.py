@@ -53,6 +53,7 @@ class Addresses:
         return any(address in network for network in self._trusted)
 
 
+@lru_cache(maxsize=4_096)
 def _origin(address: IPv4Address | IPv6Address, *, is_local: bool) -> Origin:
     if isinstance(address, IPv6Address):
         return Origin(str(address), str(IPv6Network((address, 64), strict=False)), is_local)

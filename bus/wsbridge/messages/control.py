@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bus.wsbridge.messages.data import DataMessage
+from bus.wsbridge.messages.requests import Position
 from bus.wsbridge.messages.tables import ERRORS, rfc3339
 
 RequestId = str | int
@@ -77,7 +78,11 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 
 
 class TopicEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What was granted for one topic of a request."""
+    """What was granted for one topic of a request.
+
+    Of a wildcard: ``matched`` counts its topics, ``positions`` says where each of them stands that
+    has no entry of its own. It is what ``since`` takes.
+    """
 
     topic: str
     requested: str
@@ -91,6 +96,7 @@ class TopicEntry(msgspec.Struct, frozen=True, kw_only=True):
     numbers: str | UnsetType = UNSET
     on_slow: str | UnsetType = UNSET
     matched: int | UnsetType = UNSET
+    positions: dict[str, Position] | UnsetType = UNSET
     history: int | UnsetType = UNSET
     already: bool | UnsetType = UNSET
     recovered: bool | UnsetType = UNSET

@@ -12,8 +12,8 @@ _CLIENT = """\
 export type Stop = () => void;
 
 export interface Options {
-  /** Offered to the server; default mdbus.v1.json. */
-  subprotocol?: string;
+  /** Offered to the server; default mdbus.v1.json. This client reads JSON only. */
+  subprotocol?: string | string[];
   /** A token, or a function that gives one (it may be asynchronous) for each connection. */
   token?: string | (() => string | Promise<string>);
   /** The first delay before coming back, in ms; default 500. */
@@ -24,7 +24,22 @@ export interface Options {
   WebSocket?: typeof WebSocket;
 }
 
-/** A connection that comes back by itself, subscribes again and recovers what was missed. */
+/** Said by the client itself, when nobody could recover what came while it was away. */
+export interface Missed {
+  type: "gap";
+  topic: string;
+  epoch: string;
+  from: number;
+  to: number;
+  count: number;
+  reason: "reconnect";
+  timestamp: string;
+}
+
+/**
+ * A connection that comes back by itself, subscribes again and recovers what was missed. A server
+ * that is about to leave is left before it does: each message is shown once, in order.
+ */
 export declare class Mdbus {
   constructor(url: string, options?: Options);
   /** Want topics such as "price.BTC" or "price.*"; the options are those of `subscribe`. */
@@ -32,7 +47,7 @@ export declare class Mdbus {
   unsubscribe(topics: string | string[]): void;
   /** Listen to a message type, to "message" (all) or to "state". */
   on(kind: "state", listener: (state: "open" | "waiting" | "closed") => void): Stop;
-  on(kind: string, listener: (message: ServerMessage) => void): Stop;
+  on(kind: string, listener: (message: ServerMessage | Missed) => void): Stop;
   send(request: ClientRequest): void;
   close(): void;
 }

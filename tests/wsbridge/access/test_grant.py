@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from bus.config import load
 from bus.tokens import Claims, TokenRefused
-from bus.wsbridge.access.grant import anonymous, granted, with_limits
+from bus.wsbridge.access.grant import anonymous, base_limits, granted
 from bus.wsbridge.messages import Limits
 
 SETTINGS = load(None, ["bridge.auth=jwt", 'bridge.tiers.pro.topics=["price.*"]']).bridge
 
 
 def base() -> Limits:
-    """Limits as the bridge begins with; fields of other concerns are taken as they are."""
-    needed = {field.name: 1_024 for field in msgspec.structs.fields(Limits) if field.required}
-    return with_limits(Limits(**needed), SETTINGS)
+    """Limits as the bridge begins with."""
+    return base_limits(SETTINGS)
 
 
 def claims(**parts: object) -> Claims:
