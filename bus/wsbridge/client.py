@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 class BridgeClient(Outbox):
     """One connected client, as the bridge needs it: its outbox and what only the shell can do."""
 
+    __slots__ = ("batch_ms", "heartbeats", "session")
+
     session: Session
-    batch_ms: int = 0
-    heartbeats: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch_ms = 0
+        self.heartbeats = 0
 
     @abstractmethod
     def go_on(self) -> None:

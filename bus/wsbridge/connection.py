@@ -103,6 +103,11 @@ class _Protocol(ServerProtocol):
 class ClientConnection(Outgoing, asyncio.Protocol):
     """Made by the loop for each accepted connection."""
 
+    __slots__ = (
+        "_awaits_pong", "_backlog", "_has_begun", "_intake", "_is_reading", "_is_take_due",
+        "_message", "is_client", "since_ns", "visit",
+    )  # fmt: skip
+
     visit: Visit
 
     def __init__(self, server: Server) -> None:

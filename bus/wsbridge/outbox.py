@@ -67,12 +67,18 @@ class Source(Protocol):
 class Outbox(ABC):
     """See the module. The shell subclasses it."""
 
-    wire: Wire = Wire()
-    pressure_bytes: int = 262_144
-    limit_bytes: int = 1_048_576
-    limit_age_ns: int = 5_000_000_000
+    # Attributes of a connection without slots are a dict of 1.6 KiB for everybody.
+    __slots__ = (
+        "_gaps", "_given", "_given_done_ns", "_marks", "_queue", "_queued_bytes", "batch",
+        "direct_bytes", "direct_fd", "dropped_messages", "is_direct", "is_overrun", "is_pressed",
+        "limit_age_ns", "limit_bytes", "on_slow", "pending", "pressure_bytes", "wire",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.wire = Wire()
+        self.pressure_bytes = 262_144
+        self.limit_bytes = 1_048_576
+        self.limit_age_ns = 5_000_000_000
         self.pending: list[bytes] = []
         self.batch: list[bytes] = []
         self.is_direct = True

@@ -42,6 +42,11 @@ _log = get_logger("wsbridge.outgoing")
 class Outgoing(BridgeClient):
     """See the module. The reading half is :class:`bus.wsbridge.connection.ClientConnection`."""
 
+    __slots__ = (
+        "_fd", "_is_ending", "_is_paused", "_pressure", "_protocol", "_server", "_settings",
+        "_transport", "deadline_ns",
+    )  # fmt: skip
+
     def __init__(self, server: Server, protocol: ServerProtocol) -> None:
         super().__init__()
         self._server = server

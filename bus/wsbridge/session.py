@@ -13,7 +13,6 @@ topics; a snapshot before live messages; nothing of a topic after its ``unsubscr
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from msgspec import UNSET, UnsetType
@@ -74,6 +73,7 @@ from bus.wsbridge.steps import (
     Step,
     Wanted,
 )
+from bus.wsbridge.strikes import Strikes
 from bus.wsbridge.topics import Directory, MarketTopic, Unknown, shown
 
 STRIKES = 10
@@ -103,7 +103,7 @@ class Session:
         self._warden = warden or Warden(limits, Access(limits))
         self._greeting = greeting
         self._fixed: MarketTopic | None = None
-        self._strikes: deque[int] = deque(maxlen=STRIKES)
+        self._strikes = Strikes(STRIKES, STRIKES_WINDOW_NS)
         self.profile = profile or Profile()
         self.holdings = Holdings(options, directory)
         self._completion = Completion(self.holdings, self.profile, options, directory, market)
@@ -244,11 +244,8 @@ class Session:
             refusal.code, refusal.message, now_ns=now_ns, id=refusal.id, field=refusal.field
         )
         steps: list[Step] = [Send(message)]
-        if ERRORS[refusal.code].status == 400:
-            self._strikes.append(now_ns)
-            full = len(self._strikes) == STRIKES
-            if full and now_ns - self._strikes[0] <= STRIKES_WINDOW_NS:
-                steps.append(Close(CloseCode.BAD_REQUEST))
+        if ERRORS[refusal.code].status == 400 and self._strikes.add(now_ns):
+            steps.append(Close(CloseCode.BAD_REQUEST))
         return steps
 
     def _subscribe(self, request: Subscribe, now_ns: int) -> list[Step]:

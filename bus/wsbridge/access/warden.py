@@ -7,13 +7,13 @@ the connection is closed.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bus.wsbridge.access.grant import Access
 from bus.wsbridge.limits.bucket import Bucket, Rate
 from bus.wsbridge.messages import AuthRequest, Limits, Ping
+from bus.wsbridge.strikes import Strikes
 from bus.wsbridge.topics import MarketTopic
 
 STRIKES = 3
@@ -46,7 +46,7 @@ class Warden:
         self._bucket = None
         if isinstance(base.actions_per_s, float) and isinstance(base.burst, int):
             self._bucket = Bucket(Rate.per_second(base.actions_per_s, base.burst))
-        self._strikes: deque[int] = deque(maxlen=STRIKES)
+        self._strikes = Strikes(STRIKES, STRIKES_WINDOW_NS)
 
     @property
     def is_locked(self) -> bool:
@@ -68,10 +68,7 @@ class Warden:
                 wait_ns = self._quota(access.user, per_minute, now_ns)
         if not wait_ns:
             return None
-        self._strikes.append(now_ns)
-        full = len(self._strikes) == STRIKES
-        closes = full and now_ns - self._strikes[0] <= STRIKES_WINDOW_NS
-        return Overspent(-(-wait_ns // _NS_PER_MS), closes)
+        return Overspent(-(-wait_ns // _NS_PER_MS), self._strikes.add(now_ns))
 
     def lets_through(self, request: object) -> bool:
         """Whether such a request may be looked at before the client is let in."""
