@@ -152,7 +152,7 @@ def open_files(settings: Settings) -> Finding:
     """How many files a process may have open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = wanted_limit(soft, hard)
-    wanted = max(ENOUGH, 2 * settings.bridge.max_connections + 200)  # two for each client
+    wanted = max(ENOUGH, settings.bridge.max_connections * 5 // 4 + 200)
     text = f"{limit} at most ({soft} now, raised by the supervisor)"
     if limit >= wanted:
         return Finding("open files", OK, text)

@@ -233,7 +233,6 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         self.session = server.bridge.new_session(endpoint, options, entered.warden, profile)
         self.wire = profile.wire
         self.is_client = True
-        self._take_descriptor()
         self._rest()
         server.joined(self)
         if entered.refusal is not None:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class Routed(Protocol):
     """A client, as far as its way to the socket is concerned."""
 
-    direct_fd: int
-    """Where whole frames may be written at any time; -1: only by its own ``write``."""
+    def route(self) -> int:
+        """The descriptor to which whole frames may be written, until some route has changed; -1:
+        only by its own ``write``."""
+
     direct_bytes: int
     """Bytes written there, as of the last :meth:`Crowd.count`."""
 
@@ -56,9 +58,14 @@ class Crowd(frozenset[ClientT]):
             return
         self.count()
         self._layout = layout
-        self.direct = [client for client in self if client.direct_fd >= 0]
-        self.others = [client for client in self if client.direct_fd < 0]
-        self.fds = array("i", [client.direct_fd for client in self.direct])
+        self.direct, self.others, self.fds = [], [], array("i")
+        for client in self:
+            fd = client.route()
+            if fd < 0:
+                self.others.append(client)
+            else:
+                self.direct.append(client)
+                self.fds.append(fd)
 
     def written(self, size: int) -> None:
         """``size`` bytes went to each of ``fds``."""

@@ -10,25 +10,42 @@ one byte stays behind, before its ``write`` returns); what the kernel does not t
 transport, and everything after that too until it has drained. *The right socket*: a transport
 closes its descriptor by itself when the other end is gone, before anybody is told, and the number
 may be another connection's, or a file's, at once. So the writer has a descriptor of its own for the
-same socket, and closes it when the connection is lost. *Errors*: a full socket and a dead one are
+same socket, and closes it when the connection is lost; where open files are scarce it has none, and
+the transport writes everything. *Errors*: a full socket and a dead one are
 not told apart here; the transport is given the bytes and finds out which.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 
 _write = os.write
 
 
-def own_descriptor(fd: int) -> int:
-    """Another descriptor of the socket ``fd``, to be closed by the caller; -1 when there is none
-    to be had (too many open files)."""
-    try:
-        return os.dup(fd)
-    except OSError:
-        return -1
+class Descriptors:
+    """Descriptors of one's own for the sockets of transports; at most ``most`` at once."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def own(self, transport: asyncio.Transport) -> int:
+        """Another descriptor of its socket, to be given back; -1 when there is none to be had."""
+        raw = transport.get_extra_info("socket")
+        if raw is None or self._left <= 0:
+            return -1
+        try:
+            fd = os.dup(raw.fileno())
+        except OSError:  # closed, or too many open files
+            return -1
+        self._left -= 1
+        return fd
+
+    def close(self, fd: int) -> None:
+        """Give one back."""
+        os.close(fd)
+        self._left += 1
 
 
 def write_at_once(fd: int, blob: bytes) -> int:

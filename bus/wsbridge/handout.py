@@ -43,7 +43,7 @@ class Client(Abortable, Routed, Protocol):
         """Write everything pending, at once, and clear it."""
 
     def write_rest(self, blob: bytes, taken: int) -> None:
-        """``blob`` was written to ``direct_fd``, which took its first ``taken`` bytes."""
+        """``blob`` was written where :meth:`route` said, which took its first ``taken`` bytes."""
 
     def close_batch(self) -> None:
         """Make one frame of the batch, pending."""
@@ -289,7 +289,7 @@ class Handout(Generic[ClientT]):
             client.catch_up(new, Mark(new.updates - behind, new.epoch))
 
     def rerouted(self) -> None:
-        """Some client's ``direct_fd`` has changed."""
+        """Some client's :meth:`Client.route` has changed."""
         self._layout += 1
 
     def count_bytes(self) -> None:

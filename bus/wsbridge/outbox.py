@@ -70,7 +70,7 @@ class Outbox(ABC):
     # Attributes of a connection without slots are a dict of 1.6 KiB for everybody.
     __slots__ = (
         "_gaps", "_given", "_given_done_ns", "_marks", "_queue", "_queued_bytes", "batch",
-        "direct_bytes", "direct_fd", "dropped_messages", "is_direct", "is_overrun", "is_pressed",
+        "direct_bytes", "dropped_messages", "is_direct", "is_overrun", "is_pressed",
         "limit_age_ns", "limit_bytes", "on_slow", "pending", "pressure_bytes", "wire",
     )  # fmt: skip
 
@@ -82,7 +82,6 @@ class Outbox(ABC):
         self.pending: list[bytes] = []
         self.batch: list[bytes] = []
         self.is_direct = True
-        self.direct_fd = -1
         self.direct_bytes = 0
         self.is_pressed = False
         self.is_overrun = False
@@ -105,8 +104,12 @@ class Outbox(ABC):
         """Hand on what is left of bytes of which the socket took some already."""
         self.write(blob[taken:])
 
+    def route(self) -> int:
+        """Where shared frames may be written past everything here; -1: nowhere."""
+        return -1
+
     def reroute(self) -> None:
-        """``is_direct`` may have changed, and with it ``direct_fd``."""
+        """``is_direct`` may have changed, and with it :meth:`route`."""
         return
 
     # ------------------------------------------------------------------ in

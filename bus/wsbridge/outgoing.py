@@ -10,7 +10,6 @@ messages (see there), and is looked at 20 times a second.
 from __future__ import annotations
 
 import asyncio
-import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +20,7 @@ from websockets.server import ServerProtocol
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
 from bus.wsbridge.client import BridgeClient
-from bus.wsbridge.direct_write import own_descriptor, write_at_once
+from bus.wsbridge.direct_write import write_at_once
 from bus.wsbridge.messages import CLOSE_REASONS, CloseCode, encode, error, rfc3339
 from bus.wsbridge.messages import Connection as ConnectionMessage
 from bus.wsbridge.pressure import Pressure
@@ -43,8 +42,8 @@ class Outgoing(BridgeClient):
     """See the module. The reading half is :class:`bus.wsbridge.connection.ClientConnection`."""
 
     __slots__ = (
-        "_fd", "_is_ending", "_is_paused", "_pressure", "_protocol", "_server", "_settings",
-        "_transport", "deadline_ns",
+        "_fd", "_is_ending", "_is_gone", "_is_paused", "_pressure", "_protocol", "_said_clear",
+        "_server", "_settings", "_transport", "deadline_ns",
     )  # fmt: skip
 
     def __init__(self, server: Server, protocol: ServerProtocol) -> None:
@@ -58,8 +57,10 @@ class Outgoing(BridgeClient):
         self._protocol = protocol
         self._pressure = Pressure()
         self._fd = -1
+        self._said_clear: bool | None = None  # what :meth:`route` went by, while that counts
         self._is_paused = False
         self._is_ending = False
+        self._is_gone = False
         self.deadline_ns = 0
 
     @property
@@ -220,30 +221,44 @@ class Outgoing(BridgeClient):
 
     # ------------------------------------------------------------------ the way to the socket
 
-    def _take_descriptor(self) -> None:
-        """Have a descriptor of its own for the transport's socket."""
-        raw = self._transport.get_extra_info("socket")
-        if raw is not None:
-            self._fd = own_descriptor(raw.fileno())
-            self.reroute()
+    def route(self) -> int:
+        """Its own descriptor while shared frames may pass by everything here.
 
-    def _drop_descriptor(self) -> None:
-        fd, self._fd = self._fd, -1
-        self.reroute()  # nobody writes there any more, and then it is closed
-        if fd >= 0:
-            os.close(fd)
+        It has one from the first time on that a crowd it belongs to is written to: whoever is idle
+        costs one open file and not two.
+        """
+        self._said_clear = self._is_clear()
+        if not self._said_clear:
+            return -1
+        if self._fd < 0:
+            self._fd = self._server.descriptors.own(self._transport)
+        return self._fd
 
     def reroute(self) -> None:
-        """Let shared frames pass by everything here, while they may.
+        """Notice what may have closed that way, or opened it.
 
         To be called after whatever changes a condition; the library's state changes only while it
         is given bytes or told to close, both of which end in :meth:`write_protocol`.
         """
-        is_clear = self.is_direct and not self._is_paused and self._protocol.state is _OPEN
-        fd = self._fd if is_clear else -1
-        if fd != self.direct_fd:
-            self.direct_fd = fd
+        if self._said_clear is not None and self._said_clear is not self._is_clear():
+            self._said_clear = None
             self._server.bridge.fanout.out.rerouted()
+
+    def _is_clear(self) -> bool:
+        return (
+            self.is_direct
+            and not self._is_paused
+            and not self._is_gone
+            and self._protocol.state is _OPEN
+        )
+
+    def _drop_descriptor(self) -> None:
+        """Nobody writes there any more, and then it is closed."""
+        self._is_gone = True
+        fd, self._fd = self._fd, -1
+        self.reroute()
+        if fd >= 0:
+            self._server.descriptors.close(fd)
 
     def write_protocol(self) -> None:
         """Write what the library has to say: handshake, pongs, pings, close frames, the end."""

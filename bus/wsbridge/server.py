@@ -28,6 +28,7 @@ from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.capacity import capacity_here
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.deadlines import Deadlines
+from bus.wsbridge.direct_write import Descriptors
 from bus.wsbridge.draining import Draining
 from bus.wsbridge.http import Pages, Readiness
 from bus.wsbridge.listening import bind, check_bind, is_loopback, url_of
@@ -64,7 +65,8 @@ class Server:
         self._pacer = Pacer(self.bridge)
         self.bridge.is_crowded = lambda: self._pacer.is_crowded
         self.behind: dict[ClientConnection, None] = {}
-        self.capacity = capacity_here(self.settings.max_connections)
+        self.capacity, direct = capacity_here(self.settings.max_connections)
+        self.descriptors = Descriptors(direct)
         self.compresses = self.settings.compression == "on" or (
             self.settings.compression == "auto" and not is_loopback(self.settings.host)
         )

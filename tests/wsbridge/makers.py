@@ -94,8 +94,11 @@ class FakeBus:
 class Nobody:
     """A client that is only told apart from others."""
 
-    direct_fd: int = -1
+    fd: int = -1
     direct_bytes: int = 0
+
+    def route(self) -> int:
+        return self.fd
 
 
 class FakeClient(BridgeClient):

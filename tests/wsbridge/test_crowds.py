@@ -39,8 +39,8 @@ def test_it_is_laid_out_anew_when_anybodys_way_has_changed() -> None:
     crowd = Crowd(clients)
     crowd.lay_out(0)
     assert (sorted(crowd.fds), crowd.others) == ([7, 8, 9], [])
-    assert [client.direct_fd for client in crowd.direct] == list(crowd.fds)
-    clients[1].direct_fd = -1
+    assert [client.fd for client in crowd.direct] == list(crowd.fds)
+    clients[1].fd = -1
     crowd.lay_out(0)
     assert len(crowd.fds) == 3, "nobody has said that anything changed"
     crowd.lay_out(1)
@@ -52,7 +52,7 @@ def test_what_was_written_is_counted_for_those_it_went_to() -> None:
     crowd = Crowd([early, late])
     crowd.lay_out(0)
     crowd.written(100)
-    late.direct_fd = 8
+    late.fd = 8
     crowd.lay_out(1)
     crowd.written(10)
     crowd.count()

@@ -11,7 +11,9 @@ from typing import cast
 import pytest
 
 from bus.testing import eventually
-from bus.wsbridge.direct_write import own_descriptor, write_at_once, write_to_all
+from bus.wsbridge.direct_write import Descriptors, write_at_once, write_to_all
+
+DESCRIPTORS = Descriptors(1_000)
 
 
 class Writer(asyncio.Protocol):
@@ -26,7 +28,7 @@ class Writer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.fd = own_descriptor(transport.get_extra_info("socket").fileno())
+        self.fd = DESCRIPTORS.own(self.transport)
         self.transport.set_write_buffer_limits(high=0, low=0)
 
     def pause_writing(self) -> None:
@@ -37,7 +39,7 @@ class Writer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
-        os.close(self.fd)
+        DESCRIPTORS.close(self.fd)
 
     def write(self, blob: bytes) -> None:
         sent = 0 if self.is_paused else write_at_once(self.fd, blob)
@@ -119,8 +121,18 @@ async def test_the_other_end_sees_the_close_when_the_connection_is_lost(
     assert await asyncio.wait_for(loop.sock_recv(far, 100), 10) == b""
 
 
-def test_no_descriptor_to_be_had_means_that_nothing_is_taken() -> None:
-    assert own_descriptor(-1) == -1
+async def test_no_descriptor_to_be_had_means_that_nothing_is_taken(
+    pair: Pair, loop_kind: str
+) -> None:
+    writer, _ = pair
+    few = Descriptors(1)
+    first = few.own(writer.transport)
+    assert first >= 0
+    assert few.own(writer.transport) == -1
+    few.close(first)
+    again = few.own(writer.transport)
+    assert again >= 0
+    few.close(again)
     assert write_at_once(-1, b"x") == 0
 
 

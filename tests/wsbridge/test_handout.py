@@ -32,8 +32,10 @@ class SocketClient(FakeClient):
         self.reroute()
         self.read()
 
+    def route(self) -> int:
+        return self.near.fileno() if self.is_direct and self.is_open else -1
+
     def reroute(self) -> None:
-        self.direct_fd = self.near.fileno() if self.is_direct and self.is_open else -1
         self._bridge.fanout.out.rerouted()
 
     def write(self, blob: bytes) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +18,17 @@ from bus.clock import monotonic_ns, now_ns
 from bus.model import OrderBook, Price, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
+from bus.wsbridge import handout
 from bus.wsbridge.connection import ClientConnection
+from bus.wsbridge.direct_write import write_to_all
 from tests.wsbridge.clients import said, until
 from tests.wsbridge.conftest import RawClient, StartServer
 
 FULL = [Subprotocol("mdbus.v1.json")]
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def publish(publisher: Publisher, stream: str, symbol: str, body: Any) -> int:
@@ -76,12 +84,17 @@ async def test_a_client_is_written_to_once_a_batch_whatever_it_holds(
             writes.append(len(blob))
         original(self, blob)
 
+    def counted_direct(fds: Sequence[int], blob: bytes) -> list[tuple[int, int]]:
+        writes.extend([len(blob)] * len(fds))
+        return write_to_all(fds, blob)
+
     url = f"{running.ws_url}/ws/v1/"
     async with connect(url, subprotocols=FULL, max_queue=None) as client:
         await client.send(json.dumps({"action": "subscribe", "topics": ["*.BTC", "*.ETH"]}))
         await until(client, "snapshot_end")
         batches = running.server.upstream.batches
         monkeypatch.setattr(ClientConnection, "write", counted)
+        monkeypatch.setattr(handout, "write_to_all", counted_direct)
         expected = 0
         for n in range(200):
             publish(publisher, "trades", "BTC-USDT", Trade(1.0, float(n)))
@@ -91,7 +104,37 @@ async def test_a_client_is_written_to_once_a_batch_whatever_it_holds(
         trades = 0
         while trades < expected:
             trades += (await said(client))["type"] == "trade"
-        assert len(writes) <= running.server.upstream.batches - batches
+        assert 0 < len(writes) <= running.server.upstream.batches - batches
+
+
+async def test_ticks_pass_by_to_the_socket_and_its_number_is_given_back(
+    start_server: StartServer, publisher: Publisher, loop_kind: str
+) -> None:
+    running = await start_server()
+    server = running.server
+    url = f"{running.ws_url}/ws/v1/"
+    clients = [await connect(url, subprotocols=FULL, max_queue=None) for _ in range(5)]
+    for client in clients:
+        await client.send(json.dumps({"action": "subscribe", "topics": ["trades.BTC"]}))
+        await until(client, "snapshot_end")
+    idle = open_files()
+    counts = [0] * len(clients)
+    for n in range(50):
+        last = publish(publisher, "trades", "BTC-USDT", Trade(1.0, float(n)))
+        for number, client in enumerate(clients):
+            counts[number] += len((await until(client, "trade")).get("topic", ""))
+    assert len(set(counts)) == 1
+    assert last >= 50
+    out = server.bridge.fanout.out
+    out.count_bytes()
+    assert out.direct_bytes == sum(client.direct_bytes for client in server.clients) > 0
+    assert open_files() == idle + len(clients), "one more for each, once it was written to"
+    clients[0].transport.abort()
+    for client in clients[1:]:
+        await client.close()
+    await eventually(lambda: server.connection_count == 0)
+    left = idle - 2 * len(clients)  # both ends of every connection
+    await eventually(lambda: open_files() == left, what="every number is given back")
 
 
 async def test_a_client_that_stops_reading_conflates_and_catches_up(
