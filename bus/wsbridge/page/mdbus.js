@@ -222,6 +222,11 @@ export class Mdbus {
       if (this.#isForOther(link, topic)) return;
       const held = link.held.get(topic);
       if (held) { held.messages.push(message); return; }
+      if (type === "reset" && this.#isAwaited(link, topic)) { // the next one will say so itself
+        this.#begin(this.#next, topic, this.#next.held.get(topic).until);
+        if (this.#isComplete(this.#next)) this.#promote();
+        return;
+      }
       if (!this.#passes(link, message)) return;
     }
     if (type === "subscription" && message.action === "subscribed") this.#acknowledged(link, message);
@@ -275,6 +280,12 @@ export class Mdbus {
     return link === this.#link && this.#next !== null && this.#next.taken.has(topic);
   }
 
+  // Whether the next connection waits for this one to bring the topic as far as it begins itself.
+  #isAwaited(link, topic) {
+    const held = link === this.#link && this.#next?.held.get(topic);
+    return Boolean(held) && held.until !== Infinity;
+  }
+
   #data(link, message) {
     const { topic, epoch } = message;
     if (this.#isForOther(link, topic)) return;
@@ -284,11 +295,11 @@ export class Mdbus {
     else if (!link.epochs.get(topic)) this.#askEpochs(link);
     if (link === this.#next) link.taken.add(topic);
     if (this.#passes(link, message)) this.#show(message);
-    const waiting = link === this.#link && this.#next?.held.get(topic);
-    if (waiting && this.#positions.get(topic).seq >= waiting.until) {
-      this.#begin(this.#next, topic, waiting.until);
-      if (this.#isComplete(this.#next)) this.#promote();
-    }
+    if (!this.#isAwaited(link, topic)) return;
+    const { until } = this.#next.held.get(topic);
+    if (this.#positions.get(topic).seq < until) return;
+    this.#begin(this.#next, topic, until);
+    if (this.#isComplete(this.#next)) this.#promote();
   }
 
   // Whether a message is to be shown; the position of its topic moves on.
