@@ -71,8 +71,9 @@ class Completion:
             sent += len(granted.given.kepts)
         if attach.purpose == "created":
             return after
+        told = {entry.topic for entry in entries}
         entries += [
-            pattern_entry(holdings.patterns[text], self._options, limits, grants)
+            pattern_entry(holdings.patterns[text], self._options, limits, grants, told)
             for text, grants in matched.items()
         ]
         if self._profile.is_full:

@@ -6,7 +6,7 @@ whom they go to, and in which order, is the session's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
@@ -186,12 +186,17 @@ def removed_pattern(pattern: Pattern) -> TopicEntry:
 
 
 def pattern_entry(
-    pattern: Pattern, options: Options, limits: Limits, grants: Sequence[Grant]
+    pattern: Pattern,
+    options: Options,
+    limits: Limits,
+    grants: Sequence[Grant],
+    told: Collection[str],
 ) -> TopicEntry:
     """The entry of a wildcard in a ``subscribed`` acknowledgement.
 
-    Its topics have no entries, but for those named in ``since``: ``matched`` counts them, and
-    ``positions`` says where each begins. One without a value names its epoch in its first message.
+    ``matched`` counts its topics. Those in ``told`` have an entry of their own (named in the
+    request or in ``since``); where the others begin is in ``positions``. One without a value names
+    its epoch in its first message.
     """
     states = {granted.view.state for granted in grants}
     state: TopicState = next((one for one in _BEST_FIRST if one in states), "pending")
@@ -210,7 +215,7 @@ def pattern_entry(
         positions={
             granted.entry.topic: Position(granted.entry.epoch, granted.entry.seq)
             for granted in grants
-            if granted.entry.epoch is not UNSET and granted.entry.recovered is UNSET
+            if granted.entry.epoch is not UNSET and granted.entry.topic not in told
         },
     )
 

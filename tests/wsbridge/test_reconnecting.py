@@ -11,6 +11,7 @@ import pytest
 
 from bus.client import Publisher
 from bus.clock import now_ns
+from bus.config import Settings
 from bus.model import Body, Price, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
@@ -216,3 +217,124 @@ async def test_what_was_given_up_begins_anew(
     assert follower.seqs("trades.ETH") == list(range(entry["seq"] + 1, last + 1))
     assert "recovered" not in entry
     assert not follower.of("gap"), "what nobody wanted is not missed"
+
+
+async def test_a_server_that_begins_beyond_what_it_has_kept_is_taken_over_without_a_hole(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    """The next bridge keeps three trades, and more come while it is greeted: the old one goes on
+    until the next one's beginning is reached."""
+    running = await start_server("bridge.drain_s=4")
+    with market.running():
+        async with following(node, url(running), "trades.*") as follower:
+            await eventually(lambda: len(follower.seqs("trades.BTC")) > 200, 20)
+            for _ in range(3):
+                port = f"bridge.port={running.port}"
+                old = running
+                running = await start_server("bridge.drain_s=4", "bridge.history=3", port)
+                await old.server.drain()
+            mark = follower.last("trades.BTC")
+            await eventually(lambda: follower.last("trades.BTC") > mark + 200, 20)
+            await follower.end()
+    assert follower.states == ["open", "closed"]
+    entries = [entry for ack in follower.acks for entry in ack["topics"]]
+    assert [entry for entry in entries if entry.get("reason") == "too_many"], "as was meant"
+    assert follower.of("gap") == []
+    for symbol in SYMBOLS:
+        assert is_whole(follower.seqs(f"trades.{symbol}")), symbol
+
+
+@pytest.mark.parametrize("wanted", [["trades.*"], ["trades.BTC", "trades.ETH", "trades.SOL"]])
+async def test_what_does_not_fit_into_one_message_is_said_in_several(
+    start_server: StartServer, market: Market, node: list[str], wanted: list[str]
+) -> None:
+    """By wildcard and by name, after a cut and when a bridge leaves, under load."""
+    small = ("bridge.max_message_bytes=2150", "bridge.drain_s=4")
+    running = await start_server(*small)
+    requests: list[int] = []
+    with market.running():
+        async with following(node, url(running), *wanted) as follower:
+            await eventually(lambda: all(follower.last(f"trades.{s}") for s in SYMBOLS), 20)
+            for _ in range(2):
+                (client,) = running.server._clients
+                client.abort()
+                count = len(follower.states)
+                await eventually(lambda: len(follower.states) == count + 2, 20)  # noqa: B023
+                requests.append(running.server.requests_in)
+                old, running = (
+                    running,
+                    await start_server(*small, f"bridge.port={running.port}"),
+                )
+                await old.server.drain()
+            marks = {s: follower.last(f"trades.{s}") for s in SYMBOLS}
+            await eventually(
+                lambda: all(follower.last(f"trades.{s}") > marks[s] for s in SYMBOLS), 20
+            )
+            await follower.end()
+    for symbol in SYMBOLS:
+        assert is_whole(follower.seqs(f"trades.{symbol}")), symbol
+    assert not follower.of("gap")
+    assert not follower.of("error")
+    assert follower.states == ["open", *["waiting", "open"] * 2, "closed"]
+    assert len(follower.acks) >= 1 + 4 * 2, "each time in two requests at least"
+
+
+async def test_a_server_that_limits_requests_is_asked_again(
+    start_server: StartServer, market: Market, node: list[str]
+) -> None:
+    running = await start_server("bridge.limits.actions_burst=2", "bridge.limits.actions_per_s=20")
+    async with following(node, url(running)) as follower:
+        await eventually(lambda: follower.states == ["open"], 20)
+        for number in range(8):
+            follower.wish(subscribe="trades.ETH", options={"history": number})
+        await eventually(lambda: len(follower.acks) == 8, 20)
+        assert [one["code"] for one in follower.of("error")].count("rate_limited") > 0
+        assert follower.states == ["open"]
+
+
+async def test_a_publisher_that_began_anew_meanwhile_is_a_reset(
+    start_server: StartServer, bus_settings: Settings, node: list[str]
+) -> None:
+    """Cut off, and back at a bridge whose topics count anew: told, and no number is compared."""
+    first = await start_server("bridge.drain_s=0")
+    topic = Topic.md("trades", "sim", "ETH-USDT")
+    publishers: list[Publisher] = []
+
+    async def publisher(epoch: int) -> Publisher:
+        one = Publisher(bus_settings.endpoints.publish, epoch=epoch)
+        publishers.append(one)
+        one.attach_loop()
+        await eventually(lambda: one.stats().attached >= 1, 20)
+        return one
+
+    def say(one: Publisher, count: int) -> None:
+        for _ in range(count):
+            one.writer(topic).publish(Trade(1.0, 1.0), venue_ts_ns=None, recv_ts_ns=now_ns())
+
+    try:
+        now_ms = now_ns() // 1_000_000
+        old = await publisher(now_ms)
+        say(old, 50)
+        async with following(node, url(first), "trades.*", "trades.SOL") as follower:
+            await eventually(lambda: len(follower.acks) == 2, 20)
+            say(old, 5)
+            await eventually(lambda: len(follower.seqs("trades.ETH")) == 5, 20)
+            (client,) = first.server._clients
+            client.close(CloseCode.DRAINING, retry_after_ms=50)
+            new = await publisher(now_ms + 1_000)
+            say(new, 3)
+            await eventually(lambda: len(follower.acks) == 4, 20)
+            say(new, 4)
+            await eventually(lambda: follower.last("trades.ETH") == 7, 20)
+            await follower.end()
+    finally:
+        for one in publishers:
+            one.close()
+    resets = follower.of("reset")
+    assert [(one["topic"], one["reason"]) for one in resets] == [("trades.ETH", "epoch")]
+    before = follower.said.index(resets[0])
+    after = [
+        m["seq"] for m in follower.said[before:] if m.get("topic") == "trades.ETH" and "seq" in m
+    ]
+    assert after == list(range(after[0], 8))
+    assert not follower.of("gap")

@@ -37,7 +37,7 @@ const brings = (pattern, topic) => {
 // `held`: topics whose messages wait here until what was missed before them is known.
 class Link {
   isGreeted = false; isOver = false; isLeaving = false; isRefused = false;
-  begun = Date.now(); since = 0; heard = 0; heartbeat = 15_000; messageBytes = MESSAGE_BYTES; retry = null;
+  begun = Date.now(); since = 0; heard = 0; heartbeat = 15_000; messageBytes = MESSAGE_BYTES; retry = null; pace = 0; leastPace = 0;
   watch = 0; timer = 0; listed = ""; listedAt = 0;
   epochs = new Map(); patterns = new Set(); taken = new Set(); held = new Map();
   todo = []; asked = null;
@@ -54,7 +54,7 @@ class Link {
 }
 
 export class Mdbus {
-  #url; #options; #delay; #followDelay; #timer = 0; #closed = false; #ids = 0;
+  #url; #options; #delay; #followDelay; #timer = 0; #closed = false; #ids = 0; #now = "";
   #link = null;           // the connection that serves
   #next = null;           // the one that is to take its place, while there are two
   #wanted = new Map();    // what was subscribed -> {options, topic: the server's name for it}
@@ -103,7 +103,7 @@ export class Mdbus {
     clearTimeout(this.#timer);
     for (const link of [this.#link, this.#next]) this.#leave(link);
     this.#link = this.#next = null;
-    this.#tell("state", "closed");
+    this.#be("closed");
   }
 
   // ---------------------------------------------------------------- connections
@@ -151,13 +151,13 @@ export class Mdbus {
     clearTimeout(this.#timer);
     if (isFinal(code)) {
       this.#closed = true;
-      this.#tell("state", "closed");
+      this.#be("closed");
       return;
     }
     if (link.since && Date.now() - link.since > RESET_AFTER_MS) this.#delay = this.#options.minDelayMs;
     const wait = link.retry ?? Math.random() * this.#delay;
     this.#delay = Math.min(2 * this.#delay, this.#options.maxDelayMs);
-    this.#tell("state", "waiting");
+    this.#be("waiting");
     if (!this.#closed) this.#timer = setTimeout(() => { this.#link = this.#connect(); }, wait);
   }
 
@@ -192,7 +192,7 @@ export class Mdbus {
     for (const [topic, held] of link.held) {
       if (held.until !== Infinity) this.#begin(link, topic, held.until);
     }
-    if (!link.isGreeted) this.#tell("state", "waiting");
+    if (!link.isGreeted) this.#be("waiting");
     else if (link.isLeaving) this.#follow(0);
   }
 
@@ -222,6 +222,11 @@ export class Mdbus {
       if (this.#isForOther(link, topic)) return;
       const held = link.held.get(topic);
       if (held) { held.messages.push(message); return; }
+      if (type === "reset" && this.#isAwaited(link, topic)) { // the next one will say so itself
+        this.#begin(this.#next, topic, this.#next.held.get(topic).until);
+        if (this.#isComplete(this.#next)) this.#promote();
+        return;
+      }
       if (!this.#passes(link, message)) return;
     }
     if (type === "subscription" && message.action === "subscribed") this.#acknowledged(link, message);
@@ -240,11 +245,12 @@ export class Mdbus {
     if (message.status === "connected") link.heartbeat = 0; // unless it says so
     if (message.heartbeat_ms !== undefined) link.heartbeat = message.heartbeat_ms;
     if (message.limits?.message_bytes) link.messageBytes = message.limits.message_bytes;
+    if (message.limits?.actions_per_s) link.leastPace = 1_000 / message.limits.actions_per_s;
     if (message.status === "auth_required" || message.status === "auth_expiring") {
       this.#authenticate(link);
     } else if (message.status === "connected" && !link.isGreeted) {
       link.isGreeted = true;
-      if (link === this.#link) this.#tell("state", "open");
+      if (link === this.#link) this.#be("open");
       link.todo.push(...this.#groups([...this.#wanted.keys()], true));
       this.#pump(link);
     } else if (message.status === "draining") {
@@ -274,6 +280,12 @@ export class Mdbus {
     return link === this.#link && this.#next !== null && this.#next.taken.has(topic);
   }
 
+  // Whether the next connection waits for this one to bring the topic as far as it begins itself.
+  #isAwaited(link, topic) {
+    const held = link === this.#link && this.#next?.held.get(topic);
+    return Boolean(held) && held.until !== Infinity;
+  }
+
   #data(link, message) {
     const { topic, epoch } = message;
     if (this.#isForOther(link, topic)) return;
@@ -283,11 +295,11 @@ export class Mdbus {
     else if (!link.epochs.get(topic)) this.#askEpochs(link);
     if (link === this.#next) link.taken.add(topic);
     if (this.#passes(link, message)) this.#show(message);
-    const waiting = link === this.#link && this.#next?.held.get(topic);
-    if (waiting && this.#positions.get(topic).seq >= waiting.until) {
-      this.#begin(this.#next, topic, waiting.until);
-      if (this.#isComplete(this.#next)) this.#promote();
-    }
+    if (!this.#isAwaited(link, topic)) return;
+    const { until } = this.#next.held.get(topic);
+    if (this.#positions.get(topic).seq < until) return;
+    this.#begin(this.#next, topic, until);
+    if (this.#isComplete(this.#next)) this.#promote();
   }
 
   // Whether a message is to be shown; the position of its topic moves on.
@@ -342,7 +354,13 @@ export class Mdbus {
       const group = link.todo.shift();
       if (group.raw) link.say(group.raw);
       else this.#ask(link, group);
+      if (link.pace) this.#rest(link);
     }
+  }
+
+  #rest(link) {
+    clearTimeout(link.timer);
+    link.timer = setTimeout(() => { link.timer = 0; this.#pump(link); }, link.pace);
   }
 
   #ask(link, group) {
@@ -354,7 +372,7 @@ export class Mdbus {
     if (rest) link.todo.unshift(rest);
     const request = { action: "subscribe", topics, ...group.options, ...group.more, id };
     if (Object.keys(since).length) request.since = since;
-    link.asked = { id, group: { ...group, texts: topics } };
+    link.asked = { id, group: { ...group, texts: topics }, names: Object.keys(since) };
     link.say(request);
   }
 
@@ -388,7 +406,7 @@ export class Mdbus {
       const position = this.#since(name);
       if (!position) continue;
       const size = name.length + JSON.stringify(position).length + 5;
-      if (room >= size) since[name] = position;
+      if (room >= size || !Object.keys(since).length) since[name] = position;
       else if (isLossless(name)) later.push(name); // a state topic begins with its value anyway
       room -= size;
     }
@@ -409,7 +427,9 @@ export class Mdbus {
     link.asked = null;
     if (message.retryable) {
       link.todo.unshift(group);
-      link.timer = setTimeout(() => { link.timer = 0; this.#pump(link); }, message.retry_after_ms ?? 1_000);
+      // From here on slower than it asks for: the third such word is the end of the connection.
+      link.pace = 1.25 * Math.max(link.pace, link.leastPace, message.retry_after_ms ?? 1_000);
+      this.#rest(link);
       return;
     }
     for (const [topic, held] of link.held) {
@@ -433,9 +453,9 @@ export class Mdbus {
       if (wanted && !isPattern(entry.requested)) wanted.topic = entry.topic;
       this.#granted(link, entry.topic, entry.epoch, entry.seq, entry.recovered);
     }
-    if (link.asked?.id !== message.id || !link.asked.group.later) return;
+    if (link.asked?.id !== message.id) return;
     const told = new Set(message.topics.map((entry) => entry.topic));
-    for (const topic of link.asked.group.later) { // asked for again, and not served any more
+    for (const topic of link.asked.names) { // asked for again, and not served any more
       if (!told.has(topic) && link.held.get(topic)?.until === Infinity) link.held.delete(topic);
     }
   }
@@ -512,6 +532,12 @@ export class Mdbus {
       const known = this.#positions.get(topic);
       if (known && !known.epoch) this.#positions.set(topic, { epoch, seq: known.seq });
     }
+  }
+
+  #be(state) {
+    if (this.#now === state) return;
+    this.#now = state;
+    this.#tell("state", state);
   }
 
   // What a listener throws is its own affair: the others, and what comes after, are not held up.
