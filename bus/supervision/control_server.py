@@ -169,11 +169,14 @@ class ControlServer:
         return {"healthy": not problems, "problems": problems}
 
     async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._named(request)
+        await self._supervisor.premises.renew_code()
         return await self._each(request, Unit.start, settled, "is not ready")
 
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
         self._must_run()
         units, timeout_s = self._named(request), _timeout_s(request)
+        await self._supervisor.premises.renew_code()
         reasons = await replace_all(units, timeout_s)
         if reasons:
             late = any(unit.state.wanted and not settled(unit) for unit in units)

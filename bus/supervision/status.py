@@ -40,6 +40,11 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
             "ready": supervisor.premises.spares.ready,
             "taken": supervisor.premises.spares.taken,
         },
+        "template": {
+            "pid": supervisor.premises.spares.template.pid,
+            "ready": supervisor.premises.spares.template.ready,
+            "forks": supervisor.premises.spares.template.forks,
+        },
         "endpoints": endpoints,
         "processes": [_process(supervisor, unit) for unit in supervisor.units.values()],
     }

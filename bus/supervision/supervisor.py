@@ -40,6 +40,8 @@ from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
+TEMPLATE_WAIT_S: Final = 10.0
+"""The first start waits this long for the template to have imported what all then share."""
 
 _log = get_logger("supervision.supervisor")
 
@@ -140,7 +142,6 @@ class Supervisor:
                 self._leave()
             else:
                 self._kill_all()
-            spares = {child.pid for child in self.premises.spares.children()}
             self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
@@ -153,7 +154,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
-                end_strangers(spares)  # those are killed, and waited for by who watches them
+                end_strangers(self.premises.spares.pids())  # those are killed, and waited for by who watches them
                 self.say("ended", "everything is stopped")
                 self.premises.close()
             self.manager.close()
@@ -280,6 +281,9 @@ class Supervisor:
 
     async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
         timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
+        if any(not spec.command for spec in self.specs):
+            self.premises.keep_spares()
+            await self.premises.spares.template.wait(TEMPLATE_WAIT_S)
         for layer in [] if self._resumed is not None else layers(self.specs):
             if self.state == "stopping":
                 return  # asked for while this task was due to go on, and before it was cancelled
@@ -336,7 +340,7 @@ class Supervisor:
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
-        own |= {child.pid for child in self.premises.spares.children()} | self.helpers
+        own |= self.premises.spares.pids() | self.helpers
         for pid in end_strangers(own):
             _log.warning("ended a process whose parent died", pid=pid)
 

@@ -1,0 +1,182 @@
+"""A process that has imported the code of all others, and forks one whenever it is told to.
+
+``python -m bus.runtime.template FD MODULE…`` is started by the supervisor with one end of a socket
+pair, which keeps messages apart. It imports the modules, says `IMPORTED`, and obeys:
+
+* `FORK`, with one end of another socket pair: a process is made that waits at it for its role (see
+  `bus.runtime.spare`);
+* `CHECK`: it answers `CURRENT` while the files it was imported from are as they were, else
+  `CHANGED`.
+
+What it forks is a child of the supervisor and not of the template: it is forked twice, and the one
+in between ends at once, which leaves the child to the supervisor as the subreaper of all. So exit
+codes, the parent-death signal and the killing of groups are as for a process that the supervisor
+started itself, and the template may die without anybody minding.
+
+It has no ZeroMQ context, no event loop and no thread, and refuses to fork if it finds that an
+import has made one: of several threads only one would live on in the child, with the locks of the
+others held for ever.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from bus.config.load import prepare
+from bus.runtime import spare
+from bus.runtime.guard import die_with_parent
+from bus.runtime.process import read_arguments
+
+FORK: Final = b"fork"
+CHECK: Final = b"check"
+IMPORTED: Final = b"imported"
+CURRENT: Final = b"current"
+CHANGED: Final = b"changed"
+_MAX_COMMAND_BYTES: Final = 64
+_GO: Final = b"."
+
+Print = dict[str, tuple[int, int, int]]
+"""Files by path: the time of the last change in ns, the size and the inode of each."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until the supervisor is gone; in a forked process, the exit code of its role."""
+    begun_ns = time.time_ns()
+    descriptor, *modules = sys.argv[1:] if argv is None else argv
+    supervisor_pid = os.getppid()
+    channel = socket.socket(fileno=int(descriptor))
+    os.set_inheritable(channel.fileno(), False)
+    die_with_parent(signal.SIGKILL)  # the socket's end covers the time before
+    gc.disable()
+    for module in modules:
+        importlib.import_module(module)
+    prepare()  # what is slow the first time only
+    read_arguments([])
+    gc.collect()
+    gc.freeze()  # what was imported stays, and its pages stay shared: no collection looks at it
+    files = fingerprint(sys.modules.values())
+    if _threads() > 1:
+        sys.stderr.write("template: an import has started a thread; nothing can be forked\n")
+        return 1
+    try:
+        with channel:
+            channel.sendall(IMPORTED)
+            forked = _serve(channel, supervisor_pid, files, begun_ns)
+    except ConnectionError:
+        return 0
+    if forked is None:
+        return 0
+    gc.enable()
+    with forked:
+        return spare.wait_and_play(forked)
+
+
+def fingerprint(modules: Iterable[ModuleType]) -> Print:
+    """The files that ``modules`` and the interpreter itself come from, as they are now.
+
+    A file that is not there has zeros.
+    """
+    paths = {str(getattr(module, "__file__", None) or "") for module in list(modules)}
+    return {path: _facts(path) for path in {*paths, os.path.realpath(sys.executable)} - {""}}
+
+
+def is_current(files: Print, begun_ns: int) -> bool:
+    """Whether ``files`` are as they were, and were no younger than the import that ``begun_ns``
+    (wall clock) began: one that changed meanwhile may have been read before or after.
+    """
+    return all(
+        facts == _facts(path) and facts[0] < begun_ns for path, facts in files.items()
+    )
+
+
+def _serve(
+    channel: socket.socket, supervisor_pid: int, files: Print, begun_ns: int
+) -> socket.socket | None:
+    """Obey until the supervisor is gone: None. In a forked process: the socket it is to wait at."""
+    while True:
+        command, fds, _, _ = socket.recv_fds(channel, _MAX_COMMAND_BYTES, 1)
+        if not command:
+            return None
+        if command == CHECK:
+            channel.sendall(CURRENT if is_current(files, begun_ns) else CHANGED)
+        elif command == FORK and fds:
+            forked = socket.socket(fileno=fds[0])
+            if _fork(supervisor_pid):
+                return forked
+            forked.close()
+
+
+def _fork(supervisor_pid: int) -> bool:
+    """Make a child of the supervisor; True in it, False here."""
+    gate, opener = os.pipe()
+    try:
+        between = os.fork()
+    except OSError as error:
+        sys.stderr.write(f"template: cannot fork: {error}\n")
+        os.close(gate)
+        os.close(opener)
+        return False
+    if between == 0:
+        _fork_again_and_end()
+        os.close(opener)
+        _settle(gate, supervisor_pid)
+        os.close(gate)
+        return True
+    os.close(gate)
+    os.waitpid(between, 0)
+    with open(opener, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        try:
+            file.write(_GO)  # from here on the child is the supervisor's
+        except BrokenPipeError:  # it could not be made, or has died
+            return False
+    return False
+
+
+def _fork_again_and_end() -> None:
+    """Go on in a further process and end this one, whatever happens."""
+    try:
+        if os.fork() == 0:
+            return
+    except OSError as error:
+        sys.stderr.write(f"template: cannot fork: {error}\n")
+    os._exit(0)
+
+
+def _settle(gate: int, supervisor_pid: int) -> None:
+    """Become a process as the supervisor starts them: a leader, and dead when it is dead."""
+    os.setsid()
+    if os.read(gate, 1) != _GO:
+        os._exit(0)  # the template died half-way
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != supervisor_pid:
+        os._exit(0)
+
+
+def _facts(path: str) -> tuple[int, int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - of hundreds of files
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _threads() -> int:
+    """How many threads this process has, those of C libraries included."""
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
