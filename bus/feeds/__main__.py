@@ -5,6 +5,13 @@ from __future__ import annotations
 import sys
 
 from bus.feeds.process import main
+from bus.feeds.rest import import_transport
+
+
+def prepare() -> None:
+    """Do what is slow the first time only."""
+    import_transport()
+
 
 if __name__ == "__main__":
     sys.exit(main())

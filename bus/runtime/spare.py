@@ -1,7 +1,8 @@
 """A process that has its code and waits to be told which process it is.
 
 It was forked by the template (`bus.runtime.template`) and holds one end of a socket pair. It says
-its pid and waits. What it is told then is one line of JSON, `Role`, with the listening socket, if
+its pid and waits; for a longer wait it takes its memory to itself first, which the start is then
+spared. What it is told is one line of JSON, `Role`, with the listening socket, if
 there is one, as a passed descriptor. From there on it is that process, exactly as if it had been
 started as one: nearly all of a start is Python importing code, and that is already done. The
 supervisor's end closed is its end too.
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 
 from bus.runtime.guard import set_process_name
 from bus.runtime.log import reopen
+from bus.runtime.pages import own_pages
 
 MAX_ROLE_BYTES = 64 * 1024
 _MAX_FDS = 1
@@ -40,12 +42,14 @@ class Role:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
-def wait_and_play(channel: socket.socket) -> int:
+def wait_and_play(channel: socket.socket, *, is_spare: bool) -> int:
     """Say that this process is there, wait for its role and play it; the exit code, 0 when no role
-    came.
+    came. A spare has some time until then.
     """
     try:
         channel.sendall(b"%d\n" % os.getpid())
+        if is_spare:
+            own_pages()
         taken = receive_role(channel)
     except ConnectionError:
         return 0

@@ -1,10 +1,11 @@
 """A process that has imported the code of all others, and forks one whenever it is told to.
 
 ``python -m bus.runtime.template FD MODULE…`` is started by the supervisor with one end of a socket
-pair, which keeps messages apart. It imports the modules, says `IMPORTED`, and obeys:
+pair, which keeps messages apart. It imports the modules, calls the function ``prepare`` of those
+that have one (which does what is slow the first time only), says `IMPORTED`, and obeys:
 
-* `FORK`, with one end of another socket pair: a process is made that waits at it for its role (see
-  `bus.runtime.spare`);
+* `FORK` and `FORK_SPARE`, with one end of another socket pair: a process is made that waits at it
+  for its role (see `bus.runtime.spare`), at once or for a while;
 * `CHECK`: it answers `CURRENT` while the files it was imported from are as they were, else
   `CHANGED`.
 
@@ -15,11 +16,13 @@ started itself, and the template may die without anybody minding.
 
 It has no ZeroMQ context, no event loop and no thread, and refuses to fork if it finds that an
 import has made one: of several threads only one would live on in the child, with the locks of the
-others held for ever.
+others held for ever. A module that cannot be imported is left to the process that needs it, which
+will have the better words.
 """
 
 from __future__ import annotations
 
+import codecs
 import gc
 import importlib
 import os
@@ -38,6 +41,7 @@ from bus.runtime.guard import die_with_parent
 from bus.runtime.process import read_arguments
 
 FORK: Final = b"fork"
+FORK_SPARE: Final = b"spare"
 CHECK: Final = b"check"
 IMPORTED: Final = b"imported"
 CURRENT: Final = b"current"
@@ -59,9 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     die_with_parent(signal.SIGKILL)  # the socket's end covers the time before
     gc.disable()
     for module in modules:
-        importlib.import_module(module)
-    prepare()  # what is slow the first time only
+        _import(module)
+    prepare()
     read_arguments([])
+    codecs.lookup("idna")  # what every host's name goes through
     gc.collect()
     gc.freeze()  # what was imported stays, and its pages stay shared: no collection looks at it
     files = fingerprint(sys.modules.values())
@@ -71,14 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with channel:
             channel.sendall(IMPORTED)
-            forked = _serve(channel, supervisor_pid, files, begun_ns)
+            made = _serve(channel, supervisor_pid, files, begun_ns)
     except ConnectionError:
         return 0
-    if forked is None:
+    if made is None:
         return 0
     gc.enable()
-    with forked:
-        return spare.wait_and_play(forked)
+    place, is_spare = made
+    with place:
+        return spare.wait_and_play(place, is_spare=is_spare)
 
 
 def fingerprint(modules: Iterable[ModuleType]) -> Print:
@@ -99,21 +105,32 @@ def is_current(files: Print, begun_ns: int) -> bool:
     )
 
 
+def _import(name: str) -> None:
+    try:
+        module = importlib.import_module(name)
+        if first := getattr(module, "prepare", None):
+            first()
+    except Exception as error:  # noqa: BLE001 - any code may be broken in any way
+        sys.stderr.write(f"template: cannot import {name}: {type(error).__name__}: {error}\n")
+
+
 def _serve(
     channel: socket.socket, supervisor_pid: int, files: Print, begun_ns: int
-) -> socket.socket | None:
-    """Obey until the supervisor is gone: None. In a forked process: the socket it is to wait at."""
+) -> tuple[socket.socket, bool] | None:
+    """Obey until the supervisor is gone: None. In a forked process: the socket it is to wait at,
+    and whether that may take a while.
+    """
     while True:
         command, fds, _, _ = socket.recv_fds(channel, _MAX_COMMAND_BYTES, 1)
         if not command:
             return None
         if command == CHECK:
             channel.sendall(CURRENT if is_current(files, begun_ns) else CHANGED)
-        elif command == FORK and fds:
-            forked = socket.socket(fileno=fds[0])
+        elif command in (FORK, FORK_SPARE) and fds:
+            place = socket.socket(fileno=fds[0])
             if _fork(supervisor_pid):
-                return forked
-            forked.close()
+                return place, command == FORK_SPARE
+            place.close()
 
 
 def _fork(supervisor_pid: int) -> bool:

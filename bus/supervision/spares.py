@@ -67,7 +67,9 @@ class Spares:
         self.template.keep(modules, lifeline_fd)
         while len(self._waiting) > wanted:
             self._end(self._waiting.pop())
-        if len(self._waiting) < wanted and (spare := self.template.fork()) is not None:
+        if len(self._waiting) < wanted and (
+            spare := self.template.fork(is_spare=True)
+        ) is not None:
             spare.child.on_exit = lambda code: self._died(spare, code)
             self._waiting.append(spare)
             self._noted(spare.child.pid)

@@ -28,7 +28,8 @@ ANSWER_WAIT_S: Final = 1.0
 """How long the supervisor waits for a template: a thousand times what it takes."""
 _MAX_WORD_BYTES: Final = 64
 
-_FORK: Final = b"fork"  # these words are the protocol of `bus.runtime.template`
+_FORK: Final = b"fork"
+_FORK_SPARE: Final = b"spare"  # these words are the protocol of `bus.runtime.template`
 _CHECK: Final = b"check"
 _IMPORTED: Final = b"imported"
 _CURRENT: Final = b"current"
@@ -104,14 +105,17 @@ class Template:
         """Whether the files that it imported are still the same; False when it does not say."""
         return self._ask(_CHECK) == _CURRENT
 
-    def fork(self) -> Forked | None:
-        """A fresh process that waits for its role; None when there is no template that can."""
+    def fork(self, *, is_spare: bool = False) -> Forked | None:
+        """A fresh process that waits for its role; None when there is no template that can.
+
+        One that will wait for some time uses it to take its memory to itself.
+        """
         if not self.ready or self._channel is None:
             return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
-                socket.send_fds(self._channel, [_FORK], [theirs.fileno()])
+                socket.send_fds(self._channel, [_FORK_SPARE if is_spare else _FORK], [theirs.fileno()])
             ours.settimeout(ANSWER_WAIT_S)
             pid = int(_line(ours))
             child = Child(pid, _nothing)
