@@ -1,8 +1,9 @@
 """A process that has imported the code of all others, and forks one whenever it is told to.
 
-``python -m bus.runtime.template FD MODULE…`` is started by the supervisor with one end of a socket
-pair, which keeps messages apart. It imports the modules, calls the function ``prepare`` of those
-that have one (which does what is slow the first time only), says `IMPORTED`, and obeys:
+``python -m bus.runtime.template FD CONFIG MODULE…`` is started by the supervisor with one end of a
+socket pair, which keeps messages apart. It imports the modules, calls the function ``prepare`` of
+those that have one (which does what is slow the first time only), reads the settings, says
+`IMPORTED`, and obeys:
 
 * `FORK` and `FORK_SPARE`, with one end of another socket pair: a process is made that waits at it
   for its role (see `bus.runtime.spare`), at once or for a while;
@@ -23,6 +24,7 @@ will have the better words.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gc
 import importlib
 import os
@@ -35,7 +37,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bus.config.load import prepare
+from bus.config.load import load, prepare
+from bus.errors import ConfigError
 from bus.runtime import spare
 from bus.runtime.guard import die_with_parent
 from bus.runtime.process import read_arguments
@@ -56,7 +59,7 @@ Print = dict[str, tuple[int, int, int]]
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the supervisor is gone; in a forked process, the exit code of its role."""
     begun_ns = time.time_ns()
-    descriptor, *modules = sys.argv[1:] if argv is None else argv
+    descriptor, config, *modules = sys.argv[1:] if argv is None else argv
     supervisor_pid = os.getppid()
     channel = socket.socket(fileno=int(descriptor))
     os.set_inheritable(channel.fileno(), False)
@@ -65,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for module in modules:
         _import(module)
     prepare()
+    with contextlib.suppress(ConfigError):  # whom it concerns will say so
+        load(config)
     read_arguments([])
     codecs.lookup("idna")  # what every host's name goes through
     gc.collect()
@@ -100,9 +105,7 @@ def is_current(files: Print, begun_ns: int) -> bool:
     """Whether ``files`` are as they were, and were no younger than the import that ``begun_ns``
     (wall clock) began: one that changed meanwhile may have been read before or after.
     """
-    return all(
-        facts == _facts(path) and facts[0] < begun_ns for path, facts in files.items()
-    )
+    return all(facts == _facts(path) and facts[0] < begun_ns for path, facts in files.items())
 
 
 def _import(name: str) -> None:

@@ -42,7 +42,8 @@ class Premises:
         self._listeners: list[socket.socket | None] = []  # None: closed for now
         self._lifeline: tuple[int, int] | None = None
         self.spares = Spares(
-            self.directory.log_dir / "spare.log",
+            self.directory.effective_config,
+            self.directory.log_dir / "template.log",
             noted=lambda pid: self._record(f"spare.{pid}", pid),
             forgotten=lambda pid: self.directory.forget(f"spare.{pid}"),
         )

@@ -25,7 +25,8 @@ _log = get_logger("supervision.spares")
 
 
 class Spares:
-    """The pool, and the template it comes from. ``log_path`` is where both complain.
+    """The pool, and the template it comes from. ``config`` is the settings file of all processes,
+    ``log_path`` where those without a role complain.
 
     ``noted(pid)`` and ``forgotten(pid)`` are told of the life of each process that has no role, to
     be found by a later supervisor if this one is killed.
@@ -33,12 +34,13 @@ class Spares:
 
     def __init__(
         self,
+        config: Path,
         log_path: Path,
         *,
         noted: Callable[[int], None],
         forgotten: Callable[[int], None],
     ) -> None:
-        self.template: Final = Template(log_path, noted=noted, forgotten=forgotten)
+        self.template: Final = Template(config, log_path, noted=noted, forgotten=forgotten)
         self._noted = noted
         self._forgotten = forgotten
         self._waiting: list[Forked] = []
@@ -67,9 +69,7 @@ class Spares:
         self.template.keep(modules, lifeline_fd)
         while len(self._waiting) > wanted:
             self._end(self._waiting.pop())
-        if len(self._waiting) < wanted and (
-            spare := self.template.fork(is_spare=True)
-        ) is not None:
+        if len(self._waiting) < wanted and (spare := self.template.fork(is_spare=True)) is not None:
             spare.child.on_exit = lambda code: self._died(spare, code)
             self._waiting.append(spare)
             self._noted(spare.child.pid)

@@ -154,7 +154,9 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
-                end_strangers(self.premises.spares.pids())  # those are killed, and waited for by who watches them
+                end_strangers(
+                    self.premises.spares.pids()
+                )  # those are killed, and waited for by who watches them
                 self.say("ended", "everything is stopped")
                 self.premises.close()
             self.manager.close()

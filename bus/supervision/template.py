@@ -46,15 +46,22 @@ class Forked:
 
 
 class Template:
-    """At most one template. ``log_path`` is where it complains.
+    """At most one template. ``config`` is the settings file it reads, ``log_path`` where it
+    complains.
 
     ``noted(pid)`` and ``forgotten(pid)`` are told of its life, to be found by a later supervisor
     if this one is killed.
     """
 
     def __init__(
-        self, log_path: Path, *, noted: Callable[[int], None], forgotten: Callable[[int], None]
+        self,
+        config: Path,
+        log_path: Path,
+        *,
+        noted: Callable[[int], None],
+        forgotten: Callable[[int], None],
     ) -> None:
+        self._config = config
         self._log_path = log_path
         self._noted = noted
         self._forgotten = forgotten
@@ -115,7 +122,9 @@ class Template:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
-                socket.send_fds(self._channel, [_FORK_SPARE if is_spare else _FORK], [theirs.fileno()])
+                socket.send_fds(
+                    self._channel, [_FORK_SPARE if is_spare else _FORK], [theirs.fileno()]
+                )
             ours.settimeout(ANSWER_WAIT_S)
             pid = int(_line(ours))
             child = Child(pid, _nothing)
@@ -144,7 +153,7 @@ class Template:
                 popen = subprocess.Popen(
                     [
                         *(sys.executable, "-P", "-m", "bus.runtime.template"),
-                        *(str(theirs.fileno()), *self._modules),
+                        *(str(theirs.fileno()), str(self._config), *self._modules),
                     ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
