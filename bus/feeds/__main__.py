@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from bus.feeds.process import main
-from bus.feeds.rest import import_transport
+from bus.feeds.process import main, venues
+from bus.feeds.rest import prepare_requests
 
 
 def prepare() -> None:
     """Do what is slow the first time only."""
-    import_transport()
+    venues()
+    prepare_requests()
 
 
 if __name__ == "__main__":

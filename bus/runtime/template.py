@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     with contextlib.suppress(ConfigError):  # whom it concerns will say so
         load(config)
-    read_arguments([])
+    read_arguments(["--config", config, "--name", "template"])
     codecs.lookup("idna")  # what every host's name goes through
     gc.collect()
     gc.freeze()  # what was imported stays, and its pages stay shared: no collection looks at it
