@@ -52,7 +52,7 @@ def plan(settings: Settings) -> tuple[ProcessSpec, ...]:
 
 
 def imports(settings: Settings) -> tuple[str, ...]:
-    """The modules that the processes of such a bus import, for the template to have them already."""
+    """What the processes of such a bus import, for the template to have imported it already."""
     doors = dict.fromkeys(f"{spec.module}.__main__" for spec in plan(settings))
     venues = dict.fromkeys(
         f"bus.feeds.{settings.venue_of(feed)}.venue"
