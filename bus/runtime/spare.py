@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from bus.runtime.guard import set_process_name
 from bus.runtime.log import reopen
 from bus.runtime.pages import own_pages
+from bus.runtime.title import show_as
 
 MAX_ROLE_BYTES = 64 * 1024
 _MAX_FDS = 1
@@ -49,6 +50,7 @@ def wait_and_play(channel: socket.socket, *, is_spare: bool) -> int:
     try:
         channel.sendall(b"%d\n" % os.getpid())
         if is_spare:
+            show_as(__name__, [])
             own_pages()
         taken = receive_role(channel)
     except ConnectionError:
@@ -62,6 +64,7 @@ def wait_and_play(channel: socket.socket, *, is_spare: bool) -> int:
     if role.listen_key and listen_fd is not None:
         os.environ[role.listen_key] = str(listen_fd)
     set_process_name(role.arguments[role.arguments.index("--name") + 1])
+    show_as(role.module, role.arguments)
     door = importlib.import_module(f"{role.module}.__main__")
     exit_code: int = door.main(role.arguments)
     return exit_code

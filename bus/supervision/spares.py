@@ -69,10 +69,9 @@ class Spares:
         self.template.keep(modules, lifeline_fd)
         while len(self._waiting) > wanted:
             self._end(self._waiting.pop())
-        if len(self._waiting) < wanted and (spare := self.template.fork(is_spare=True)) is not None:
+        if len(self._waiting) < wanted and (spare := self._fork(is_spare=True)) is not None:
             spare.child.on_exit = lambda code: self._died(spare, code)
             self._waiting.append(spare)
-            self._noted(spare.child.pid)
 
     def take(
         self,
@@ -95,11 +94,10 @@ class Spares:
         )
         while self._waiting:
             spare = self._waiting.pop(0)
-            self._forgotten(spare.child.pid)
             if self._play(spare, role, listener, on_exit):
                 self.taken += 1
                 return spare.child
-        fresh = self.template.fork()
+        fresh = self._fork(is_spare=False)
         if fresh is not None and self._play(fresh, role, listener, on_exit):
             return fresh.child
         return None
@@ -157,4 +155,11 @@ class Spares:
             return False
         spare.channel.close()
         spare.child.on_exit = on_exit
+        self._forgotten(spare.child.pid)
         return True
+
+    def _fork(self, *, is_spare: bool) -> Forked | None:
+        forked = self.template.fork(is_spare=is_spare)
+        if forked is not None:
+            self._noted(forked.child.pid)
+        return forked

@@ -283,7 +283,7 @@ class Supervisor:
 
     async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
         timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
-        if any(not spec.command for spec in self.specs):
+        if self._resumed is None and any(not spec.command for spec in self.specs):
             self.premises.keep_spares()
             await self.premises.spares.template.wait(TEMPLATE_WAIT_S)
         for layer in [] if self._resumed is not None else layers(self.specs):
