@@ -154,6 +154,7 @@ class ControlServer:
             return _error(exit_codes.FAILED, str(error))
 
     async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self._supervisor.hear()
         return bus_status(self._supervisor)
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -242,7 +242,24 @@ class Supervisor:
         self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
     ) -> Child:
         """Start one process; raises `OSError` when it cannot be started."""
+        self.attend()
         return self.premises.launch(spec, generation, token, on_exit)
+
+    def hear(self) -> None:
+        """Hand over what processes have said and nobody has read yet."""
+        if self._link is not None:
+            self._link.read()
+
+    def attend(self) -> None:
+        """Read what the processes say as it comes, for as long as something is expected."""
+        if self._link is not None:
+            self._link.attend()
+
+    def rest(self) -> None:
+        """Read what the processes say in rounds, if nothing is expected of any."""
+        steady = all(unit.is_steady for unit in self.units.values())
+        if self._link is not None and steady and not self.commands.under_way:
+            self._link.rest()
 
     def gone(self, unit: Unit) -> None:
         """A process has ended: tell the bus if it was a feed that died."""
@@ -335,6 +352,7 @@ class Supervisor:
         return not isinstance(message, Reply) or self.commands.answered(unit.name, message)
 
     def _send(self, sender: Sender, message: LinkMessage) -> bool:
+        self.attend()
         return self._link is not None and self._link.send(sender, message)
 
     def _reopen(self, unit: Unit, path: str) -> bool:

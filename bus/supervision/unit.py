@@ -309,6 +309,7 @@ class Unit:
             self._loop.call_later(self.settings.stop_grace_s, run.child.kill_group)
 
     def _on_exit(self, run: Generation, exit_code: int) -> None:
+        self._ground.hear()  # its last words
         is_current = run is self._current
         cause = self.state.cause
         asked = (is_current and self.phase is Phase.STOPPING) or run in self._retired

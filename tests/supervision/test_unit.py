@@ -60,6 +60,9 @@ class PretendedGround:
         self.tokens.append(token)
         return self.children[-1]  # type: ignore[return-value]
 
+    def hear(self) -> None:
+        return
+
     def gone(self, unit: Unit) -> None:
         self.calls.append("gone")
 
