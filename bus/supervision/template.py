@@ -140,6 +140,7 @@ class Template:
         """End it; nobody need wait for it."""
         child, self._child = self._child, None
         self.ready = False
+        self._settled.set()
         self._close_channel()
         if child is not None:
             self._leaving.add(child.pid)

@@ -369,6 +369,9 @@ class Unit:
 
     def _on_deadline(self, deadline: float) -> None:
         self._timer = None
+        self._ground.hear()
+        if self.state.deadline != deadline:
+            return  # a heartbeat had come, and was not read yet
         late = self._loop.time() - deadline > LATE_S
         doubtful = late and self.phase in (Phase.READY, Phase.STARTING)
         self._happen(Event.PAUSED if doubtful else Event.DEADLINE)
