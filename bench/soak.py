@@ -243,7 +243,9 @@ class Soak:
         if sockets != SOCKETS:
             self._fault(f"sockets in the run directory: {sorted(sockets)}")
         records = len(list((self.run_dir / "pids").iterdir()))
-        expected = len(self.status()["processes"]) + self.status()["spares"]["ready"]
+        status = self.status()
+        expected = len(status["processes"]) + status["spares"]["ready"]
+        expected += status["template"]["pid"] is not None
         if records != expected:
             self._fault(f"{records} pid records for {expected} processes")
         self._judge_topics(watcher)
@@ -323,6 +325,7 @@ class Soak:
         status = self.status()
         known = {status["pid"], *(row["pid"] for row in status["processes"])}
         odd = [process for process in marked(self.mark) if process.pid not in known]
+        odd = [process for process in odd if process.pid != status["template"]["pid"]]
         spares = [process for process in odd if "bus.runtime.spare" in process.cmdline()]
         others = [" ".join(process.cmdline()) for process in odd if process not in spares]
         zombies = [

@@ -13,8 +13,9 @@ and run with their default settings, on the same programs. Rows:
 * ``crash loop``: a child that exits with 1 at once: how often it is started, and what is said of it
 * ``idle``: CPU and memory (PSS, unshared part) of the manager with five children
 
-and of ours alone, on the bus itself: restarts of its real workers with and without a spare, 40
-rolling restarts of the bridges while clients connect without pause, the status command.
+and of ours alone, on the bus itself: restarts of its real workers from a spare, from the template
+and from neither; how long the whole bus takes to start and how much memory it holds; 40 rolling
+restarts of the bridges while clients connect without pause; the status command.
 
 Restarts of ours count as stable after one second here (supervisord's own default), and the limit of
 crashes in a window is lifted: twenty kills in a row are a crash loop otherwise. Times are of a busy
@@ -60,6 +61,13 @@ PROGRAM: Final = ROOT / "bench" / "supervised.py"
 STABLE_S: Final = 1.6
 MANAGERS: Final = ("mdbus", "circus", "supervisord")
 HANG_LIMIT_S: Final = 15.0
+WORKERS: Final = ("broker", "bridge.1", "feed.binance", "feed.finnhub")
+SOURCES: Final = {
+    "from a spare": ("supervisor.spares=1",),
+    "from the template": ("supervisor.spares=0",),
+    "from neither": ("supervisor.template=false",),
+}
+"""What a successor is made from, and the settings that have it so."""
 
 Make = Callable[[Path, dict[str, list[str]]], Manager]
 
@@ -294,8 +302,23 @@ class Bus:
         return found
 
     def spare_is_there(self) -> bool:
-        spares = ask(self.run_dir, "status")["spares"]
-        return bool(spares["ready"] >= spares["wanted"])
+        status = ask(self.run_dir, "status")
+        spares, template = status["spares"], status["template"]
+        is_imported = template["pid"] is None or template["ready"]
+        return bool(is_imported and spares["ready"] >= spares["wanted"])
+
+    def up_ms(self) -> float:
+        """From the supervisor's first word until the last process was ready."""
+        events = self._events()
+        begun = next(e["at_ns"] for e in events if e["kind"] == "begun")
+        ready = max(e["at_ns"] for e in events if e["kind"] == "ready")
+        return float(ready - begun) / 1e6
+
+    def pss_mib(self) -> float:
+        """Memory of the supervisor and of all it has started; shared pages count by share."""
+        supervisor = psutil.Process(ask(self.run_dir, "status")["pid"])
+        family = [supervisor, *supervisor.children(recursive=True)]
+        return float(sum(process.memory_full_info().pss for process in family)) / 1048576
 
     def killed_to_ready_ms(self, name: str) -> float:
         """Kill a process that is stable, with a spare at hand if there are spares."""
@@ -313,32 +336,38 @@ class Bus:
         return self._last_ready_ns(name)
 
     def _last_ready_ns(self, name: str) -> int:
-        events = (self.run_dir / "log" / "events.jsonl").read_text().splitlines()
-        found = [json.loads(line) for line in events]
-        ready = (e["at_ns"] for e in found if e["process"] == name and e["kind"] == "ready")
-        return int(max(ready))
+        ready = (e for e in self._events() if e["process"] == name and e["kind"] == "ready")
+        return int(max(e["at_ns"] for e in ready))
+
+    def _events(self) -> list[dict[str, Any]]:
+        lines = (self.run_dir / "log" / "events.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
 
     def _renewed(self, name: str, pid: int) -> bool:
         row = self.row(name)
         return bool(row["state"] == "ready" and row["pid"] != pid)
 
 
-def worker_restarts(run_dir: Path, spares: int, rounds: int) -> list[Row]:
+def worker_restarts(run_dir: Path, source: str, rounds: int) -> list[Row]:
     """Kill to ready of the bus's own workers, as the supervisor's events tell it."""
-    rows = []
-    settings = ("supervisor.stable_after_s=1.0", "supervisor.crash_limit=10000")
-    with Bus(run_dir, f"supervisor.spares={spares}", *settings) as bus:
-        for name in ("bridge.1", "broker", "feed.binance"):
+    settings = (*SOURCES[source], "supervisor.stable_after_s=1.0", "supervisor.crash_limit=10000")
+    with Bus(run_dir, *settings) as bus:
+        rows = [Row(f"up, all ready, {source}, ms", {"": f"{bus.up_ms():.0f}"})]
+        wait_for(bus.spare_is_there, 30, 0.1)
+        time.sleep(STABLE_S)
+        rows.append(Row(f"memory of it all, {source}, MiB", {"": f"{bus.pss_mib():.0f}"}))
+        for name in WORKERS:
             times = [bus.killed_to_ready_ms(name) for _ in range(rounds)]
-            with_spare = "with a spare" if spares else "without a spare"
-            rows.append(Row(f"kill -9 -> ready, {name}, {with_spare}, ms", {"": _times(times)}))
+            rows.append(Row(f"kill -9 -> ready, {name}, {source}, ms", {"": _times(times)}))
     return rows
 
 
 def on_the_bus(work: Path, rounds: int, rolls: int) -> list[Row]:
     """The rows of ours alone."""
     print("measuring the bus itself ...", file=sys.stderr, flush=True)
-    rows = worker_restarts(work / "spare", 1, rounds) + worker_restarts(work / "none", 0, rounds)
+    rows = []
+    for number, source in enumerate(SOURCES):
+        rows += worker_restarts(work / f"source{number}", source, rounds)
     with Bus(work / "roll", "bridge.drain_s=0.2") as bus:
         times = []
         for _ in range(rounds):

@@ -31,12 +31,23 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Setti
     Override keys are dotted (``bridge.port=9000``); their values are TOML, a bare word counts as
     a string. Raises :class:`~bus.errors.ConfigError` with every problem found.
     """
+    if path is None:
+        return _known("", "settings", tuple(overrides))
     problems: list[Problem] = []
-    table: dict[str, Any] = {}
-    where = "settings"
-    if path is not None:
-        where = str(path)
-        table = _read(Path(path), problems)
+    text = _read(Path(path), problems)
+    if problems:
+        return _settings(text, str(path), overrides, problems)
+    return _known(text, str(path), tuple(overrides))
+
+
+@functools.lru_cache(maxsize=2)
+def _known(text: str, where: str, overrides: tuple[str, ...]) -> Settings:
+    """What the same text gave before: a process forked after it was read need not read it again."""
+    return _settings(text, where, overrides, [])
+
+
+def _settings(text: str, where: str, overrides: Sequence[str], problems: list[Problem]) -> Settings:
+    table = _parse(text, where, problems)
     origin: dict[str, str] = {}
     for override in overrides:
         _override(table, override, origin, problems)
@@ -57,9 +68,9 @@ def prepare(kind: Any = Settings) -> None:
                 prepare(below)
 
 
-def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
+def _read(path: Path, problems: list[Problem]) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         problems.append(Problem(str(path), "", "no such file", "write one with: mdbus config init"))
     except IsADirectoryError:
@@ -68,8 +79,14 @@ def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
         problems.append(Problem(str(path), "", "cannot be read: permission denied"))
     except UnicodeDecodeError as error:
         problems.append(Problem(str(path), "", f"not UTF-8 at byte {error.start}"))
+    return ""
+
+
+def _parse(text: str, where: str, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        problems.append(Problem(str(path), "", f"not valid TOML: {error}"))
+        problems.append(Problem(where, "", f"not valid TOML: {error}"))
     return {}
 
 

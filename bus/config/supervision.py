@@ -25,13 +25,18 @@ class SupervisorSettings:
         doc="Log files kept for each process, the current one included. All logs together take "
         "about `log_max_bytes` times this for each process and one for the supervisor.",
     )
+    template: bool = setting(
+        True,
+        doc="Whether all processes are forked from one that has imported their code, the template: "
+        "they start in milliseconds and share the memory of what was imported. false: each is an "
+        "interpreter of its own and imports for itself.",
+    )
     spares: int = setting(
         1,
         minimum=0,
         maximum=8,
-        doc="Processes that have imported everything and wait to take over from one that crashed, "
-        "which then serves again some hundred milliseconds sooner. Each takes about 35 MiB; "
-        "0 for none.",
+        doc="Processes that were forked already and wait to take over from one that crashed, which "
+        "then serves again some milliseconds sooner. None without `template`.",
     )
     max_rss_bytes: int = setting(
         4_294_967_296,

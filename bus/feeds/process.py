@@ -6,6 +6,7 @@ The venue's code is found by name: ``bus.feeds.<venue>.venue.create``.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -36,7 +37,7 @@ PREFIX: Final = "feed."
 ATTACH_WAIT_S: Final = 5.0
 """How long the venue's first message may wait for the broker: what is published before it
 attached is lost."""
-POLL_S: Final = 0.005
+POLL_S: Final = 0.001
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,6 +110,7 @@ def feed_name(process_name: str, settings: Settings) -> str:
     return name
 
 
+@functools.cache
 def venues() -> list[str]:
     """The venues there is code for: the packages beside this module."""
     return [module.name for module in pkgutil.iter_modules(bus.feeds.__path__) if module.ispkg]
@@ -188,6 +190,8 @@ async def broker_attached(publisher: Publisher, stopping: asyncio.Event) -> bool
     """Wait for the broker, at most 5 s: the venue is not kept waiting for ever."""
     deadline_s = asyncio.get_running_loop().time() + ATTACH_WAIT_S
     while not publisher.stats().attached and not stopping.is_set():
+        if publisher.service():
+            break
         if asyncio.get_running_loop().time() > deadline_s:
             _log.warning("no broker yet", waited_s=ATTACH_WAIT_S, action="going on without")
             return False

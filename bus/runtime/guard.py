@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ from typing import Final
 from bus.runtime.environment import Spawned
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_MAX_NAME_BYTES = 15
 _ROUNDS = 50
 _OOM_SCORE = 100
 
@@ -42,12 +45,33 @@ def arm_stack_dump() -> None:
 
 def bind_to_parent(spawned: Spawned) -> bool:
     """Ask the kernel to tell us of the supervisor's death; False if it is dead already."""
+    die_with_parent(signal.SIGTERM)
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         with contextlib.suppress(OSError):  # a child for want of memory, not who would replace it
             Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
     return os.getppid() == spawned.parent_pid
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send ``number`` to this process when its parent ends. Look at the parent
+    after it: it may have ended before.
+    """
+    _prctl(_PR_SET_PDEATHSIG, int(number))
+
+
+def set_process_name(name: str) -> None:
+    """Show this process as ``name`` in lists of processes; the first 15 bytes count."""
+    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:_MAX_NAME_BYTES]))
+
+
+def _prctl(option: int, value: object) -> None:
+    if sys.platform == "linux":
+        _libc().prctl(option, value, 0, 0, 0)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def watch_lifeline(spawned: Spawned, on_lost: Callable[[], None]) -> None:

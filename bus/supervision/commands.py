@@ -87,6 +87,11 @@ class Commands:
             raise CommandError(name, f"{verb}: {reply.error}")
         return dict(reply.result)
 
+    @property
+    def under_way(self) -> bool:
+        """Whether an answer is waited for."""
+        return bool(self._pending)
+
     def answered(self, process: str, reply: Reply) -> bool:
         """Take a reply; False when nobody waits for it (any more)."""
         pending = self._pending.get(reply.id)

@@ -154,6 +154,7 @@ class ControlServer:
             return _error(exit_codes.FAILED, str(error))
 
     async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self._supervisor.hear()
         return bus_status(self._supervisor)
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -169,11 +170,14 @@ class ControlServer:
         return {"healthy": not problems, "problems": problems}
 
     async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._named(request)
+        await self._supervisor.premises.renew_code()
         return await self._each(request, Unit.start, settled, "is not ready")
 
     async def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
         self._must_run()
         units, timeout_s = self._named(request), _timeout_s(request)
+        await self._supervisor.premises.renew_code()
         reasons = await replace_all(units, timeout_s)
         if reasons:
             late = any(unit.state.wanted and not settled(unit) for unit in units)

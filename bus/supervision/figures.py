@@ -14,7 +14,7 @@ from typing import Final
 
 from bus.clock import monotonic_ns
 
-_EVERY_TICKS: Final = 4
+_EVERY_TICKS: Final = 2
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 # The fields behind the name in parentheses (man 5 proc_pid_stat, which counts from pid = 1).
@@ -51,7 +51,7 @@ class Figures:
         self._ticks: dict[str, int] = {}
 
     def sample(self, name: str, pid: int) -> bool:
-        """Call on every tick; takes the CPU figure on every fourth one, and then returns True."""
+        """Call on every tick; takes the CPU figure on every second one, and then returns True."""
         ticks = self._ticks[name] = self._ticks.get(name, -1) + 1
         if ticks % _EVERY_TICKS:
             return False

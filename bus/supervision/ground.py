@@ -23,6 +23,10 @@ class Ground(Protocol):
         """Start the process; raises `OSError` when it cannot be started."""
         ...
 
+    def hear(self) -> None:
+        """Hand over what processes have said and nobody has read yet."""
+        ...
+
     def gone(self, unit: Unit) -> None:
         """The current generation has ended and is reaped."""
         ...

@@ -1,4 +1,8 @@
-"""The supervisor's end of the link: one ROUTER socket, read on the supervisor's loop."""
+"""The supervisor's end of the link: one ROUTER socket, read on the supervisor's loop.
+
+Most of what comes is heartbeats, which may wait for a second; waking up for each is most of what
+an idle supervisor would do. So it is read at once while something is expected, and in rounds else.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ _BURST = 500
 
 
 class LinkServer:
-    """Hands each well-formed message to ``heard(sender, message)``.
+    """Hands each well-formed message to ``heard(sender, message)``: as it comes after `attend`,
+    which is how it begins, and when `read` is called after `rest`.
 
     ``heard`` returns False for a message of a spawn it does not know. Those and malformed ones
     are counted in ``refused`` and otherwise ignored.
@@ -35,11 +40,26 @@ class LinkServer:
         self._addresses: dict[Sender, bytes] = {}  # of those that run: see `forget`
         self._loop = asyncio.get_running_loop()
         self.refused = 0
-        self._loop.add_reader(self._socket.FD, self._drain)
-        self._loop.call_soon(self._drain)  # what came before the reader was there has no edge
+        self._attends = False
+        self.attend()
 
-    def _drain(self) -> None:
+    def attend(self) -> None:
+        """Read what comes as it comes, from now on."""
+        if not self._attends:
+            self._attends = True
+            self._loop.add_reader(self._socket.FD, self.read)
+            self._loop.call_soon(self.read)  # what came before the reader was there has no edge
+
+    def rest(self) -> None:
+        """Let what comes wait until somebody calls `read`, which must be every second or so."""
+        if self._attends:
+            self._attends = False
+            self._loop.remove_reader(self._socket.FD)
+
+    def read(self) -> None:
         """Read to the end, which re-arms the edge-triggered descriptor; yield after a burst."""
+        if self._socket.closed:
+            return  # it was yet to be called when the end came
         for _ in range(_BURST):
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -55,7 +75,7 @@ class LinkServer:
                 self._addresses[sender] = frames[0]
             else:
                 self.refused += 1
-        self._loop.call_soon(self._drain)
+        self._loop.call_soon(self.read)
 
     def send(self, sender: Sender, message: LinkMessage) -> bool:
         """Send to that spawn of that process; False when it was not heard of yet, is gone, or
@@ -77,5 +97,5 @@ class LinkServer:
 
     def close(self) -> None:
         """Stop reading and free the socket."""
-        self._loop.remove_reader(self._socket.FD)
+        self.rest()
         self._socket.close()

@@ -61,14 +61,15 @@ def patience(settings: Settings, spec: ProcessSpec) -> SupervisorSettings:
 
 
 def imports(settings: Settings) -> tuple[str, ...]:
-    """The modules that the processes of such a bus import, for a spare to have them already."""
+    """What the processes of such a bus import, for the template to have imported it already."""
     doors = dict.fromkeys(f"{spec.module}.__main__" for spec in plan(settings))
     venues = dict.fromkeys(
         f"bus.feeds.{settings.venue_of(feed)}.venue"
         for feed, feed_settings in settings.feeds.items()
         if feed_settings.enabled
     )
-    return ("uvloop", *doors, *venues)
+    simulated = [f"bus.simulator.{venue}.server" for venue in settings.simulated_ports]
+    return ("uvloop", *doors, *venues, *simulated)
 
 
 def layers(specs: Sequence[ProcessSpec]) -> list[list[ProcessSpec]]:

@@ -42,8 +42,8 @@ class Premises:
         self._listeners: list[socket.socket | None] = []  # None: closed for now
         self._lifeline: tuple[int, int] | None = None
         self.spares = Spares(
-            self.directory.log_dir / "spare.log",
-            imports(self.settings),
+            self.directory.effective_config,
+            self.directory.log_dir / "template.log",
             noted=lambda pid: self._record(f"spare.{pid}", pid),
             forgotten=lambda pid: self.directory.forget(f"spare.{pid}"),
         )
@@ -154,10 +154,18 @@ class Premises:
         return listener
 
     def keep_spares(self) -> None:
-        """Start a spare that is missing; call it while nothing else starts."""
+        """Start a template or a spare that is missing; call it while nothing else starts."""
         assert self._lifeline is not None
-        self.spares.modules = imports(self.settings)
-        self.spares.keep(self.settings.supervisor.spares, self._lifeline[0])
+        wanted = self.settings.supervisor
+        if wanted.template:
+            self.spares.keep(imports(self.settings), wanted.spares, self._lifeline[0])
+        else:
+            self.spares.close()
+
+    async def renew_code(self) -> None:
+        """Have every process that starts from now on run the code that is installed now."""
+        assert self._lifeline is not None
+        await self.spares.renew(self._lifeline[0])
 
     def change(self, wanted: Settings, slots: int) -> None:
         """Run on with other settings: take what ports they need anew, hand them to processes.

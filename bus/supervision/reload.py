@@ -87,6 +87,8 @@ async def reload(supervisor: Supervisor, *, dry_run: bool, timeout_s: float) -> 
     if origin is None:
         raise ConfigError.of("", "this bus was not started from settings that can be read again")
     async with supervisor.settings_lock:
+        if not dry_run:
+            await supervisor.premises.renew_code()
         current = supervisor.settings
         wanted = keep_ports(await asyncio.to_thread(origin.read), current)
         if wanted.run_path.absolute() != current.run_path:
@@ -110,6 +112,7 @@ async def scale(supervisor: Supervisor, count: int, timeout_s: float) -> dict[st
     Raises `ConfigError` for a count that the settings do not allow; then nothing has changed.
     """
     async with supervisor.settings_lock:
+        await supervisor.premises.renew_code()
         current = supervisor.settings
         at_least, at_most = range_of(BridgeSettings, "workers")
         if not at_least <= count <= at_most:

@@ -1,4 +1,7 @@
-"""What the supervisor looks at twice a second: figures, ceilings, logs, spares, its own health."""
+"""What the supervisor looks at once a second: heartbeats, figures, ceilings, logs, spares, itself.
+
+With nothing else going on this is all that wakes it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from bus.supervision.unit import LATE_S, Unit
 if TYPE_CHECKING:
     from bus.supervision.supervisor import Supervisor
 
-TICK_S: Final = 0.5
+TICK_S: Final = 1.0
+LOGS_EVERY_TICKS: Final = 2
 SETTLED_S: Final = 1.0
 """A process this old no longer minds a spare being started."""
 
@@ -42,6 +46,7 @@ class Rounds:
         self._down_since: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._at = 0.0
+        self._looks = 0
 
     def begin(self) -> None:
         """Look from now on; the limit of open files is raised first."""
@@ -71,18 +76,24 @@ class Rounds:
         self._timer = loop.call_later(TICK_S, self._look)
         late_s = loop.time() - self._at - TICK_S
         self._at = loop.time()
+        self._looks += 1
         units = list(supervisor.units.values())
         if late_s > LATE_S:
             supervisor.say("note", f"the supervisor did not run for {late_s:.1f} s")
             for unit in units:
                 unit.paused()
+        supervisor.hear()
+        supervisor.rest()
+        logs_are_due = self._looks % LOGS_EVERY_TICKS == 0
         for unit in units:
             if unit.child is not None:
                 if self.figures.sample(unit.name, unit.child.pid):
                     self._hold_to_ceilings(unit, unit.child.pid)
-                self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
+                if logs_are_due:
+                    self._logs.check(unit.name, loop.time(), partial(self._reopen, unit))
         self._close_idle_slots(units, loop.time())
-        self._logs.check_own(supervisor.premises.directory.own_log)
+        if logs_are_due:
+            self._logs.check_own(supervisor.premises.directory.own_log)
         if supervisor.state == "running":
             if self._is_calm(units):
                 supervisor.premises.keep_spares()

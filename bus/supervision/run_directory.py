@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import stat
+import time
 from pathlib import Path
 
 from bus.errors import MdbusError
@@ -29,6 +30,8 @@ _KNOWN = frozenset((*_SIGNS, *_SOCKETS, "log", "pids", "shared", "mdbus.toml"))
 """A directory that holds nothing else may be used; the settings file may lie in it."""
 _SHOWN = 3
 _STALE_WAIT_S = 2.0
+_LOCK_TRIES = 20
+_LOCK_PAUSE_S = 0.01
 
 _log = get_logger("supervision.run_directory")
 
@@ -116,11 +119,9 @@ class RunDirectory:
             fd = os.open(self.path / "supervisor.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RunDirectoryError(f"cannot write in {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(fd):
             os.close(fd)
-            raise AlreadyRunningError(self.path, running_pid(self.path)) from None
+            raise AlreadyRunningError(self.path, running_pid(self.path))
         try:
             os.ftruncate(fd, 0)
             os.write(fd, f"{os.getpid()}\n".encode())
@@ -204,6 +205,21 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"cannot make the run directory {self.path}: {error.strerror}"
             ) from error
+
+
+def _take(fd: int) -> bool:
+    """Lock the file; False when another supervisor has it, and keeps it.
+
+    Whoever asks for the supervisor's pid holds it too, for some microseconds: see `running_pid`.
+    """
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def start_time(pid: int) -> int | None:

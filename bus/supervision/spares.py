@@ -1,90 +1,77 @@
-"""Hot spares: processes that have imported everything and wait to become any other.
+"""Processes made by the template: some that wait to become any other, or one that is made at once.
 
-A spare makes the restart of a crashed process as short as reading its settings and opening its
-sockets. Any spare fits every role. The pool is refilled while nothing else starts, so that a new
-spare's imports do not compete with a restart; one that does not come up is tried again later.
+A process that waits already makes the restart of a crashed one as short as reading its settings and
+opening its sockets; making it takes some milliseconds more. Any of them fits every role. The pool
+is refilled while nothing else starts.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from bus.runtime import get_logger
 from bus.runtime.environment import LISTEN_KEY, Spawned
-from bus.runtime.spare import IMPORTED, Role
-from bus.supervision.spawn import Child, import_path
+from bus.runtime.spare import Role
+from bus.supervision.spawn import Child
+from bus.supervision.template import Forked, Template
 
-RETRY_FIRST_S: Final = 2.0
-RETRY_CAP_S: Final = 60.0
+RENEWAL_WAIT_S: Final = 10.0
+"""How long an operator's restart waits for new code to be imported; without, it imports itself."""
 
 _log = get_logger("supervision.spares")
 
 
-class _Spare:
-    """One waiting process and this end of its socket pair."""
-
-    def __init__(self, child: Child, channel: socket.socket) -> None:
-        self.child = child
-        self.channel = channel
-        self.imported = False
-
-
 class Spares:
-    """The pool. ``modules`` are what a spare imports; ``log_path`` is where it complains.
+    """The pool, and the template it comes from. ``config`` is the settings file of all processes,
+    ``log_path`` where those without a role complain.
 
-    ``noted(pid)`` and ``forgotten(pid)`` are told of each spare's life, to be found by a later
-    supervisor if this one is killed.
+    ``noted(pid)`` and ``forgotten(pid)`` are told of the life of each process that has no role, to
+    be found by a later supervisor if this one is killed.
     """
 
     def __init__(
         self,
+        config: Path,
         log_path: Path,
-        modules: Sequence[str],
         *,
         noted: Callable[[int], None],
         forgotten: Callable[[int], None],
     ) -> None:
-        self.modules = tuple(modules)
-        self._log_path = log_path
+        self.template: Final = Template(config, log_path, noted=noted, forgotten=forgotten)
         self._noted = noted
         self._forgotten = forgotten
-        self._waiting: list[_Spare] = []
-        self._failures = 0
-        self._not_before = 0.0
+        self._waiting: list[Forked] = []
+        self._leaving: set[int] = set()
+        self._modules: tuple[str, ...] = ()
         self.taken = 0
 
     @property
     def ready(self) -> int:
         """How many could take a role now."""
-        return sum(spare.imported for spare in self._waiting)
+        return len(self._waiting)
 
-    def children(self) -> list[Child]:
-        """The processes that wait or are still importing."""
-        return [spare.child for spare in self._waiting]
+    def pids(self) -> set[int]:
+        """The processes without a role, the template included, until they have ended."""
+        waiting = {spare.child.pid for spare in self._waiting}
+        return waiting | self._leaving | self.template.pids()
 
-    def keep(self, wanted: int, lifeline_fd: int) -> None:
-        """Have ``wanted`` spares: start one that is missing, end those that are too many.
+    def keep(self, modules: Sequence[str], wanted: int, lifeline_fd: int) -> None:
+        """Have a template that has imported ``modules``, and ``wanted`` spares of it.
 
-        Call it every so often, while nothing else starts.
+        Call it every so often, while nothing else starts. One spare a time is made.
         """
+        if self._modules != tuple(modules):
+            self._end_spares()
+            self._modules = tuple(modules)
+        self.template.keep(modules, lifeline_fd)
         while len(self._waiting) > wanted:
             self._end(self._waiting.pop())
-        loop = asyncio.get_running_loop()
-        if len(self._waiting) == wanted or loop.time() < self._not_before:
-            return
-        try:
-            self._waiting.append(self._start(lifeline_fd))
-        except OSError as error:
-            self._failed(f"cannot start: {error}")
+        if len(self._waiting) < wanted and (spare := self._fork(is_spare=True)) is not None:
+            spare.child.on_exit = lambda code: self._died(spare, code)
+            self._waiting.append(spare)
 
     def take(
         self,
@@ -95,11 +82,9 @@ class Spares:
         listener: socket.socket | None,
         on_exit: Callable[[int], None],
     ) -> Child | None:
-        """A spare as the process described; None when there is none ready."""
-        spare = next((spare for spare in self._waiting if spare.imported), None)
-        if spare is None:
-            return None
-        self._waiting.remove(spare)
+        """A spare as the process described, or a process made for it now; None when there is
+        neither a spare nor a template.
+        """
         role = Role(
             module,
             tuple(arguments),
@@ -107,90 +92,74 @@ class Spares:
             spawned.to_environment(),
             listen_key=LISTEN_KEY if listener is not None else "",
         )
+        while self._waiting:
+            spare = self._waiting.pop(0)
+            if self._play(spare, role, listener, on_exit):
+                self.taken += 1
+                return spare.child
+        fresh = self._fork(is_spare=False)
+        if fresh is not None and self._play(fresh, role, listener, on_exit):
+            return fresh.child
+        return None
+
+    async def renew(self, lifeline_fd: int) -> None:
+        """Have what is taken from now on run the code that is installed now: where that is not
+        what the template has imported, end it with all spares, and wait until another has.
+        """
+        if self.template.pid is not None and await self.template.wait(RENEWAL_WAIT_S):
+            if self.template.is_current():
+                return
+            _log.info("the code has changed: importing it anew")
+            self.template.end()
+            self.template.keep(self._modules, lifeline_fd)
+            await self.template.wait(RENEWAL_WAIT_S)
+        self._end_spares()
+
+    def close(self) -> None:
+        """End them all; nobody need wait for it."""
+        self._end_spares()
+        self.template.end()
+
+    def _end_spares(self) -> None:
+        while self._waiting:
+            self._end(self._waiting.pop())
+
+    def _end(self, spare: Forked) -> None:
+        pid = spare.child.pid
+        self._leaving.add(pid)
+        spare.child.on_exit = lambda _: self._leaving.discard(pid)
+        self._forgotten(pid)
+        spare.channel.close()
+        spare.child.kill_group()
+
+    def _died(self, spare: Forked, exit_code: int) -> None:
+        self._forgotten(spare.child.pid)
+        self._waiting.remove(spare)
+        spare.channel.close()
+        _log.warning("a spare ended", pid=spare.child.pid, exit_code=exit_code)
+
+    def _play(
+        self,
+        spare: Forked,
+        role: Role,
+        listener: socket.socket | None,
+        on_exit: Callable[[int], None],
+    ) -> bool:
+        """Give it its role; False when it could not be told, and is ended."""
         fds = [] if listener is None else [listener.fileno()]
-        asyncio.get_running_loop().remove_reader(spare.channel.fileno())
         try:
             socket.send_fds(spare.channel, [role.to_line()], fds)
         except OSError as error:
             _log.warning("a spare did not take its role", pid=spare.child.pid, error=error)
             self._end(spare)
-            return None
+            return False
         spare.channel.close()
-        self._forgotten(spare.child.pid)
         spare.child.on_exit = on_exit
-        self.taken += 1
-        return spare.child
+        self._forgotten(spare.child.pid)
+        return True
 
-    def close(self) -> None:
-        """End them all; nobody need wait for it."""
-        for spare in self._waiting:
-            spare.child.on_exit = _nothing
-            self._end(spare)
-            self._forgotten(spare.child.pid)
-        self._waiting = []
-
-    def _start(self, lifeline_fd: int) -> _Spare:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with theirs, self._log_path.open("ab", buffering=0) as log:
-                popen = subprocess.Popen(
-                    [
-                        *(sys.executable, "-P", "-m", "bus.runtime.spare"),
-                        *(str(theirs.fileno()), *self.modules),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=_environment(os.environ),
-                    pass_fds=[theirs.fileno(), lifeline_fd],
-                    start_new_session=True,
-                )
-        except BaseException:
-            ours.close()
-            raise
-        ours.setblocking(False)
-        child = Child(popen.pid, lambda code: self._died(popen.pid, code), popen=popen)
-        spare = _Spare(child, ours)
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._said, spare)
-        self._noted(child.pid)
-        return spare
-
-    def _said(self, spare: _Spare) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            said = spare.channel.recv(len(IMPORTED))
-            if said == IMPORTED:
-                spare.imported = True
-                self._failures = 0
-            if not said:  # on its way out: its exit says the rest
-                asyncio.get_running_loop().remove_reader(spare.channel.fileno())
-
-    def _died(self, pid: int, exit_code: int) -> None:
-        self._forgotten(pid)
-        for spare in [spare for spare in self._waiting if spare.child.pid == pid]:
-            self._waiting.remove(spare)
-            self._close_channel(spare)
-            self._failed(f"ended with {exit_code}")
-
-    def _failed(self, why: str) -> None:
-        self._failures += 1
-        wait_s = min(RETRY_CAP_S, RETRY_FIRST_S * 2.0 ** min(self._failures - 1, 10))
-        self._not_before = asyncio.get_running_loop().time() + wait_s
-        _log.warning("no spare", reason=why, retry_s=wait_s)
-
-    def _end(self, spare: _Spare) -> None:
-        self._close_channel(spare)
-        spare.child.send(signal.SIGKILL)
-
-    @staticmethod
-    def _close_channel(spare: _Spare) -> None:
-        if spare.channel.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(spare.channel.fileno())
-            spare.channel.close()
-
-
-def _nothing(_: int) -> None:
-    return
-
-
-def _environment(base: Mapping[str, str]) -> dict[str, str]:
-    return {**base, **import_path(base)}
+    def _fork(self, *, is_spare: bool) -> Forked | None:
+        forked = self.template.fork(is_spare=is_spare)
+        if forked is not None:
+            self._noted(forked.child.pid)
+        return forked

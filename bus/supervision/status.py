@@ -36,9 +36,14 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
         "started_at_ns": supervisor.started_at_ns,
         "program_started_at_ns": supervisor.program_started_at_ns,
         "spares": {
-            "wanted": settings.supervisor.spares,
+            "wanted": settings.supervisor.spares if settings.supervisor.template else 0,
             "ready": supervisor.premises.spares.ready,
             "taken": supervisor.premises.spares.taken,
+        },
+        "template": {
+            "pid": supervisor.premises.spares.template.pid,
+            "ready": supervisor.premises.spares.template.ready,
+            "forks": supervisor.premises.spares.template.forks,
         },
         "endpoints": endpoints,
         "processes": [_process(supervisor, unit) for unit in supervisor.units.values()],

@@ -40,6 +40,8 @@ from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
+TEMPLATE_WAIT_S: Final = 10.0
+"""The first start waits this long for the template to have imported what all then share."""
 
 _log = get_logger("supervision.supervisor")
 
@@ -140,7 +142,6 @@ class Supervisor:
                 self._leave()
             else:
                 self._kill_all()
-            spares = {child.pid for child in self.premises.spares.children()}
             self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
@@ -153,7 +154,9 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
-                end_strangers(spares)  # those are killed, and waited for by who watches them
+                end_strangers(
+                    self.premises.spares.pids()
+                )  # those are killed, and waited for by who watches them
                 self.say("ended", "everything is stopped")
                 self.premises.close()
             self.manager.close()
@@ -239,7 +242,24 @@ class Supervisor:
         self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
     ) -> Child:
         """Start one process; raises `OSError` when it cannot be started."""
+        self.attend()
         return self.premises.launch(spec, generation, token, on_exit)
+
+    def hear(self) -> None:
+        """Hand over what processes have said and nobody has read yet."""
+        if self._link is not None:
+            self._link.read()
+
+    def attend(self) -> None:
+        """Read what the processes say as it comes, for as long as something is expected."""
+        if self._link is not None:
+            self._link.attend()
+
+    def rest(self) -> None:
+        """Read what the processes say in rounds, if nothing is expected of any."""
+        steady = all(unit.is_steady for unit in self.units.values())
+        if self._link is not None and steady and not self.commands.under_way:
+            self._link.rest()
 
     def gone(self, unit: Unit) -> None:
         """A process has ended: tell the bus if it was a feed that died."""
@@ -280,6 +300,9 @@ class Supervisor:
 
     async def _start_layers(self, on_up: Callable[[], None] | None) -> None:
         timeout_s = self.settings.supervisor.ready_timeout_s + 1.0
+        if self._resumed is None and any(not spec.command for spec in self.specs):
+            self.premises.keep_spares()
+            await self.premises.spares.template.wait(TEMPLATE_WAIT_S)
         for layer in [] if self._resumed is not None else layers(self.specs):
             if self.state == "stopping":
                 return  # asked for while this task was due to go on, and before it was cancelled
@@ -329,6 +352,7 @@ class Supervisor:
         return not isinstance(message, Reply) or self.commands.answered(unit.name, message)
 
     def _send(self, sender: Sender, message: LinkMessage) -> bool:
+        self.attend()
         return self._link is not None and self._link.send(sender, message)
 
     def _reopen(self, unit: Unit, path: str) -> bool:
@@ -336,7 +360,7 @@ class Supervisor:
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
-        own |= {child.pid for child in self.premises.spares.children()} | self.helpers
+        own |= self.premises.spares.pids() | self.helpers
         for pid in end_strangers(own):
             _log.warning("ended a process whose parent died", pid=pid)
 

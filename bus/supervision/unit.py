@@ -309,6 +309,7 @@ class Unit:
             self._loop.call_later(self.settings.stop_grace_s, run.child.kill_group)
 
     def _on_exit(self, run: Generation, exit_code: int) -> None:
+        self._ground.hear()  # its last words
         is_current = run is self._current
         cause = self.state.cause
         asked = (is_current and self.phase is Phase.STOPPING) or run in self._retired
@@ -368,6 +369,9 @@ class Unit:
 
     def _on_deadline(self, deadline: float) -> None:
         self._timer = None
+        self._ground.hear()
+        if self.state.deadline != deadline:
+            return  # a heartbeat had come, and was not read yet
         late = self._loop.time() - deadline > LATE_S
         doubtful = late and self.phase in (Phase.READY, Phase.STARTING)
         self._happen(Event.PAUSED if doubtful else Event.DEADLINE)

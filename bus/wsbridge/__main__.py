@@ -6,7 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from bus.runtime import run_async
+from bus.wsbridge.http import Pages
 from bus.wsbridge.process import body
+
+
+def prepare() -> None:
+    """Do what is slow the first time only."""
+    Pages()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -124,3 +124,30 @@ def test_nobody_is_seen_through_a_proc_of_another_pid_namespace() -> None:
     if "unshare" in done.stderr:
         pytest.skip(f"namespaces are not permitted here: {done.stderr.strip()}")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_process_shows_its_name_as_far_as_the_kernel_keeps_it() -> None:
+    done = run(
+        "from bus.runtime.guard import set_process_name\n"
+        "set_process_name('feed.some_very_long_venue')\n"
+        "print(open('/proc/self/comm').read().strip())\n"
+    )
+    assert done.stdout == "feed.some_very_\n", done.stderr
+
+
+def test_a_process_dies_with_its_parent_by_the_signal_it_asked_for() -> None:
+    code = (
+        "import os, signal\n"
+        "from bus.runtime.guard import die_with_parent\n"
+        "die_with_parent(signal.SIGKILL)\n"
+        "print(os.getpid(), flush=True)\n"
+        "signal.pause()\n"
+    )
+    parent = (
+        "import os, signal, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {code!r}], stdout=subprocess.PIPE)\n"
+        "print(child.stdout.readline().decode().strip(), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    child = int(run(parent).stdout)
+    wait_until(lambda: not _runs(child), 10)

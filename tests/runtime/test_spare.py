@@ -1,19 +1,14 @@
-"""A spare imports, waits, and becomes the process it is told to be."""
+"""A spare says who it is, waits, and becomes what it is told to be (see also `test_template`)."""
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from bus.runtime.spare import IMPORTED, Role, receive_role
-
-ROOT = Path(__file__).resolve().parents[2]
+from bus.runtime.spare import Role, receive_role, wait_and_play
 
 
 @pytest.fixture
@@ -68,40 +63,16 @@ def test_a_line_without_end_is_refused(pair: tuple[socket.socket, socket.socket]
         receive_role(theirs)
 
 
-def started(theirs: socket.socket, *modules: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "bus.runtime.spare", str(theirs.fileno()), *modules],
-        pass_fds=[theirs.fileno()],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-    )
-
-
-def test_a_spare_plays_its_role_to_the_exit_code(
-    pair: tuple[socket.socket, socket.socket], tmp_path: Path
-) -> None:
-    ours, theirs = pair
-    spare = started(theirs, "bus.broker.__main__")
-    theirs.close()
-    assert ours.recv(64) == IMPORTED
-    bad = tmp_path / "bad.toml"
-    bad.write_text("nonsense = 1\n")
-    log = tmp_path / "broker.log"
-    arguments = ("--config", str(bad), "--name", "broker")
-    ours.sendall(role(arguments=arguments, log_path=str(log)).to_line())
-    _, errors = spare.communicate(timeout=20)
-    assert spare.returncode == 78, "as the broker itself says of settings it cannot use"
-    assert "nonsense" in log.read_text()
-    assert errors == b"", "from its role on it writes to that process's log"
-
-
-def test_a_spare_without_a_role_ends_with_its_supervisor(
+def test_a_process_says_its_pid_and_ends_when_there_is_no_role(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
-    spare = started(theirs)
-    theirs.close()
-    assert ours.recv(64) == IMPORTED
+    ours.shutdown(socket.SHUT_WR)
+    assert wait_and_play(theirs, is_spare=False) == 0
+    assert ours.recv(64) == b"%d\n" % os.getpid()
+
+
+def test_a_supervisor_that_is_gone_is_no_fault(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
     ours.close()
-    _, errors = spare.communicate(timeout=20)
-    assert (spare.returncode, errors) == (0, b"")
+    assert wait_and_play(theirs, is_spare=False) == 0

@@ -31,7 +31,7 @@ def test_cpu_is_that_between_two_samples() -> None:
     before_s = time.process_time()
     wait_until(lambda: sum(range(10_000)) and time.process_time() > before_s + 0.2)
     now_ns = 2_000_000_000
-    assert [figures.sample("me", os.getpid()) for _ in range(4)] == [False, False, False, True]
+    assert [figures.sample("me", os.getpid()) for _ in range(2)] == [False, True]
     usage = figures.usage("me", os.getpid())
     assert usage is not None
     spent_s = time.process_time() - before_s

@@ -75,3 +75,49 @@ async def test_a_message_reaches_the_spawn_it_is_for_and_no_other(run_dir: Path)
     first.close()
     server.close()
     context.term()
+
+
+async def test_what_comes_while_it_rests_waits_for_who_reads(run_dir: Path) -> None:
+    context: ZmqContext = zmq.Context()
+    heard: list[LinkMessage] = []
+
+    def take(_: Sender, message: LinkMessage) -> bool:
+        heard.append(message)
+        return True
+
+    endpoint = f"ipc://{run_dir}/link.sock"
+    server = LinkServer(context, endpoint, take)
+    dealer = make_link_dealer(context, endpoint)
+    dealer.send(encode_link(SENDER, Beat(0, 0.0)))
+    await eventually(lambda: len(heard) == 1, what="it attends from the beginning")
+    server.rest()
+    for number in range(1, 4):
+        dealer.send(encode_link(SENDER, Beat(number, 0.0)))
+    probe = make_link_dealer(context, endpoint)  # on a connection of its own
+    turns = 0
+
+    def turned() -> bool:
+        nonlocal turns
+        turns += 1
+        return turns > 5
+
+    await eventually(turned)
+    assert len(heard) == 1
+
+    def read() -> bool:
+        server.read()
+        return len(heard) == 4
+
+    await eventually(read, what="it is all there when somebody reads")
+    dealer.send(encode_link(SENDER, Beat(4, 0.0)))
+    server.attend()
+    await eventually(lambda: len(heard) == 5, what="also what came before it attended")
+    probe.send(encode_link(SENDER, Beat(5, 0.0)))
+    await eventually(lambda: len(heard) == 6)
+    for socket in (dealer, probe):
+        socket.close()
+    server.rest()
+    server.attend()
+    server.close()
+    server.read()
+    context.term()

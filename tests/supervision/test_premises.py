@@ -140,7 +140,7 @@ def test_a_pid_that_cannot_be_recorded_does_not_lose_the_process(run_dir: Path) 
 
 
 async def test_a_process_whose_pid_cannot_be_recorded_runs_all_the_same(run_dir: Path) -> None:
-    """On a full disk: a spare that was started is a spare, and not started again and again."""
+    """On a full disk: a template that was started is one, and not started again and again."""
     wanted = settings(run_dir)
     premises = Premises(wanted)
     premises.prepare(plan(wanted))
@@ -148,9 +148,9 @@ async def test_a_process_whose_pid_cannot_be_recorded_runs_all_the_same(run_dir:
         (premises.directory.path / "pids").rmdir()
         premises.keep_spares()
         premises.keep_spares()
-        (spare,) = premises.spares.children()
-        assert spare.exit_code is None
+        (pid,) = premises.spares.pids()
+        assert pid == premises.spares.template.pid
         premises.spares.close()
-        await eventually(lambda: spare.exit_code is not None)
+        await eventually(lambda: not premises.spares.pids())
     finally:
         premises.close()

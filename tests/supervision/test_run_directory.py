@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,19 @@ def test_a_second_lock_names_the_first(directory: RunDirectory) -> None:
         RunDirectory(directory.path).lock()
     assert refused.value.pid == os.getpid()
     assert str(os.getpid()) in str(refused.value)
+
+
+def test_who_only_asks_who_runs_there_is_no_supervisor(run_dir: Path) -> None:
+    asked = run_dir / "supervisor.pid"
+    asked.touch()
+    with asked.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        timer = threading.Timer(0.03, fcntl.flock, [file, fcntl.LOCK_UN])
+        timer.start()
+        directory = RunDirectory(run_dir)
+        directory.lock()
+        timer.join()
+    directory.unlock()
 
 
 def test_a_lock_dies_with_its_holder(directory: RunDirectory) -> None:

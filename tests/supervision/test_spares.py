@@ -2,92 +2,176 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 from bus.runtime.environment import Spawned
+from bus.supervision.adoption import become_subreaper
 from bus.supervision.control_client import ask
 from bus.supervision.spares import Spares
+from bus.supervision.spawn import Child
 from bus.testing import eventually, wait_until
 from tests.stalls import Stalls
 from tests.supervision.conftest import WholeBus
 
 RESTART_S = 0.2  # with a spare: a tenth of this when left alone
+assert become_subreaper()  # what a template forks comes to this very process
+
 SPAWNED = Spawned(link="", generation=1, token="t", parent_pid=os.getpid(), lifeline_fd=0)
 
 
-@contextmanager
-def pool(log: Path, *modules: str) -> Iterator[tuple[Spares, list[int]]]:
+class Pool:
     """A pool, the pids it noted, and a lifeline."""
-    noted: list[int] = []
-    spares = Spares(log, modules, noted=noted.append, forgotten=noted.remove)
+
+    def __init__(self, path: Path) -> None:
+        self.noted: list[int] = []
+        self.lifeline, self._end = os.pipe()
+        self.log = path / "template.log"
+        self.spares = Spares(
+            path / "none.toml", self.log, noted=self.noted.append, forgotten=self.noted.remove
+        )
+
+    async def filled(self, wanted: int, *modules: str) -> Spares:
+        """The pool with so many spares."""
+
+        def is_full() -> bool:
+            self.spares.keep(modules, wanted, self.lifeline)
+            return self.spares.ready == wanted
+
+        await eventually(is_full, 20)
+        return self.spares
+
+    async def close(self) -> None:
+        self.spares.close()
+        await eventually(lambda: not self.spares.pids())
+        os.close(self.lifeline)
+        os.close(self._end)
+
+
+@asynccontextmanager
+async def pool(path: Path) -> AsyncIterator[Pool]:
+    made = Pool(path)
     try:
-        yield spares, noted
+        yield made
     finally:
-        spares.close()
+        await made.close()
+
+
+def broker_as(path: Path, spares: Spares, exits: list[int]) -> Child | None:
+    """The broker with a settings file that there is not."""
+    arguments = ["--config", str(path / "none.toml"), "--name", "broker"]
+    return spares.take("bus.broker", arguments, path / "broker.log", SPAWNED, None, exits.append)
 
 
 async def test_the_pool_is_filled_and_cut_to_what_is_wanted(tmp_path: Path) -> None:
-    lifeline, end = os.pipe()
-    with pool(tmp_path / "log", "bus.clock") as (spares, noted):
-        for _ in range(3):
-            spares.keep(2, lifeline)
-        assert len(spares.children()) == len(noted) == 2
-        await eventually(lambda: spares.ready == 2, 20)
-        spares.keep(0, lifeline)
-        await eventually(lambda: not noted, what="both have ended and are forgotten")
-        assert spares.ready == 0
-        spares.keep(1, lifeline)
-        (child,) = spares.children()
+    async with pool(tmp_path) as made:
+        spares = await made.filled(2, "bus.clock")
+        template = spares.template.pid
+        assert len(made.noted) == len(spares.pids()) == 3
+        spares.keep(["bus.clock"], 0, made.lifeline)
+        assert (spares.ready, made.noted) == (0, [template])
+        await eventually(lambda: spares.pids() == {template}, what="both have ended")
+        await made.filled(1, "bus.clock")
         spares.close()
-        assert not noted, "nobody need wait for its end"
-        await eventually(lambda: child.exit_code is not None)
-    os.close(lifeline)
-    os.close(end)
+        assert not made.noted, "nobody need wait for its end"
+        await eventually(lambda: not spares.pids())
 
 
-async def test_a_role_is_refused_while_none_is_ready(tmp_path: Path) -> None:
-    with pool(tmp_path / "log") as (spares, _):
-        assert spares.take("bus.broker", [], tmp_path / "x", SPAWNED, None, lambda _: None) is None
+async def test_there_is_nothing_to_take_without_a_template(tmp_path: Path) -> None:
+    async with pool(tmp_path) as made:
+        assert broker_as(tmp_path, made.spares, []) is None
 
 
 async def test_a_taken_spare_belongs_to_its_role(tmp_path: Path) -> None:
-    lifeline, end = os.pipe()
     exits: list[int] = []
-    log = tmp_path / "broker.log"
-    with pool(tmp_path / "log", "bus.broker.__main__") as (spares, noted):
-        spares.keep(1, lifeline)
-        await eventually(lambda: spares.ready == 1, 20)
-        arguments = ["--config", str(tmp_path / "none.toml"), "--name", "broker"]
-        child = spares.take("bus.broker", arguments, log, SPAWNED, None, exits.append)
+    async with pool(tmp_path) as made:
+        spares = await made.filled(1, "bus.broker.__main__")
+        child = broker_as(tmp_path, spares, exits)
         assert child is not None
-        assert (spares.ready, spares.children(), noted, spares.taken) == (0, [], [], 1)
+        assert (spares.ready, made.noted, spares.taken) == (0, [spares.template.pid], 1)
+        assert child.pid not in spares.pids()
         await eventually(lambda: exits == [78], 20)
-        assert "no such file" in log.read_text()
-    os.close(lifeline)
-    os.close(end)
+        assert "no such file" in (tmp_path / "broker.log").read_text()
 
 
-async def test_one_that_cannot_import_is_tried_again_later_only(tmp_path: Path) -> None:
-    lifeline, end = os.pipe()
-    with pool(tmp_path / "log", "bus.no_such_module") as (spares, noted):
-        spares.keep(1, lifeline)
-        assert len(noted) == 1
-        await eventually(lambda: not noted, 20)
-        spares.keep(1, lifeline)
-        assert not spares.children(), "not at once"
-        assert "no_such_module" in (tmp_path / "log").read_text()
-    assert asyncio.get_running_loop().is_running()
-    os.close(lifeline)
-    os.close(end)
+async def test_one_is_made_at_once_when_none_waits(tmp_path: Path) -> None:
+    exits: list[int] = []
+    async with pool(tmp_path) as made:
+        spares = await made.filled(0, "bus.broker.__main__")
+        assert await spares.template.wait(20)
+        assert broker_as(tmp_path, spares, exits) is not None
+        assert (spares.taken, spares.template.forks) == (0, 1)
+        await eventually(lambda: exits == [78], 20)
+
+
+async def test_a_spare_that_has_died_is_replaced(tmp_path: Path) -> None:
+    async with pool(tmp_path) as made:
+        spares = await made.filled(1, "bus.clock")
+        (pid,) = spares.pids() - {spares.template.pid}
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: spares.ready == 0)
+        assert pid not in made.noted
+        await made.filled(1, "bus.clock")
+
+
+async def test_a_spare_that_cannot_be_told_is_left_for_another(tmp_path: Path) -> None:
+    exits: list[int] = []
+    async with pool(tmp_path) as made:
+        spares = await made.filled(1, "bus.broker.__main__")
+        (pid,) = spares.pids() - {spares.template.pid}
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: _is_zombie(pid), 10)  # the loop has not heard of it
+        child = broker_as(tmp_path, spares, exits)
+        assert child is not None
+        assert child.pid != pid
+        await eventually(lambda: exits == [78], 20)
+        assert not _exists(pid), "and it was reaped"
+
+
+def _is_zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def test_old_code_goes_and_waits_for_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = tmp_path / "thing.py"
+    code.write_text("A = 1\n")
+    os.utime(code, (1_000_000_000, 1_000_000_000))
+    async with pool(tmp_path) as made:
+        spares = await made.filled(1, "thing")
+        before = spares.pids()
+        await spares.renew(made.lifeline)
+        assert spares.pids() == before, "nothing has changed"
+        code.write_text("A = 2\n")
+        await spares.renew(made.lifeline)
+        assert (spares.ready, spares.template.ready) == (0, True)
+        await eventually(lambda: len(spares.pids()) == 1)
+        assert not spares.pids() & before
+
+
+async def test_spares_of_a_template_that_is_gone_are_not_trusted(tmp_path: Path) -> None:
+    async with pool(tmp_path) as made:
+        spares = await made.filled(1, "bus.clock")
+        assert spares.template.pid is not None
+        os.kill(spares.template.pid, signal.SIGKILL)
+        await eventually(lambda: spares.template.pid is None)
+        assert spares.ready == 1, "for a crash it will do"
+        await spares.renew(made.lifeline)
+        assert spares.ready == 0
 
 
 def last_ready_ns(run_dir: Path, name: str) -> int:

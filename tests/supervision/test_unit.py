@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from bus.supervision.policy import Phase
 from bus.supervision.spawn import Child
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import Beat, Bye, Ready, Sender
+from bus.wire.link import Beat, Bye, LinkMessage, Ready, Sender
 
 SPEC = ProcessSpec("feed.x", "feed", "bus.feeds", 2, feed="x")
 SETTINGS = SupervisorSettings(backoff_first_s=0.01, backoff_cap_s=0.02)
@@ -50,6 +51,7 @@ class PretendedGround:
         self.told: list[Happening] = []
         self.calls: list[str] = []
         self.broken = False
+        self.unread: list[tuple[Unit, LinkMessage]] = []
 
     def launch(
         self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
@@ -59,6 +61,11 @@ class PretendedGround:
         self.children.append(PretendedChild(on_exit))
         self.tokens.append(token)
         return self.children[-1]  # type: ignore[return-value]
+
+    def hear(self) -> None:
+        if self.unread:
+            unit, message = self.unread.pop(0)
+            unit.heard(self.sender(1), message)
 
     def gone(self, unit: Unit) -> None:
         self.calls.append("gone")
@@ -114,6 +121,25 @@ async def test_the_last_exit_keeps_the_processs_own_words() -> None:
     assert unit.last_exit.in_words() == "code 1 (the venue refuses us)"
     assert ground.calls == ["served", "ended 1", "gone"]
     assert unit.last_exit.log_tail == ("the last line of feed.x",)
+
+
+async def test_last_words_are_heard_that_nobody_has_read_yet() -> None:
+    unit, ground = await started()
+    ground.unread.append((unit, Bye(1, "the venue refuses us")))
+    ground.children[0].end(1)
+    assert unit.last_exit is not None
+    assert unit.last_exit.line == "the venue refuses us"
+
+
+async def test_nobody_is_judged_by_a_heartbeat_that_is_not_read_yet() -> None:
+    ground = PretendedGround()
+    unit = Unit(SPEC, replace(SETTINGS, hang_timeout_s=0.05), ground)
+    unit.start()
+    unit.heard(ground.sender(1), Ready({}))
+    ground.unread += [(unit, Beat(number, 0.0)) for number in range(3)]
+    await eventually(lambda: unit.phase is Phase.ABORTING)
+    assert not ground.unread, "each time one was read first"
+    unit.stop()
 
 
 async def test_it_is_said_what_happens() -> None:
