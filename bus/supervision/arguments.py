@@ -168,12 +168,16 @@ def _add_life(verbs: Any) -> None:
         "config",
         "write, check or show the settings",
         "config init              the commented default file, mdbus.toml",
-        "config init --systemd    a unit file for systemd, mdbus.service",
+        "config init --systemd         a unit file for systemd, mdbus.service",
+        "config init --systemd-user    the same for `systemctl --user`",
         "config check             every mistake in the file at once",
         "config show              the settings in force",
     )
     config.add_argument("what", choices=("init", "check", "show"))
     config.add_argument("--systemd", action="store_true", help="init: a unit file for systemd")
+    config.add_argument(
+        "--systemd-user", action="store_true", help="init: a unit file for `systemctl --user`"
+    )
     config.add_argument("--force", action="store_true", help="init: replace an existing file")
     config.add_argument("--set", **SET)
 

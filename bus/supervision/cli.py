@@ -111,12 +111,16 @@ def _on_the_path(name: str) -> Path | None:
 def program_name() -> str:
     """What the user types, in this directory, to run this program."""
     path = Path(sys.argv[0])
-    if path.name == "__main__.py":
-        return "python -m bus.supervision"
+    if path.name == "__main__.py":  # `python -m`: of a service, or of `up --detach`
+        path = Path(sys.executable).with_name("mdbus")
+        if not path.exists():
+            return "python -m bus.supervision"
     if path.suffix == ".py":
         return f"python {path.name}"
     found = _on_the_path(path.name)
     if found is None or not path.exists() or found.resolve() != path.resolve():
         # Not on the PATH (a virtual environment that is not activated): the short name would fail.
-        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        here = Path.cwd()
+        near = here != Path("/") and path.is_relative_to(here)  # a service runs in the root
+        return str(path.relative_to(here) if near else path)
     return path.name

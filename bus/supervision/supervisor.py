@@ -155,6 +155,7 @@ class Supervisor:
             if not self._is_replaced:
                 end_strangers(spares)  # those are killed, and waited for by who watches them
                 self.say("ended", "everything is stopped")
+                self.manager.status("everything is stopped")
                 self.premises.close()
             self.manager.close()
 
@@ -317,9 +318,14 @@ class Supervisor:
 
     def in_words(self) -> str:
         """One line for the service manager."""
+        if self.state == "stopping":
+            left = [unit.name for unit in self.units.values() if unit.children()]
+            return f"stopping: {', '.join(left) or 'nearly done'}"
         late = [unit.name for unit in self.not_ready()]
         ready = sum(unit.serving for unit in self.units.values())
         text = f"{ready} of {len(self.units)} processes ready"
+        if self.state == "starting":
+            return f"starting: {text}"
         return f"{text}, at fault: {', '.join(late)}" if late else text
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from bus.errors import BusError, ConfigError
 from bus.supervision import exit_codes
-from bus.supervision.cli import _VERBS, _explained, main
+from bus.supervision.cli import _VERBS, _explained, main, program_name
 from bus.supervision.control_client import RefusedError
 from tests.supervision.conftest import ROOT
 
@@ -181,3 +181,18 @@ def test_a_python_without_the_packages_is_told_what_to_run(words: list[str], run
 
 def test_the_version_is_that_of_the_package() -> None:
     assert re.fullmatch(r"mdbus \d+\.\d+\.\d+\n", command("--version").stdout)
+
+
+def test_it_calls_itself_what_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, python = tmp_path / "bin" / "mdbus", tmp_path / "bin" / "python"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys, "argv", ["/site-packages/bus/supervision/__main__.py"])
+    assert program_name() == "python -m bus.supervision"
+    script.parent.mkdir()
+    script.touch(mode=0o755)
+    assert program_name() == "bin/mdbus"
+    monkeypatch.chdir("/")
+    assert program_name() == str(script), "a service runs in the root directory"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program_name() == "mdbus"

@@ -42,6 +42,7 @@ def test_in_the_foreground_it_shows_what_happens_until_an_interrupt(bus: WholeBu
     for part in ("waiting for broker", "ready in", "5 of 5 processes", "simulated", "Ctrl-C"):
         assert part in text
     assert "\x1b[" not in text, "no colour in a file"
+    assert f"down --run-dir {bus.run_dir}\n" in text, "a plain one would look elsewhere"
     asked = bus.ask("logs", "supervisor")
     assert asked.returncode == 3
     assert "runs in a terminal" in asked.stderr
