@@ -119,7 +119,7 @@ def test_a_bus_tells_its_whole_life(manager: Notified, run_dir: Path) -> None:
             *("--workers", "1", *settings),
         ],
         env={**os.environ, "NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "1000000"},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -132,8 +132,10 @@ def test_a_bus_tells_its_whole_life(manager: Notified, run_dir: Path) -> None:
     before = manager.told.count("WATCHDOG=1")
     wait_until(lambda: manager.read().count("WATCHDOG=1") > before + 1, 20, "alive")
     bus.send_signal(signal.SIGTERM)
-    _, errors = bus.communicate(timeout=30)
+    shown, errors = bus.communicate(timeout=30)
     assert bus.returncode == 0, errors
+    assert f"down --run-dir {run_dir}\n" in shown
+    assert "Ctrl-C" not in shown
     assert "STOPPING=1" in manager.read()
     assert manager.told[-1] == "STATUS=everything is stopped"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bus.supervision.lock import running_pid
+from bus.supervision.up import _where
 from bus.testing import wait_until
 from tests.supervision.conftest import ROOT, WholeBus, living
 
@@ -42,7 +43,6 @@ def test_in_the_foreground_it_shows_what_happens_until_an_interrupt(bus: WholeBu
     for part in ("waiting for broker", "ready in", "5 of 5 processes", "simulated", "Ctrl-C"):
         assert part in text
     assert "\x1b[" not in text, "no colour in a file"
-    assert f"down --run-dir {bus.run_dir}\n" in text, "a plain one would look elsewhere"
     asked = bus.ask("logs", "supervisor")
     assert asked.returncode == 3
     assert "runs in a terminal" in asked.stderr
@@ -116,3 +116,17 @@ def test_what_is_not_ready_is_named_the_rest_runs_and_all_of_it_dies_with_the_su
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not living(bus.run_dir), 15.0, "0 processes left")
+
+
+def test_commands_are_shown_with_the_directory_that_they_would_not_find(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_dir)
+    monkeypatch.setenv("MDBUS_RUN_DIR", str(run_dir))
+    assert _where(str(run_dir), of_service=False) == ""
+    assert _where(str(run_dir), of_service=True) == f" --run-dir {run_dir}"
+    assert _where("/my bus", of_service=False) == " --run-dir '/my bus'"
+    (run_dir / "mdbus.toml").write_text('run_dir = "/my bus"\n')
+    assert _where("/my bus", of_service=False) == ""
+    (run_dir / "mdbus.toml").write_text("run_dir =\n")
+    assert _where("/my bus", of_service=False) == " --run-dir '/my bus'"
