@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.config.access import ALGORITHMS
-from bus.config.bridge import LEAST_TTL_S
+from bus.config.bridge import LEAST_TTL_S, is_loopback
 from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
 from bus.config.field import Meaning, meaning
 from bus.config.settings import Settings
@@ -204,6 +204,7 @@ class _Loader:
         self.check_topics(settings)
         self.check_ttls(settings)
         self.check_access(settings)
+        self.check_exposed(settings)
 
     def check_ttls(self, settings: Settings) -> None:
         """TTLs of single symbols name topics that are there."""
@@ -286,6 +287,24 @@ class _Loader:
                     f"{proxy!r} is neither an address nor a network",
                     "e.g. 127.0.0.1 or 10.0.0.0/8",
                 )
+
+    def check_exposed(self, settings: Settings) -> None:
+        """Nothing listens off loopback for everybody unless that was asked for outright."""
+        bridge = settings.bridge
+        if bridge.auth not in ("jwt", "none") and not is_loopback(bridge.host):
+            self.problem(
+                "bridge.host",
+                f"{bridge.host!r} is reachable from other machines, and there is no authentication",
+                'listen on 127.0.0.1, set bridge.auth = "jwt" and a key, or bridge.auth = "none" '
+                "to serve everybody",
+            )
+        admin = bridge.admin
+        if admin.enabled and not admin.token and not is_loopback(admin.host):
+            self.problem(
+                "bridge.admin.host",
+                f"{admin.host!r} is reachable from other machines, and there is no token",
+                "listen on 127.0.0.1, or set bridge.admin.token",
+            )
 
     def unknown(self, dotted: str, key: str, known: Iterable[str], otherwise: str = "") -> None:
         near = _nearest(key, known, dotted.removesuffix(key))

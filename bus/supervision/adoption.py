@@ -28,19 +28,28 @@ def become_subreaper() -> bool:
 
 
 def end_strangers(own: Container[int]) -> list[int]:
-    """Kill and reap every child of this process that is not in ``own``; the pids dealt with.
+    """Kill and reap every child of this process that is not in ``own``; the pids of those that
+    still lived.
 
     One that is still dying is reaped by the next call: its death raises SIGCHLD.
     """
     if os.getpid() == 1:
         _reap_unseen(own)
-    strangers = [pid for pid in children_of(os.getpid()) if pid not in own]
+    adopted = [pid for pid in children_of(os.getpid()) if pid not in own]
+    strangers = [pid for pid in adopted if not _was_dead(pid)]
     for pid in strangers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     return strangers
+
+
+def _was_dead(pid: int) -> bool:
+    """Reap a child if it has ended; whether it had."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return True
 
 
 def _reap_unseen(own: Container[int]) -> None:

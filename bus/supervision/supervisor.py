@@ -81,6 +81,8 @@ class Supervisor:
         """What to pass on to the program that is to take this one's place, once `run` returns."""
         self._resumed: Final = resumed
         self._is_replaced = False
+        self._dying: set[int] = set()
+        """Adopted processes that were killed and are not reaped yet: told of already."""
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
         self.rounds: Final = Rounds(self, self._reopen)
@@ -343,8 +345,10 @@ class Supervisor:
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
         own |= {child.pid for child in self.premises.spares.children()} | self.helpers
-        for pid in end_strangers(own):
+        strangers = set(end_strangers(own))
+        for pid in strangers - self._dying:
             _log.warning("ended a process whose parent died", pid=pid)
+        self._dying = strangers
 
     def _kill_all(self) -> None:
         for unit in self.units.values():

@@ -21,7 +21,7 @@ from bus import __version__
 from bus.client.deliveries import Delivery
 from bus.clock import monotonic_ns, now_ns
 from bus.config import Settings, load
-from bus.config.bridge import BridgeSettings
+from bus.config.bridge import BridgeSettings, is_loopback
 from bus.errors import ConfigError
 from bus.runtime import get_logger
 from bus.wsbridge.acceptor import Acceptor
@@ -30,7 +30,7 @@ from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.deadlines import Deadlines
 from bus.wsbridge.http import Pages, Readiness
-from bus.wsbridge.listening import bind, check_bind, is_loopback, url_of
+from bus.wsbridge.listening import bind, url_of
 from bus.wsbridge.messages import CloseCode
 from bus.wsbridge.pacing import Pacer
 from bus.wsbridge.turns import TURN_S, Job, Turns
@@ -53,7 +53,6 @@ class Server:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings: BridgeSettings = settings.bridge
-        check_bind(self.settings)
         self.protocol_logger = logging.getLogger("bus.wsbridge.websockets")
         self.protocol_logger.setLevel(logging.ERROR)
         self.pages = Pages()
