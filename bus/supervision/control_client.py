@@ -13,6 +13,8 @@ from bus.supervision.lock import running_pid
 
 CONTROL_VERSION: Final = 1
 ANSWER_MARGIN_S: Final = 5.0
+LONGEST_PATH_BYTES: Final = 107
+"""Of a unix socket, on Linux."""
 SERVICE_PATH = Path("/run/mdbus")
 """The run directory of a bus that systemd runs."""
 
@@ -55,10 +57,17 @@ def ask(run_path: Path, verb: str, *, wait_s: float = 0.0, **request: Any) -> An
     Raises `NoSupervisorError`, or `RefusedError` for an error answer or none in time.
     """
     limit_s = wait_s + ANSWER_MARGIN_S
+    address = str(run_path / "control.sock")
+    if len(os.fsencode(address)) > LONGEST_PATH_BYTES:
+        raise RefusedError(
+            exit_codes.USAGE,
+            f"no run directory: {run_path} (a socket in it would have a path of "
+            f"{len(os.fsencode(address))} bytes, at most {LONGEST_PATH_BYTES} work)",
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(limit_s)
         try:
-            connection.connect(str(run_path / "control.sock"))
+            connection.connect(address)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             pid = running_pid(run_path)
             if pid is not None:

@@ -41,6 +41,7 @@ from bus.wire.link import LinkMessage, Reopen, Reply, Sender
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
 
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _log = get_logger("supervision.supervisor")
 
 
@@ -124,8 +125,9 @@ class Supervisor:
             )
             for spec in self.specs:
                 self.add(spec)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                loop.add_signal_handler(number, self._on_signal, number)
+            for number in _STOPPING:
+                if number != signal.SIGHUP or not _under_nohup():
+                    loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
             self.say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
             self._take_up()
@@ -152,7 +154,7 @@ class Supervisor:
                 self._link.close()
                 self._link = None
             _end(context)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for number in (*_STOPPING, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
                 end_strangers(spares)  # those are killed, and waited for by who watches them
@@ -360,6 +362,11 @@ class Supervisor:
     def say(self, kind: str, text: str, process: str = "") -> None:
         """Tell an event that happens now."""
         self.tell(Happening(now_ns(), kind, process, text))
+
+
+def _under_nohup() -> bool:
+    """Whether whoever started us wants us to outlive the terminal."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def _settled(unit: Unit) -> bool:

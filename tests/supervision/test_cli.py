@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,3 +197,78 @@ def test_it_calls_itself_what_can_be_typed(tmp_path: Path, monkeypatch: pytest.M
     assert program_name() == str(script), "a service runs in the root directory"
     monkeypatch.setenv("PATH", str(script.parent))
     assert program_name() == "mdbus"
+
+
+def test_a_path_it_may_not_look_into_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `su` the PATH is that of whoever one was before."""
+    script, private = tmp_path / "mdbus", tmp_path / "private"
+    script.touch(mode=0o755)
+    private.mkdir()
+    stat = os.stat
+
+    def forbidden(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(private)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", f"{private}:{tmp_path}")
+    assert program_name() == "mdbus"
+
+
+def test_a_directory_removed_under_ones_feet_is_said(tmp_path: Path) -> None:
+    """By every verb that needs to know where it is; the others work."""
+    here = tmp_path / "here"
+    code = (
+        f"import os, shutil, sys; os.chdir({str(here)!r}); shutil.rmtree({str(here)!r}); "
+        "from bus.supervision.cli import main; sys.exit(main())"
+    )
+    for words, expected, said in (
+        (["up"], 1, "the current directory was removed"),
+        (["status", "--run-dir", "/nowhere"], 4, "no supervisor"),
+    ):
+        here.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == expected, done.stderr
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&- 2>&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_are_no_trouble(run_dir: Path, closed: str) -> None:
+    """What is opened next must not take their place."""
+    code = (
+        "import os; from bus.supervision.cli import main; code = main(); "
+        "fd = os.open('/dev/null', os.O_RDONLY); os._exit(code if fd > 2 else 99)"
+    )
+    line = f'exec {sys.executable} -c "{code}" status --run-dir {run_dir} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert ("no supervisor" in done.stderr) == ("2>&-" not in closed)
+
+
+def test_a_terminal_of_another_alphabet_is_no_trouble(run_dir: Path) -> None:
+    (run_dir / "log").mkdir()
+    (run_dir / "log" / "broker.log").write_text("2026-11-01 waiting …\n", encoding="utf-8")
+    done = command(
+        "logs", "--run-dir", str(run_dir), env={**os.environ, "PYTHONIOENCODING": "latin-1"}
+    )
+    assert done.returncode == 0
+    assert done.stdout == "2026-11-01 waiting ?\n"
+    assert not done.stderr

@@ -46,6 +46,12 @@ def test_nobody_is_there(run_dir: Path) -> None:
     assert missing.value.exit_code == 4
 
 
+def test_a_path_too_long_for_a_socket_is_said(run_dir: Path) -> None:
+    with pytest.raises(RefusedError, match="at most 107 work") as refused:
+        ask(run_dir / ("x" * 107), "status")
+    assert refused.value.exit_code == 2
+
+
 def test_who_asks_in_the_wrong_place_is_told_of_the_service(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,3 +130,20 @@ def test_commands_are_shown_with_the_directory_that_they_would_not_find(
     assert _where("/my bus", of_service=False) == ""
     (run_dir / "mdbus.toml").write_text("run_dir =\n")
     assert _where("/my bus", of_service=False) == " --run-dir '/my bus'"
+
+
+def test_it_outlives_its_terminal_under_nohup_and_a_closed_output(bus: WholeBus) -> None:
+    program = f"{sys.executable} {ROOT / 'supervisor.py'} up --workers 1 {' '.join(bus.settings)}"
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' HUP; exec {program} <&- >&- 2>&-"],
+        cwd=bus.run_dir,
+        env=bus.environment,
+    )
+    wait_until(lambda: bus.run("check").returncode == 0, 30, "up")
+    process.send_signal(signal.SIGHUP)
+    events = bus.run("events", "--json").stdout
+    assert bus.run("check").returncode == 0
+    assert "stopping" not in events
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not bus.living()
