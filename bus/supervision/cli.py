@@ -43,10 +43,19 @@ _VERBS: Final = {
     "token": "token_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as of any program that SIGINT ends."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Never raises, and shows no traceback to a user."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # also one that comes while modules are being imported
+        return INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None) -> int:
     _hold_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     only = words[0] if words and words[0] in _VERBS else ""
@@ -62,8 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(verb, f"run_{arguments.verb}")(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # the reader of our output has gone: `mdbus tail … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK

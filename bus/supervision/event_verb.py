@@ -15,7 +15,7 @@ from typing import Final
 from bus.supervision import exit_codes
 from bus.supervision.events import FILE_NAME, Happening
 from bus.supervision.locate import run_path_for
-from bus.supervision.log_verb import Followed, last_lines
+from bus.supervision.log_verb import Followed, last_lines, reader_has_left
 from bus.supervision.tables import dated_event_line
 
 _POLL_S: Final = 0.2
@@ -59,9 +59,9 @@ def _follow(
     passes: Callable[[Happening], bool],
     show: Callable[[Iterable[Happening]], None],
 ) -> None:
-    """Print what is appended until interrupted."""
+    """Print what is appended until interrupted, or until nobody reads it."""
     try:
-        while True:
+        while not reader_has_left():
             show(filter(passes, parsed(log.read().splitlines())))
             sys.stdout.flush()
             time.sleep(_POLL_S)

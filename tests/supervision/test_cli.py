@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import resource
@@ -272,3 +273,13 @@ def test_a_terminal_of_another_alphabet_is_no_trouble(run_dir: Path) -> None:
     assert done.returncode == 0
     assert done.stdout == "2026-11-01 waiting ?\n"
     assert not done.stderr
+
+
+def test_an_interrupt_while_modules_are_imported_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert main(["status"]) == 130
