@@ -260,7 +260,7 @@ class Soak:
     def _newcomer(self) -> dict[str, tuple[int, int]]:
         found = {}
         done = self.mdbus("topics", "--json", check=False)
-        for row in json.loads(done.stdout or "[]"):
+        for row in json.loads(done.stdout or '{"topics": []}')["topics"]:
             if row["kind"] == "state":
                 found[row["topic"]] = (row["epoch"], row["seq"])
         return found

@@ -46,7 +46,9 @@ def test_every_verb_has_its_help(verb: str, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
-    assert "--config" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "--config" in shown
+    assert re.search(rf"^  \S.* {verb}\b", shown.partition("examples:")[2], re.M)
 
 
 @pytest.mark.parametrize(
