@@ -5,10 +5,13 @@ random (``--seed`` repeats it), processes are killed, stopped, told to stop, res
 the settings are changed and reloaded. Then the fire ends, and it must be true that
 
 * every process is up, and nothing else is: no orphan, no zombie, no leaked spare
-* the supervisor has no more descriptors than before, the run directory no more sockets or pids
+* the supervisor has no more descriptors, threads or memory than before, the run directory no file
+  that does not belong there, and no log holds a traceback
 * every state topic moves again, and who listened all the time holds what a newcomer is given
-* every message that did not arrive was reported as a gap by the client, none was lost in silence
-* no WebSocket connection was ever refused
+* every message that did not arrive was reported as a gap by the client, none was lost in silence:
+  within an epoch, and from the first message of a new one
+* a WebSocket client that stays learns of every trade it is not given, too
+* no WebSocket connection was ever refused, or answered with anything but 101
 
 Exit code 0 when all holds, 1 with one line for each that does not.
 """
@@ -21,123 +24,76 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from bench.managers import MARK, ROOT, marked, wait_for
-from bench.rolling import UPGRADE
-from bus.client import EpochChange, Gap, Subscriber, Update
-from bus.model.streams import STREAMS, StreamKind
+from bench.soak_clients import Browser, Page, Watcher
 from bus.supervision.control_client import RefusedError, ask
 
 SETTLE_S: Final = 45.0
 SYMBOLS: Final = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+GROWTH_BYTES: Final = 16 * 1024 * 1024
+"""By how much the supervisor's own memory may grow: modules it imports at its first reload, and
+what the allocator keeps.
+"""
 SOCKETS: Final = {"control.sock", "link.sock", "publish.sock", "subscribe.sock"}
 
 
-class Watcher(threading.Thread):
-    """One consumer of everything, from the first message to the last."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(daemon=True)
-        self._endpoint = endpoint
-        self.over = threading.Event()
-        self.last: dict[str, tuple[int, int]] = {}
-        self.moved_at: dict[str, float] = {}
-        self.states: dict[str, str] = {}
-        self.received = 0
-        self.reported_lost = 0
-        self.silently_lost: list[str] = []
-        self.epochs = 0
-
-    def run(self) -> None:
-        with Subscriber(self._endpoint) as subscriber:
-            for prefix in ("md/", "sys/"):
-                subscriber.subscribe(prefix)
-            while not self.over.is_set():
-                event = subscriber.recv(0.2)
-                if isinstance(event, Update):
-                    self._take(event)
-                elif isinstance(event, Gap):
-                    self.reported_lost += event.to_seq - event.from_seq + 1
-                    self.last[event.topic.name] = (event.epoch, event.to_seq)
-                elif isinstance(event, EpochChange):
-                    self.epochs += 1
-
-    def _take(self, update: Update) -> None:
-        tick = update.tick
-        name, kind = tick.topic.name, STREAMS[tick.topic.stream].kind
-        self.received += 1
-        before = self.last.get(name)
-        if kind is not StreamKind.STATE and before is not None:
-            epoch, seq = before
-            expected = seq + 1 if tick.epoch == epoch else None
-            if expected is not None and tick.seq != expected:
-                self.silently_lost.append(f"{name} {tick.epoch}: {expected} then {tick.seq}")
-        self.last[name] = (tick.epoch, tick.seq)
-        self.moved_at[name] = time.monotonic()
-        if name.startswith("sys/status/"):
-            self.states[name] = str(getattr(tick.body, "state", ""))
+FILES: Final = SOCKETS | {"effective.toml", "epoch", "log", "pids", "shared", "supervisor.pid"}
+BAD_LINES: Final = ("Traceback (most recent", " crashed ", "was never ", "Exception ignored")
 
 
-class Browser(threading.Thread):
-    """Connects over WebSocket, reads, and connects again when it is cut off."""
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a process takes."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self._port = port
-        self.over = threading.Event()
-        self.connected = 0
-        self.refused: list[str] = []
-        self.cut_off = 0
+    fds: int
+    threads: int
+    own_bytes: int
 
-    def run(self) -> None:
-        while not self.over.is_set():
-            try:
-                with socket.create_connection(("127.0.0.1", self._port), timeout=20) as connection:
-                    connection.sendall(UPGRADE)
-                    self._read(connection)
-            except ConnectionRefusedError as error:
-                self.refused.append(repr(error))
-            except OSError:
-                self.cut_off += 1  # its bridge was killed
+    @classmethod
+    def of(cls, process: psutil.Process) -> Footprint:
+        """What ``process`` takes now; memory it shares with others is not its own."""
+        with process.oneshot():
+            own = process.memory_full_info().uss
+            return cls(process.num_fds(), process.num_threads(), own)
 
-    def _read(self, connection: socket.socket) -> None:
-        connection.settimeout(1.0)
-        if not connection.recv(4_096).startswith(b"HTTP/1.1 101"):
-            return
-        self.connected += 1
-        until = time.monotonic() + random.uniform(0.1, 3.0)
-        while not self.over.is_set() and time.monotonic() < until:
-            try:
-                if not connection.recv(65_536):
-                    return
-            except TimeoutError:
-                continue
+    def more_than(self, before: Footprint) -> bool:
+        """Whether it is more than what is due to chance."""
+        return (
+            self.fds > before.fds + 2
+            or self.threads > before.threads + 1
+            or self.own_bytes > before.own_bytes + GROWTH_BYTES
+        )
+
+    def __str__(self) -> str:
+        return f"{self.fds} files, {self.threads} threads, {self.own_bytes / 2**20:.1f} MiB"
 
 
 class Soak:
     """One bus, its consumers and the fire."""
 
-    def __init__(self, work: Path, seed: int, *, quiet: bool) -> None:
+    def __init__(self, work: Path, seed: int, *, quiet: bool, activity: float = 5.0) -> None:
         self.work = work
         self.run_dir = work / "run"
         self.config = work / "mdbus.toml"
         self.random = random.Random(seed)
         self.quiet = quiet
+        self.activity = activity
         self.done: Counter[str] = Counter()
         self.mark = str(work)
         self.problems: list[str] = []
+        self.footprint = ""
 
     def mdbus(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "bus.supervision", *words]
@@ -156,6 +112,7 @@ class Soak:
         names = ", ".join(f'"{symbol}"' for symbol in symbols)
         self.config.write_text(
             f'log_level = "{level}"\n[bridge]\nport = 0\nworkers = {workers}\ndrain_s = 0.5\n'
+            f"[simulator]\nactivity = {self.activity:g}\n"
             "[simulator.ports]\nbinance = 0\nfinnhub = 0\n"
             "[supervisor]\nstable_after_s = 0.5\nhang_timeout_s = 2.0\nbackoff_cap_s = 1.0\n"
             f"[feeds.binance]\nsymbols = [{names}]\n"
@@ -173,20 +130,22 @@ class Soak:
             status = self.status()
             supervisor = psutil.Process(status["pid"])
             wait_for(self._spares_ready, 20, 0.1)
-            fds = supervisor.num_fds()
+            before = Footprint.of(supervisor)
             watcher = Watcher(status["endpoints"]["subscribe"])
             port = int(status["endpoints"]["http"].rpartition(":")[2])
             browsers = [Browser(port) for _ in range(3)]
-            for thread in (watcher, *browsers):
-                thread.start()
+            page = Page(port)
+            clients: list[Watcher | Page | Browser] = [watcher, page, *browsers]
+            for client in clients:
+                client.start()
             self.burn(seconds)
-            self.settle(watcher, supervisor, fds)
-            watcher.over.set()
-            for browser in browsers:
-                browser.over.set()
-            for thread in (watcher, *browsers):
-                thread.join(10)
-            self._judge_clients(watcher, browsers)
+            self.settle(watcher, supervisor, before)
+            self._judge_page(page)
+            for client in clients:
+                client.over.set()
+            for client in clients:
+                client.join(10)
+            self._judge_clients(watcher, page, browsers)
         finally:
             self.mdbus("down", check=False)
             wait_for(lambda: not marked(self.mark), 3, 0.1)  # the supervisor's own last moments
@@ -228,7 +187,7 @@ class Soak:
                 print(f"{act.__name__.lstrip('_'):<15} {what}", flush=True)
             time.sleep(self.random.uniform(0.05, 1.2))
 
-    def settle(self, watcher: Watcher, supervisor: psutil.Process, fds: int) -> None:
+    def settle(self, watcher: Watcher, supervisor: psutil.Process, before: Footprint) -> None:
         """The fire is over: everything comes back, and nothing is left of it."""
         self.write()
         self.mdbus("reload", "--config", str(self.config), check=False)
@@ -237,8 +196,9 @@ class Soak:
         wait_for(self._spares_ready, SETTLE_S, 0.1)
         if not wait_for(lambda: not self._odd_processes(), 10, 0.2):
             self._fault(f"processes that should not be: {self._odd_processes()}")
-        if not wait_for(lambda: supervisor.num_fds() <= fds + 2, 10, 0.2):
-            self._fault(f"descriptors of the supervisor: {fds} before, {supervisor.num_fds()} now")
+        if not wait_for(lambda: not Footprint.of(supervisor).more_than(before), 10, 0.2):
+            self._fault(f"the supervisor took {before}, and now {Footprint.of(supervisor)}")
+        self.footprint = f"supervisor: {before} before, {Footprint.of(supervisor)} after"
         sockets = {path.name for path in self.run_dir.glob("*.sock")}
         if sockets != SOCKETS:
             self._fault(f"sockets in the run directory: {sorted(sockets)}")
@@ -248,7 +208,18 @@ class Soak:
         expected += status["template"]["pid"] is not None
         if records != expected:
             self._fault(f"{records} pid records for {expected} processes")
+        self._judge_files()
         self._judge_topics(watcher)
+
+    def _judge_files(self) -> None:
+        strange = sorted({path.name for path in self.run_dir.iterdir()} - FILES)
+        if strange:
+            self._fault(f"files that do not belong in the run directory: {strange}")
+        for log in sorted((self.run_dir / "log").glob("*.log*")):
+            text = log.read_text(encoding="utf-8", errors="replace")
+            found = [line for line in text.splitlines() if any(bad in line for bad in BAD_LINES)]
+            if found:
+                self._fault(f"{log.name}: {len(found)} times: {found[0][:300]}")
 
     def _judge_topics(self, watcher: Watcher) -> None:
         calm_since = time.monotonic()
@@ -291,18 +262,27 @@ class Soak:
     def _newcomer(self) -> dict[str, tuple[int, int]]:
         found = {}
         done = self.mdbus("topics", "--json", check=False)
-        for row in json.loads(done.stdout or "[]"):
+        for row in json.loads(done.stdout or '{"topics": []}')["topics"]:
             if row["kind"] == "state":
                 found[row["topic"]] = (row["epoch"], row["seq"])
         return found
 
-    def _judge_clients(self, watcher: Watcher, browsers: list[Browser]) -> None:
+    def _judge_page(self, page: Page) -> None:
+        calm_since = time.monotonic()
+        if not wait_for(lambda: page.last_received_at > calm_since, SETTLE_S, 0.1):
+            self._fault("the WebSocket client that stays gets no more trades")
+
+    def _judge_clients(self, watcher: Watcher, page: Page, browsers: list[Browser]) -> None:
+        if page.silently_lost:
+            count = len(page.silently_lost)
+            self._fault(f"WebSocket: {count} times lost without a gap: {page.silently_lost[:3]}")
         if watcher.silently_lost:
             count = len(watcher.silently_lost)
             self._fault(f"{count} times lost without a gap: {watcher.silently_lost[:3]}")
-        refused = sum(len(browser.refused) for browser in browsers)
+        answers = Counter(page.refused + [each for browser in browsers for each in browser.refused])
+        refused = answers.total()
         if refused:
-            self._fault(f"{refused} WebSocket connections refused")
+            self._fault(f"{refused} WebSocket connections refused: {dict(answers)}")
         connected = sum(browser.connected for browser in browsers)
         if not connected:
             self._fault("no WebSocket client ever connected")
@@ -311,7 +291,9 @@ class Soak:
             f"{sum(self.done.values())} blows ({dict(self.done)}); {watcher.received:,} messages, "
             f"{watcher.reported_lost:,} reported lost, {len(watcher.silently_lost)} in silence, "
             f"{watcher.epochs} new epochs; WebSocket: {connected} connected, {refused} refused, "
-            f"{cut_off} cut off"
+            f"{cut_off} cut off, and one that stays: {page.connected} times connected, "
+            f"{page.received:,} trades, {page.reported_lost:,} reported lost, "
+            f"{len(page.silently_lost)} in silence; {self.footprint}"
         )
 
     def _fault(self, text: str) -> None:
@@ -400,13 +382,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="how long it burns (5)")
     parser.add_argument("--seconds", type=float, help="the same in seconds")
     parser.add_argument("--seed", type=int, default=None, help="repeat a former run's blows")
+    parser.add_argument("--activity", type=float, default=5.0, help="times the usual traffic (5)")
     parser.add_argument("--quiet", action="store_true", help="the result only")
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     arguments = parser.parse_args(argv)
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
     work = Path(tempfile.mkdtemp(prefix="mdb-"))
     print(f"seed {seed}, in {work}", flush=True)
-    soak = Soak(work, seed, quiet=arguments.quiet)
+    soak = Soak(work, seed, quiet=arguments.quiet, activity=arguments.activity)
     seconds = arguments.minutes * 60 if arguments.seconds is None else arguments.seconds
     problems = soak.run(seconds)
     print(getattr(soak, "summary", "no summary: it did not come to the end"))

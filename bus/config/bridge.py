@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final
 
 from bus.config.access import (
@@ -19,6 +20,16 @@ CLOSES_PER_S: Final = 200
 """Connections that a draining bridge closes in a second, at most."""
 _END_S: Final = 2.0
 """What the end of a bridge takes beside its clients: handshakes under way, sockets, ledger."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,13 @@ import math
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from bus.config.access import ALGORITHMS
-from bus.config.bridge import CLOSES_PER_S, LEAST_TTL_S
+from bus.config.checks import check_together, nearest
 from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
 from bus.config.field import Meaning, meaning
 from bus.config.settings import Settings
-from bus.config.venues import MARKET_STREAMS
 from bus.errors import ConfigError, Problem
 
 
@@ -54,7 +51,7 @@ def _settings(text: str, where: str, overrides: Sequence[str], problems: list[Pr
     loader = _Loader(where, origin, problems)
     settings: Settings = loader.section(Settings, table, "", Settings())
     if not problems:
-        loader.check_together(settings)
+        check_together(settings, loader.problem)
     if problems:
         raise ConfigError(problems)
     return settings
@@ -192,7 +189,7 @@ class _Loader:
             self.problem(dotted, f"must be {_expected(hint)}{unit}, not {_shown(value)}")
             return None
         if declared.choices and found not in declared.choices:
-            near = _nearest(str(found), declared.choices)
+            near = nearest(str(found), declared.choices)
             self.problem(dotted, f"must be one of {', '.join(declared.choices)}", near)
             return None
         if isinstance(found, int | float) and not isinstance(found, bool):
@@ -205,120 +202,8 @@ class _Loader:
                 return None
         return found
 
-    def check_together(self, settings: Settings) -> None:
-        """What no single key can tell."""
-        for alias, target in settings.aliases.items():
-            key = f"aliases.{alias}"
-            symbol, at, feed = target.partition("@")
-            if not (symbol and at and feed):
-                self.problem(key, f'{target!r} is not of the form "SYMBOL@feed"')
-            elif feed not in settings.feeds:
-                near = _nearest(feed, settings.feeds)
-                self.problem(key, f"there is no feed {feed!r}", near)
-            if alias != alias.upper():
-                self.problem(key, "aliases are upper case", f"write {alias.upper()}")
-        self.check_ports(settings)
-        self.check_topics(settings)
-        self.check_ttls(settings)
-        self.check_access(settings)
-        self.check_stop(settings)
-
-    def check_stop(self, settings: Settings) -> None:
-        """A bridge is given the time that it needs to let its clients go."""
-        bridge, deadline_s = settings.bridge, settings.supervisor.stop_deadline_s
-        if deadline_s and deadline_s < bridge.farewell_s:
-            self.problem(
-                "supervisor.stop_deadline_s",
-                f"{deadline_s:g} s would cut off clients: a bridge with bridge.max_connections = "
-                f"{bridge.max_connections} takes up to {bridge.farewell_s:g} s to close them",
-                f"at least {bridge.farewell_s:g}, or fewer connections ({CLOSES_PER_S} are closed "
-                "a second), or a shorter bridge.drain_s or bridge.close_timeout_s",
-            )
-
-    def check_ttls(self, settings: Settings) -> None:
-        """TTLs of single symbols name topics that are there."""
-        for name, ttl_s in settings.bridge.ttl_s.items():
-            key = f"bridge.ttl_s.{name}"
-            stream, _, symbol = name.partition(".")
-            if stream not in MARKET_STREAMS or not symbol:
-                streams = f"streams are {', '.join(MARKET_STREAMS)}"
-                self.problem(key, f'{name!r} is not of the form "stream.SYMBOL"', streams)
-            elif settings.resolve_alias(symbol) is None:
-                self.problem(key, f"no enabled feed serves {symbol!r}")
-            if ttl_s < LEAST_TTL_S:
-                self.problem(key, f"{ttl_s:g} is below the least, {LEAST_TTL_S:g} s")
-
-    def check_ports(self, settings: Settings) -> None:
-        """Every port is one, and nobody shares it."""
-        for venue, port in settings.simulator.ports.items():
-            if not 0 <= port <= 65_535:
-                self.problem(f"simulator.ports.{venue}", f"{port} is no port", "0 to 65535")
-        bridge = settings.bridge
-        ports = {"bridge.port": bridge.port}
-        if bridge.admin.enabled and bridge.admin.port:
-            last = bridge.admin.port + bridge.workers - 1
-            if last > 65_535:
-                self.problem(
-                    "bridge.admin.port", f"the last of {bridge.workers} workers would have {last}"
-                )
-            if bridge.admin.port <= bridge.port <= last:
-                self.problem("bridge.admin.port", f"the workers' ports reach {bridge.port}")
-        for venue, port in settings.simulated_ports.items():
-            ports[f"simulator.ports.{venue}"] = port
-        seen: dict[int, str] = {}
-        for key, port in ports.items():
-            if port and port in seen:
-                self.problem(key, f"port {port} is taken by {seen[port]} already")
-            seen.setdefault(port, key)
-
-    def check_topics(self, settings: Settings) -> None:
-        """No two enabled feeds publish the same topics: their ticks could not be told apart."""
-        publishers: dict[str, str] = {}
-        for name, feed in settings.feeds.items():
-            if not feed.enabled:
-                continue
-            label = settings.venue_label(name)
-            topics = [("symbols", f"{label}/{symbol}") for symbol in feed.symbols]
-            topics += [
-                ("news_categories", f"news/{label}/{category}") for category in feed.news_categories
-            ]
-            for key, topic in topics:
-                other = publishers.setdefault(topic, name)
-                if other != name:
-                    self.problem(
-                        f"feeds.{name}.{key}",
-                        f"{topic} is published by the feed {other!r} already",
-                        "choose other symbols, switch one of the feeds off, or use "
-                        'mode = "live", where every venue has a label of its own'
-                        if settings.simulated
-                        else "choose other symbols, or switch one of the feeds off",
-                    )
-
-    def check_access(self, settings: Settings) -> None:
-        """Tokens can be checked at all, and what they name is there."""
-        bridge = settings.bridge
-        for index, name in enumerate(bridge.access.algorithms):
-            if name not in ALGORITHMS:
-                known = f"algorithms are {', '.join(ALGORITHMS)}"
-                self.problem("bridge.access.algorithms", f"item {index + 1} is {name!r}", known)
-        if not bridge.access.algorithms:
-            self.problem("bridge.access.algorithms", "is empty: no token could ever be accepted")
-        if bridge.access.default_tier not in bridge.tiers:
-            near = _nearest(bridge.access.default_tier, bridge.tiers)
-            tier = bridge.access.default_tier
-            self.problem("bridge.access.default_tier", f"there is no tier {tier!r}", near)
-        for proxy in bridge.limits.trusted_proxies:
-            try:
-                ip_network(proxy)
-            except ValueError:
-                self.problem(
-                    "bridge.limits.trusted_proxies",
-                    f"{proxy!r} is neither an address nor a network",
-                    "e.g. 127.0.0.1 or 10.0.0.0/8",
-                )
-
     def unknown(self, dotted: str, key: str, known: Iterable[str], otherwise: str = "") -> None:
-        near = _nearest(key, known, dotted.removesuffix(key))
+        near = nearest(key, known, dotted.removesuffix(key))
         self.problem(dotted, "unknown setting", near or otherwise)
 
     def problem(self, dotted: str, message: str, hint: str = "") -> None:
@@ -330,13 +215,6 @@ class _Loader:
 def _hints(kind: type[Any]) -> dict[str, Any]:
     """The types of a section's keys; every feed has the same section, and finding them is slow."""
     return typing.get_type_hints(kind)
-
-
-def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    import difflib  # every process reads settings, hardly any finds a fault in them
-
-    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f"did you mean {prefix}{match[0]}?" if match else ""
 
 
 def _is_table(hint: Any) -> bool:

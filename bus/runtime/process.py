@@ -120,12 +120,13 @@ def _conclude(life: Life | BlockingLife, run: Callable[[], object]) -> None:
         life.exit_code = life.exit_code or EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the last place where a bug can still be reported
         life.exit_code = EXIT_FAILED
-        if _explains_itself(error):
+        first = _first_of(error)
+        if _explains_itself(first):
             if not life.failure_line:
-                life.failure_line = str(error)
+                life.failure_line = str(first)
                 _log.error("failed", reason=life.failure_line)
         else:
-            life.failure_line = life.failure_line or f"{type(error).__name__}: {error}"
+            life.failure_line = life.failure_line or f"{type(first).__name__}: {first}"
             _log.exception("crashed", error)
 
 
@@ -138,6 +139,13 @@ def _leave(life: Life | BlockingLife) -> None:
     if life.supervised:
         end_descendants()
     life.close()
+
+
+def _first_of(error: Exception) -> Exception:
+    """What went wrong first, where a group of tasks was ended by it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _explains_itself(error: Exception) -> bool:

@@ -14,8 +14,10 @@ import signal
 import sys
 from collections.abc import Container
 
+from bus.runtime import get_logger
 from bus.runtime.guard import children_of
 
+_log = get_logger("supervision.adoption")
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -28,19 +30,42 @@ def become_subreaper() -> bool:
 
 
 def end_strangers(own: Container[int]) -> list[int]:
-    """Kill and reap every child of this process that is not in ``own``; the pids dealt with.
+    """Kill and reap every child of this process that is not in ``own``; the pids of those that
+    still lived.
 
     One that is still dying is reaped by the next call: its death raises SIGCHLD.
     """
     if os.getpid() == 1:
         _reap_unseen(own)
-    strangers = [pid for pid in children_of(os.getpid()) if pid not in own]
+    adopted = [pid for pid in children_of(os.getpid()) if pid not in own]
+    strangers = [pid for pid in adopted if not _was_dead(pid)]
     for pid in strangers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     return strangers
+
+
+class Strangers:
+    """As `end_strangers`, and tells of each that was killed, once: it may take a while to die."""
+
+    def __init__(self) -> None:
+        self._dying: set[int] = set()
+
+    def end(self, own: Container[int]) -> None:
+        """Kill and reap every child of this process that is not in ``own``."""
+        strangers = set(end_strangers(own))
+        for pid in strangers - self._dying:
+            _log.warning("ended a process whose parent died", pid=pid)
+        self._dying = strangers
+
+
+def _was_dead(pid: int) -> bool:
+    """Reap a child if it has ended; whether it had."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return True
 
 
 def _reap_unseen(own: Container[int]) -> None:

@@ -10,12 +10,11 @@ from bus.supervision.argument_forms import (
     SET,
     Help,
     add_json,
-    add_location,
     add_settings,
     add_verb,
-    examples_of,
     seconds,
 )
+from bus.supervision.nested_arguments import add_feed, add_token
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _EXAMPLES: Final = """\
@@ -77,7 +76,15 @@ def make_parser(prog: str, only: str = "") -> argparse.ArgumentParser:
 
 
 def _add_life(verbs: Any) -> None:
-    up = add_verb(verbs, "up", "start everything, in order, and keep it running")
+    up = add_verb(
+        verbs,
+        "up",
+        "start everything, in order, and keep it running",
+        "up                                   simulated market, here, until Ctrl-C",
+        "up --detach --config mdbus.toml      in the background, with settings of your own",
+        "up --live --binance --workers 4      real Binance data, four bridges",
+        "up --set bridge.port=9000            one setting, over the file",
+    )
     _up_arguments(up)
     up.add_argument("--live", action="store_true", help="real venues, not the simulated market")
     up.add_argument("--events-fd", type=int, help=argparse.SUPPRESS)
@@ -98,7 +105,13 @@ def _add_life(verbs: Any) -> None:
     _up_arguments(replay)
     replay.set_defaults(live=False, events_fd=None, resume_fd=None)
 
-    down = add_verb(verbs, "down", "stop everything, in reverse order")
+    down = add_verb(
+        verbs,
+        "down",
+        "stop everything, in reverse order",
+        "down                 and wait until nothing is left",
+        "down --timeout 5     exit code 5 when something is",
+    )
     down.add_argument("--timeout", type=float, default=75.0, metavar="S", help="seconds to wait")
     add_json(down)
     for name, text, *examples in (
@@ -159,21 +172,24 @@ def _add_life(verbs: Any) -> None:
     reexec.add_argument("--timeout", type=seconds, default=30.0, metavar="S", help="seconds (30)")
     add_json(reexec)
 
-    _add_feed(verbs)
-
-    _add_token(verbs)
+    add_feed(verbs)
+    add_token(verbs)
 
     config = add_verb(
         verbs,
         "config",
         "write, check or show the settings",
         "config init              the commented default file, mdbus.toml",
-        "config init --systemd    a unit file for systemd, mdbus.service",
+        "config init --systemd         a unit file for systemd, mdbus.service",
+        "config init --systemd-user    the same for `systemctl --user`",
         "config check             every mistake in the file at once",
         "config show              the settings in force",
     )
     config.add_argument("what", choices=("init", "check", "show"))
     config.add_argument("--systemd", action="store_true", help="init: a unit file for systemd")
+    config.add_argument(
+        "--systemd-user", action="store_true", help="init: a unit file for `systemctl --user`"
+    )
     config.add_argument("--force", action="store_true", help="init: replace an existing file")
     config.add_argument("--set", **SET)
 
@@ -186,71 +202,14 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="WebSocket bridge processes")
 
 
-def _add_feed(verbs: Any) -> None:
-    feed = verbs.add_parser(
-        "feed",
-        help="show or change the symbols of a running feed",
-        description="Show or change the symbols of a running feed, without a restart.",
-        epilog=examples_of(
-            "feed list",
-            "feed add binance XRP-USDT ADA-USDT",
-            "feed remove binance XRP-USDT",
-        ),
-        formatter_class=Help,
-    )
-    add_location(feed)
-    what = feed.add_subparsers(dest="what", metavar="ACTION", required=True)
-    for name, text in (
-        ("add", "have the feed take up symbols"),
-        ("remove", "have the feed give up symbols"),
-        ("list", "the symbols of one feed, or of all"),
-    ):
-        action = what.add_parser(name, help=text, description=text)
-        add_location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
-        optional = {"nargs": "?"} if name == "list" else {}
-        action.add_argument("feed", metavar="FEED", help="e.g. binance", **optional)
-        if name != "list":
-            action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. XRP-USDT")
-        action.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds")
-        add_json(action)
-
-
-def _add_token(verbs: Any) -> None:
-    token = verbs.add_parser(
-        "token",
-        help="tokens for WebSocket clients, and keys",
-        description="Make a token with a key of the settings, or a new key.",
-        epilog=examples_of(
-            "token key jwt.key                      a new secret, for bridge.access.keys",
-            "token new --sub alice --tier pro --ttl 8h",
-            'token new --sub page --topics "price.*,trades.BTC" --ticket',
-        ),
-        formatter_class=Help,
-    )
-    add_location(token)
-    what = token.add_subparsers(dest="what", metavar="ACTION", required=True)
-    key = what.add_parser("key", help="write a new secret key into a file of your own")
-    key.add_argument("file", metavar="FILE")
-    new = what.add_parser("new", help="make a token")
-    add_location(new, default=argparse.SUPPRESS)
-    new.add_argument("--sub", required=True, metavar="USER", help="who it is for")
-    new.add_argument("--tier", metavar="NAME", help="his limits (the default tier)")
-    new.add_argument("--ttl", type=_ttl, metavar="TIME", help="90s, 15m, 8h, 30d (1h)")
-    new.add_argument("--topics", metavar="LIST", help="comma-separated; else those of the tier")
-    new.add_argument("--ticket", action="store_true", help="for a URL: good once, for a minute")
-    new.add_argument("--kid", metavar="ID", help="the key to sign with (the last one)")
-    add_settings(new)
-    add_json(new)
-
-
-def _ttl(text: str) -> int:
-    from bus.supervision.token_verb import seconds_of
-
-    return seconds_of(text)
-
-
 def _add_questions(verbs: Any) -> None:
-    status = add_verb(verbs, "status", "what runs, how long, how much it takes")
+    status = add_verb(
+        verbs,
+        "status",
+        "what runs, how long, how much it takes",
+        "status              a table",
+        "status --json       for programs",
+    )
     add_json(status)
     top = add_verb(
         verbs,
@@ -262,7 +221,13 @@ def _add_questions(verbs: Any) -> None:
     top.add_argument("--once", action="store_true", help="one look, then leave")
     top.add_argument("--interval", type=seconds, default=1.0, metavar="S", help="seconds (1)")
     add_json(top)
-    check = add_verb(verbs, "check", "exit 0 when healthy, 1 when not (for probes)")
+    check = add_verb(
+        verbs,
+        "check",
+        "exit 0 when healthy, 1 when not (for probes)",
+        "check                    all of them",
+        "check bridge.1 broker    these",
+    )
     check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
     add_json(check)
     doctor = add_verb(
@@ -323,18 +288,37 @@ def _add_questions(verbs: Any) -> None:
 
 
 def _add_data(verbs: Any) -> None:
-    tail = add_verb(verbs, "tail", "print ticks as they come")
+    tail = add_verb(
+        verbs,
+        "tail",
+        "print ticks as they come",
+        "tail md/trades/                       every trade",
+        "tail md/price/sim/BTC-USDT/ -c 10     ten prices of one instrument",
+        "tail sys/status/ --json               what the feeds say of themselves, for programs",
+    )
     tail.add_argument("prefix", metavar="PREFIX", help="e.g. md/trades/ or md/price/sim/")
     tail.add_argument("-c", "--count", type=int, metavar="N", help="stop after N ticks")
     tail.add_argument("--timeout", type=float, metavar="S", help="give up after S seconds")
     tail.add_argument("--no-snapshot", action="store_true", help="live ticks only")
     tail.add_argument("--history", action="store_true", help="cached trades, news, deltas too")
     add_json(tail)
-    get = add_verb(verbs, "get", "the last value of one topic, from the cache")
+    get = add_verb(
+        verbs,
+        "get",
+        "the last value of one topic, from the cache",
+        "get md/price/sim/BTC-USDT/",
+        "get md/orderbook/sim/BTC-USDT/ --json",
+    )
     get.add_argument("topic", metavar="TOPIC", help="e.g. md/price/sim/BTC-USDT/")
     get.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait (3)")
     add_json(get)
-    topics = add_verb(verbs, "topics", "every topic in the cache")
+    topics = add_verb(
+        verbs,
+        "topics",
+        "every topic in the cache",
+        "topics                  all of them",
+        "topics md/orderbook/    the books",
+    )
     topics.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="e.g. md/price/")
     topics.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait")
     add_json(topics)

@@ -7,6 +7,7 @@ prompts and must answer in some tens of milliseconds.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,10 +43,20 @@ _VERBS: Final = {
     "token": "token_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as of any program that SIGINT ends."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Never raises, and shows no traceback to a user."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # also one that comes while modules are being imported
+        return INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    _hold_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     only = words[0] if words and words[0] in _VERBS else ""
     parser = make_parser(program_name(), only)
@@ -60,8 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(verb, f"run_{arguments.verb}")(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # the reader of our output has gone: `mdbus tail … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
@@ -70,6 +79,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         return explained
+
+
+def _hold_standard_streams() -> None:
+    """Have the three standard descriptors open, whoever started us without (``mdbus up >&-``).
+
+    Else the first file or socket made would be what everybody prints to.
+    """
+    missing = []
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+            os.set_inheritable(fd, True)
+            missing.append(fd)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without "…" must not end the bus
+            stream.reconfigure(errors="replace")
+    for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if fd in missing:
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def _no_such_verb(word: str) -> str:
@@ -93,30 +123,52 @@ def _explained(error: Exception) -> int | None:
         for line in str(error).splitlines() or [""]:
             sys.stderr.write(f"mdbus: {line}\n")
         return error.exit_code
+    if isinstance(error, FileNotFoundError) and _nowhere():
+        sys.stderr.write("mdbus: the current directory was removed: change to one that exists\n")
+        return exit_codes.FAILED
     if isinstance(error, MdbusError) or (isinstance(error, OSError) and error.errno):
         sys.stderr.write(f"mdbus: {error}\n")
         return exit_codes.FAILED
     return None
 
 
-def _on_the_path(name: str) -> Path | None:
-    """Which program ``name`` is when typed; `shutil.which`, without its imports."""
+def _nowhere() -> bool:
+    """Whether the directory this runs in does not exist any more."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _on_the_path(name: str) -> str:
+    """Which program ``name`` is when typed, or nothing; `shutil.which`, without its imports.
+
+    A part of the PATH may be forbidden to this user: of whoever he was before.
+    """
     for directory in os.environ.get("PATH", "").split(os.pathsep):
-        path = Path(directory, name)
-        if path.is_file() and os.access(path, os.X_OK):
+        path = os.path.join(directory, name)  # noqa: PTH118  (Path.is_file raises where it may not look)
+        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113
             return path
-    return None
+    return ""
 
 
 def program_name() -> str:
     """What the user types, in this directory, to run this program."""
     path = Path(sys.argv[0])
-    if path.name == "__main__.py":
-        return "python -m bus.supervision"
+    if path.name == "__main__.py":  # `python -m`: of a service, or of `up --detach`
+        path = Path(sys.executable).with_name("mdbus")
+        if not os.access(path, os.X_OK):
+            return "python -m bus.supervision"
     if path.suffix == ".py":
         return f"python {path.name}"
     found = _on_the_path(path.name)
-    if found is None or not path.exists() or found.resolve() != path.resolve():
-        # Not on the PATH (a virtual environment that is not activated): the short name would fail.
-        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-    return path.name
+    if found and os.path.realpath(found) == os.path.realpath(path):
+        return path.name
+    # Not on the PATH (a virtual environment that is not activated): the short name would fail.
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # removed under our feet
+        return str(path)
+    near = here != Path("/") and path.is_relative_to(here)  # a service runs in the root
+    return str(path.relative_to(here) if near else path)

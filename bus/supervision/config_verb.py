@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import sys
 from pathlib import Path
 
 from bus.config.render import default_toml, to_toml
 from bus.supervision import exit_codes
 from bus.supervision.locate import DEFAULT_FILE, config_file, settings_for
-from bus.supervision.service_manager import unit_file
+from bus.supervision.systemd_unit import unit_file
 
 
 def run_config(arguments: argparse.Namespace) -> int:
     """Write the commented default file, check a file, or show the settings in force."""
-    if arguments.what == "init" and arguments.systemd:
+    of_user_manager: bool = arguments.systemd_user
+    if arguments.what == "init" and (arguments.systemd or of_user_manager):
         config = config_file(arguments) or DEFAULT_FILE
-        text = unit_file(sys.executable, str(config.absolute()))
+        text = unit_file(
+            sys.executable,
+            str(config.absolute()),
+            user="" if of_user_manager else _user(),
+            of_user_manager=of_user_manager,
+        )
         return _write(
             Path("mdbus.service"), text, "its first lines say how to install it", arguments.force
         )
@@ -30,6 +37,14 @@ def run_config(arguments: argparse.Namespace) -> int:
     checked = config_file(arguments)
     sys.stdout.write(f"{checked}: ok\n" if checked else "no file, all defaults: ok\n")
     return exit_codes.OK
+
+
+def _user() -> str:
+    """Who is to run the service: whoever asks for it, whose Python this likely is; "" for root."""
+    try:
+        return "" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user without a name
+        return str(os.getuid())
 
 
 def _init(path: Path, force: bool) -> int:

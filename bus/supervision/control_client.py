@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,10 @@ from bus.supervision.lock import running_pid
 
 CONTROL_VERSION: Final = 1
 ANSWER_MARGIN_S: Final = 5.0
+LONGEST_PATH_BYTES: Final = 107
+"""Of a unix socket, on Linux."""
+SERVICE_PATH = Path("/run/mdbus")
+"""The run directory of a bus that systemd runs."""
 
 
 class RefusedError(Exception):
@@ -29,9 +34,21 @@ class NoSupervisorError(RefusedError):
     """Nobody runs in that run directory."""
 
     def __init__(self, path: Path) -> None:
+        elsewhere = _of_the_service(path)
         super().__init__(
-            exit_codes.NO_SUPERVISOR, f"no supervisor is running in {path} (start: mdbus up)"
+            exit_codes.NO_SUPERVISOR,
+            f"no supervisor is running in {path} (start: mdbus up{elsewhere})",
         )
+
+
+def _of_the_service(path: Path) -> str:
+    """The advice to look at a bus that systemd runs, where there may be one."""
+    service = SERVICE_PATH
+    if path == service or not service.is_dir():
+        return ""
+    if running_pid(service) is None and os.access(service, os.R_OK):
+        return ""
+    return f"; the one that systemd runs: --run-dir {service}"
 
 
 def ask(run_path: Path, verb: str, *, wait_s: float = 0.0, **request: Any) -> Any:
@@ -40,10 +57,17 @@ def ask(run_path: Path, verb: str, *, wait_s: float = 0.0, **request: Any) -> An
     Raises `NoSupervisorError`, or `RefusedError` for an error answer or none in time.
     """
     limit_s = wait_s + ANSWER_MARGIN_S
+    address = str(run_path / "control.sock")
+    if len(os.fsencode(address)) > LONGEST_PATH_BYTES:
+        raise RefusedError(
+            exit_codes.USAGE,
+            f"no run directory: {run_path} (a socket in it would have a path of "
+            f"{len(os.fsencode(address))} bytes, at most {LONGEST_PATH_BYTES} work)",
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(limit_s)
         try:
-            connection.connect(str(run_path / "control.sock"))
+            connection.connect(address)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             pid = running_pid(run_path)
             if pid is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import socket
 import sys
 import time
@@ -20,6 +19,7 @@ from bus.model.tick import Tick
 from bus.model.topic import Topic
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError
+from bus.supervision.documents import json_line, print_document
 from bus.supervision.locate import run_path_for, settings_for
 from bus.supervision.lock import running_pid
 from bus.supervision.plan import nearest
@@ -74,7 +74,7 @@ def run_get(arguments: argparse.Namespace) -> int:
     if last.tick.topic.name != prefix:
         sys.stderr.write(f"mdbus: {prefix} is not one topic; this is the newest under it\n")
     if arguments.json:
-        sys.stdout.write(json.dumps(tick_table(last.tick), ensure_ascii=False, indent=2) + "\n")
+        print_document(tick_table(last.tick))
     else:
         sys.stdout.write(tick_line(last.tick) + "\n")
     return exit_codes.OK
@@ -113,7 +113,7 @@ def run_topics(arguments: argparse.Namespace) -> int:
         for name, entry in sorted(kept.items())
     ]
     if arguments.json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_document({"topics": rows})
         return exit_codes.OK
     width = max([len("TOPIC"), *map(len, kept)])
     sys.stdout.write(f"{'TOPIC':<{width}}  {'KIND':<5}  {'CACHED':>6}  {'SEQ':>9}  {'AGE':>7}\n")
@@ -164,12 +164,12 @@ def _line(event: Event, *, as_json: bool, history: bool) -> str | None:
         case Gap():
             facts = {"topic": event.topic.name, "from": event.from_seq, "to": event.to_seq}
             if as_json:
-                return json.dumps({"gap": {**facts, "reason": event.reason}})
+                return json_line({"gap": {**facts, "reason": event.reason}})
             return f"-- gap in {event.topic.name}: {event.from_seq} to {event.to_seq} are lost"
         case EpochChange() if not as_json:
             return f"-- {event.topic.name}: its publisher restarted"
         case EpochChange():
-            return json.dumps({"epoch_change": {"topic": event.topic.name, "new": event.new}})
+            return json_line({"epoch_change": {"topic": event.topic.name, "new": event.new}})
     return None
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -26,6 +24,7 @@ from bus.supervision.doctor import (
     reach,
     venue_addresses,
 )
+from bus.supervision.documents import print_document
 from bus.supervision.locate import config_file, settings_for
 
 _STYLES: Final = {OK: "green", WARNING: "yellow", WRONG: "bold red"}
@@ -37,7 +36,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     findings = list(examine(arguments))
     if arguments.json:
         rows = [dataclasses.asdict(finding) for finding in findings]
-        sys.stdout.write(json.dumps({"version": 1, "findings": rows}, indent=2) + "\n")
+        print_document({"findings": rows})
     else:
         _show(findings)
     wrong = any(finding.verdict == WRONG for finding in findings)

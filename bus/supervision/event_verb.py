@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from bus.supervision import exit_codes
+from bus.supervision.documents import json_line
 from bus.supervision.events import FILE_NAME, Happening
 from bus.supervision.locate import run_path_for
-from bus.supervision.log_verb import Followed, last_lines
+from bus.supervision.log_verb import Followed, last_lines, reader_has_left
 from bus.supervision.tables import dated_event_line
 
 _POLL_S: Final = 0.2
@@ -23,7 +24,7 @@ _MOST_LINES: Final = 100_000
 
 
 def run_events(arguments: argparse.Namespace) -> int:
-    """Print events; 4 when none were ever kept in that run directory."""
+    """Print events; 4 when none were ever kept in that run directory, 3 when none of a name."""
     path = run_path_for(arguments) / "log" / FILE_NAME
     if not path.exists():
         sys.stderr.write(f"mdbus: no events in {path.parent} (start: mdbus up)\n")
@@ -31,7 +32,13 @@ def run_events(arguments: argparse.Namespace) -> int:
     wanted = max(0, min(arguments.lines, _MOST_LINES))
     followed = Followed(path) if arguments.follow else None
     passes = event_filter(arguments.names, arguments.kind)
-    found = list(filter(passes, parsed(last_lines(path, _MOST_LINES))))
+    events = list(parsed(last_lines(path, _MOST_LINES)))
+    unknown = set(arguments.names) - {event.process or "supervisor" for event in events}
+    if unknown and not arguments.follow:
+        names = ", ".join(sorted(unknown))
+        sys.stderr.write(f"mdbus: no events of {names} are kept in {path.parent}\n")
+        return exit_codes.NO_SUCH_PROCESS
+    found = list(filter(passes, events))
     show = _show_json if arguments.json else _show
     show(found[-wanted:] if wanted else [])
     if followed is not None:
@@ -59,9 +66,9 @@ def _follow(
     passes: Callable[[Happening], bool],
     show: Callable[[Iterable[Happening]], None],
 ) -> None:
-    """Print what is appended until interrupted."""
+    """Print what is appended until interrupted, or until nobody reads it."""
     try:
-        while True:
+        while not reader_has_left():
             show(filter(passes, parsed(log.read().splitlines())))
             sys.stdout.flush()
             time.sleep(_POLL_S)
@@ -78,4 +85,4 @@ def _show(events: Iterable[Happening]) -> None:
 def _show_json(events: Iterable[Happening]) -> None:
     """One object a line, so that it can be followed."""
     for event in events:
-        sys.stdout.write(event.to_json() + "\n")
+        sys.stdout.write(json_line(dataclasses.asdict(event)) + "\n")

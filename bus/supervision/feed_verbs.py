@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.documents import print_document
 from bus.supervision.locate import run_path_for
 
 _COMMANDS: Final = {"add": "add_symbols", "remove": "remove_symbols", "list": "list_symbols"}
@@ -23,7 +23,7 @@ def run_feed(arguments: argparse.Namespace) -> int:
     answer = _ask(run_path, arguments, process_name(arguments.feed), symbols=arguments.symbols)
     refused = answer["result"].get("refused") or []
     if arguments.json:
-        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+        print_document(answer)
     else:
         if answer.get("changed", True) or not refused:
             sys.stdout.write(_changed(answer))
@@ -82,7 +82,7 @@ def _list(run_path: Path, arguments: argparse.Namespace) -> int:
         document: dict[str, Any] = {"feeds": found}
         if failed:
             document["errors"] = {name: str(error) for name, error in failed.items()}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_document(document)
     else:
         for name, symbols in found.items():
             sys.stdout.write(f"{name} ({len(symbols)}): {' '.join(symbols) or '-'}\n")

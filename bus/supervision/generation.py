@@ -34,6 +34,8 @@ class LastExit:
         """One sentence for a table or a log."""
         how = f"signal {self.signal}" if self.signal else f"code {self.code}"
         why = self.line or (self.cause if self.cause not in ("", "exited") else "")
+        if not why and self.code and self.log_tail:  # it could not say why itself
+            why = f"its log ends: {self.log_tail[-1].strip()}"
         return f"{how} ({why})" if why else how
 
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import heapq
 import os
+import select
 import sys
 import time
 from collections import deque
@@ -144,9 +145,9 @@ def _timed(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _follow(logs: list[Followed], passes: Callable[[str], bool]) -> None:
-    """Print what is appended until interrupted."""
+    """Print what is appended until interrupted, or until nobody reads it."""
     try:
-        while True:
+        while not reader_has_left():
             for log in logs:
                 for line in log.read().splitlines(keepends=True):
                     if passes(line):
@@ -156,6 +157,19 @@ def _follow(logs: list[Followed], passes: Callable[[str], bool]) -> None:
     finally:
         for log in logs:
             log.close()
+
+
+def reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more (``mdbus logs -f | head``).
+
+    Else that would show with the next line only, which may be hours away.
+    """
+    try:
+        poller = select.poll()
+        poller.register(sys.stdout.fileno(), 0)
+        return any(events & (select.POLLERR | select.POLLNVAL) for _, events in poller.poll(0))
+    except (OSError, ValueError):  # no file at all
+        return False
 
 
 class Followed:

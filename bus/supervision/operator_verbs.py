@@ -10,13 +10,17 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
+from bus.supervision.documents import print_document
 from bus.supervision.locate import run_path_for
 from bus.supervision.lock import running_pid, wait_unlocked
 from bus.supervision.tables import status_table
+
+HEARD_S: Final = 5.0
+"""How long `reexec` waits for processes to speak to the new supervisor."""
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -25,11 +29,11 @@ def run_status(arguments: argparse.Namespace) -> int:
         status = ask(run_path_for(arguments), "status")
     except NoSupervisorError as error:
         if arguments.json:
-            _print_json({"version": 1, "state": "stopped", "endpoints": {}, "processes": []})
+            print_document({"state": "stopped", "endpoints": {}, "processes": []})
         sys.stderr.write(f"mdbus: {error}\n")
         return error.exit_code
     if arguments.json:
-        _print_json(status)
+        print_document(status)
     else:
         sys.stdout.write(status_table(status, colour=sys.stdout.isatty()))
     return exit_codes.OK
@@ -39,7 +43,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     """0 when healthy, 1 when not, with the reasons."""
     result = ask(run_path_for(arguments), "check", names=arguments.names)
     if arguments.json:
-        _print_json(result)
+        print_document(result)
     elif result["healthy"]:
         sys.stdout.write("healthy\n")
     else:
@@ -76,7 +80,7 @@ def run_scale(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout,
     )
     if arguments.json:
-        _print_json(result)
+        print_document(result)
         return exit_codes.OK if result["ok"] else exit_codes.FAILED
     for step in result["steps"]:
         note = f": {step['note']}" if step["note"] else ""
@@ -93,18 +97,21 @@ def run_reexec(arguments: argparse.Namespace) -> int:
     """Have the supervisor run its installed code anew, and wait until that answers."""
     path = run_path_for(arguments)
     end = time.monotonic() + arguments.timeout
+    heard_by = end
     before = ask(path, "reexec", wait_s=arguments.timeout, timeout_s=arguments.timeout)
     while True:
         with contextlib.suppress(RefusedError):  # for a moment nobody answers
             status = ask(path, "status")
             if status["program_started_at_ns"] != before["program_started_at_ns"]:
-                break
+                heard_by = min(heard_by, time.monotonic() + HEARD_S)
+                if _all_heard(status) or time.monotonic() >= heard_by:
+                    break
         if time.monotonic() > end:
             sys.stderr.write(f"mdbus: not replaced within {arguments.timeout:g} s\n")
             return exit_codes.TIMEOUT
         time.sleep(0.02)
     if arguments.json:
-        _print_json({"pid": status["pid"], "mdbus": status["mdbus"]})
+        print_document({"pid": status["pid"], "mdbus": status["mdbus"]})
     else:
         kept = sum(process["pid"] is not None for process in status["processes"])
         sys.stdout.write(
@@ -112,6 +119,12 @@ def run_reexec(arguments: argparse.Namespace) -> int:
             f"{kept} processes kept\n"
         )
     return exit_codes.OK
+
+
+def _all_heard(status: dict[str, Any]) -> bool:
+    """Whether every process that serves has found the new supervisor and can be asked things."""
+    serving = (process for process in status["processes"] if process["state"] == "ready")
+    return all(process["heartbeat_age_ms"] is not None for process in serving)
 
 
 def run_dump(arguments: argparse.Namespace) -> int:
@@ -124,7 +137,7 @@ def run_dump(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout,
     )
     if arguments.json:
-        _print_json(result)
+        print_document(result)
     else:
         sys.stdout.write(result["stacks"] + "\n")
     return exit_codes.OK
@@ -147,7 +160,7 @@ def run_down(arguments: argparse.Namespace) -> int:
         )
         return exit_codes.TIMEOUT
     if arguments.json:
-        _print_json({"state": "stopped", "pid": pid})
+        print_document({"state": "stopped", "pid": pid})
     else:
         sys.stdout.write("stopped\n")
     return exit_codes.OK
@@ -162,7 +175,7 @@ def _act(arguments: argparse.Namespace, verb: str) -> int:
         timeout_s=arguments.timeout,
     )
     if arguments.json:
-        _print_json(result)
+        print_document(result)
     else:
         for process in result["processes"]:
             sys.stdout.write(f"{process['name']}: {process['state']}\n")
@@ -195,7 +208,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             sys.stdout.write(f"{name}: rotated{_facts(answer['result'])}\n")
     if arguments.json:
-        _print_json({"processes": answers})
+        print_document({"processes": answers})
     return code
 
 
@@ -217,7 +230,3 @@ def _facts(result: dict[str, Any]) -> str:
         for key, value in result.items()
     ]
     return f": {', '.join(facts)}" if facts else ""
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -51,6 +51,7 @@ class Premises:
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
         self._check_endpoints()
+        _check_keys(self.settings)
         slots = sum(spec.slot is not None for spec in specs)
         unused = self.directory.check()
         try:
@@ -174,6 +175,7 @@ class Premises:
         was. ``slots`` is the number of listening sockets.
         """
         before = self.settings
+        _check_keys(wanted)
         settings = keep_ports(wanted, before)
         for key, endpoint in _changed_endpoints(before, settings):
             claim_endpoint(endpoint, key)
@@ -246,6 +248,14 @@ class Premises:
             self._listeners = [*open_listeners(bridge.host, port, slots)]
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
         self.settings = settings
+
+
+def _check_keys(settings: Settings) -> None:
+    """Raise `ConfigError` for keys that every bridge would refuse to start with."""
+    if settings.bridge.auth == "jwt":
+        from bus.tokens import load_keyring  # with cryptography: only who has tokens waits
+
+        load_keyring(settings.bridge.access)
 
 
 def record_name(name: str, generation: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.documents import print_document
 from bus.supervision.feed_verbs import refusal_line
 from bus.supervision.locate import run_path_for
 
@@ -29,7 +30,7 @@ def run_reload(arguments: argparse.Namespace) -> int:
         message = f"{error}\nnothing was changed, the bus goes on with the settings it has"
         raise RefusedError(error.exit_code, message) from error
     if arguments.json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        print_document(result)
     else:
         sys.stdout.write(report(result, dry_run=arguments.dry_run))
         for each in result["refused"]:

@@ -94,11 +94,12 @@ class Rounds:
         self._close_idle_slots(units, loop.time())
         if logs_are_due:
             self._logs.check_own(supervisor.premises.directory.own_log)
-        if supervisor.state == "running":
-            if self._is_calm(units):
-                supervisor.premises.keep_spares()
-            if supervisor.manager.listens:
-                supervisor.manager.status(supervisor.in_words())
+        if supervisor.state == "running" and self._is_calm(units):
+            supervisor.premises.keep_spares()
+        if supervisor.manager.listens:
+            supervisor.manager.status(supervisor.in_words())
+            if supervisor.state != "running":
+                supervisor.manager.busy()
         supervisor.manager.alive(loop.time())
         self._consider_giving_up(units)
 

@@ -17,6 +17,8 @@ _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG_US: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID: Final = "WATCHDOG_PID"
 VARIABLES: Final = (_SOCKET, _WATCHDOG_US, _WATCHDOG_PID)
+BUSY_S: Final = 10.0
+"""How long a start or stop may go on without a word of the supervisor's loop."""
 
 
 class ServiceManager:
@@ -68,7 +70,14 @@ class ServiceManager:
 
     def stopping(self) -> None:
         """The bus is being taken down."""
+        self._status = "stopping"
         self._send("STOPPING=1\nSTATUS=stopping")
+
+    def busy(self, more_s: float = BUSY_S) -> None:
+        """Still starting or stopping, and getting on: leave us ``more_s`` further seconds from now,
+        whatever the limit was. Say it again before they are over.
+        """
+        self._send(f"EXTEND_TIMEOUT_USEC={int(more_s * 1e6)}")
 
     def status(self, text: str) -> None:
         """One line for ``systemctl status``; sent only when it has changed."""
@@ -95,56 +104,3 @@ class ServiceManager:
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it is gone, or does not read: our work goes on
                 self._socket.sendto(message.encode(), self._address)
-
-
-def unit_file(python: str, config: str) -> str:
-    """A systemd unit that runs the bus with the settings file ``config`` by this ``python``."""
-    command = f"{python} -P -m bus.supervision"
-    return f"""\
-# Install: copy it to /etc/systemd/system/mdbus.service, then
-#   systemctl daemon-reload && systemctl enable --now mdbus
-# As a service of one user: to ~/.config/systemd/user/, and systemctl --user.
-
-[Unit]
-Description=mdbus market-data bus
-Wants=network-online.target
-After=network-online.target time-sync.target
-
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={command} up --config {config}
-ExecReload={command} reload --config {config}
-# The supervisor's loop says that it turns; one that does not is killed and started again, and
-# nothing of the old bus is left: its processes die with it.
-WatchdogSec=20
-TimeoutStartSec=120
-# The supervisor takes at most 50 s with default settings; see supervisor.stop_deadline_s.
-TimeoutStopSec=90
-Restart=on-failure
-RestartSec=1
-# Exit code 2 is wrong settings: another start would end the same way.
-RestartPreventExitStatus=2
-# The supervisor drains its processes itself, in order; what is left after that is killed.
-KillMode=mixed
-# One process killed for memory is the supervisor's to replace, not the end of the bus.
-OOMPolicy=continue
-LimitNOFILE=65536
-# Sockets and logs: /run/mdbus. `mdbus status --run-dir /run/mdbus`
-Environment=MDBUS_RUN_DIR=%t/mdbus
-RuntimeDirectory=mdbus
-RuntimeDirectoryMode=0700
-RuntimeDirectoryPreserve=yes
-UMask=0077
-# User=mdbus
-# EnvironmentFile=/etc/mdbus.env        # FINNHUB_API_KEY=...
-NoNewPrivileges=yes
-PrivateTmp=yes
-ProtectSystem=full
-ProtectControlGroups=yes
-ProtectKernelTunables=yes
-RestrictSUIDSGID=yes
-
-[Install]
-WantedBy=multi-user.target
-"""

@@ -19,7 +19,7 @@ import bus
 from bus.clock import now_ns
 from bus.config import Settings
 from bus.runtime import get_logger
-from bus.supervision.adoption import become_subreaper, end_strangers
+from bus.supervision.adoption import Strangers, become_subreaper, end_strangers
 from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
@@ -43,6 +43,7 @@ HOPELESS_STARTS: Final = 3
 TEMPLATE_WAIT_S: Final = 10.0
 """The first start waits this long for the template to have imported what all then share."""
 
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _log = get_logger("supervision.supervisor")
 
 
@@ -83,6 +84,7 @@ class Supervisor:
         """What to pass on to the program that is to take this one's place, once `run` returns."""
         self._resumed: Final = resumed
         self._is_replaced = False
+        self._strangers: Final = Strangers()
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
         self.rounds: Final = Rounds(self, self._reopen)
@@ -124,8 +126,9 @@ class Supervisor:
             )
             for spec in self.specs:
                 self.add(spec)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                loop.add_signal_handler(number, self._on_signal, number)
+            for number in _STOPPING:
+                if number != signal.SIGHUP or not _under_nohup():
+                    loop.add_signal_handler(number, self._on_signal, number)
             loop.add_signal_handler(signal.SIGCHLD, self._reap_strangers)
             self.say("begun", f"supervisor {bus.__version__} runs, pid {os.getpid()}")
             self._take_up()
@@ -151,13 +154,12 @@ class Supervisor:
                 self._link.close()
                 self._link = None
             _end(context)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for number in (*_STOPPING, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
-                end_strangers(
-                    self.premises.spares.pids()
-                )  # those are killed, and waited for by who watches them
+                end_strangers(self.premises.spares.pids())  # who watches those waits for them
                 self.say("ended", "everything is stopped")
+                self.manager.status("everything is stopped")
                 self.premises.close()
             self.manager.close()
 
@@ -340,9 +342,14 @@ class Supervisor:
 
     def in_words(self) -> str:
         """One line for the service manager."""
+        if self.state == "stopping":
+            left = [unit.name for unit in self.units.values() if unit.children()]
+            return f"stopping: {', '.join(left) or 'nearly done'}"
         late = [unit.name for unit in self.not_ready()]
         ready = sum(unit.serving for unit in self.units.values())
         text = f"{ready} of {len(self.units)} processes ready"
+        if self.state == "starting":
+            return f"starting: {text}"
         return f"{text}, at fault: {', '.join(late)}" if late else text
 
     def _heard(self, sender: Sender, message: LinkMessage) -> bool:
@@ -361,8 +368,7 @@ class Supervisor:
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
         own |= self.premises.spares.pids() | self.helpers
-        for pid in end_strangers(own):
-            _log.warning("ended a process whose parent died", pid=pid)
+        self._strangers.end(own)
 
     def _kill_all(self) -> None:
         for unit in self.units.values():
@@ -374,6 +380,11 @@ class Supervisor:
     def say(self, kind: str, text: str, process: str = "") -> None:
         """Tell an event that happens now."""
         self.tell(Happening(now_ns(), kind, process, text))
+
+
+def _under_nohup() -> bool:
+    """Whether whoever started us wants us to outlive the terminal."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def _settled(unit: Unit) -> bool:

@@ -65,9 +65,17 @@ def dated_event_line(at_ns: int, kind: str, process: str, text: str, *, colour: 
 
 
 def up_summary(
-    status: Mapping[str, Any], *, prog: str, symbols: Sequence[str], foreground: bool
+    status: Mapping[str, Any],
+    *,
+    prog: str,
+    symbols: Sequence[str],
+    foreground: bool,
+    where: str = "",
 ) -> str:
-    """What runs, where to find it, and what to do next, after ``up``."""
+    """What runs, where to find it, and what to do next, after ``up``.
+
+    ``where`` are options that a command needs to find this bus.
+    """
     http = status["endpoints"]["http"]
     websocket = "ws" + http.removeprefix("http")
     ready = sum(process["state"] == "ready" for process in status["processes"])
@@ -85,11 +93,11 @@ def up_summary(
         f"  subscribe   {status['endpoints']['subscribe']}",
         f"  publish     {status['endpoints']['publish']}",
         f"  run dir     {status['run_dir']}   (logs: {status['run_dir']}/log/)",
-        f"  stop        {'Ctrl-C, or ' if foreground else ''}{prog} down",
+        f"  stop        {'Ctrl-C, or ' if foreground else ''}{prog} down{where}",
         "",
-        f"  next:       {prog} tail md/price/        prices as they come",
-        f"              {prog} topics                what is on the bus",
-        f"              {prog} status                how the processes are",
+        f"  next:       {prog} tail md/price/{where}        prices as they come",
+        f"              {prog} topics{where}                what is on the bus",
+        f"              {prog} status{where}                how the processes are",
         "",
     ]
     return "\n".join(lines) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from bus.model.tick import (
     Ticker,
     Trade,
 )
+from bus.supervision.documents import json_line
 
 _UNKNOWN: Final = "-"
 
@@ -36,7 +36,7 @@ def tick_line(tick: Tick) -> str:
 
 def tick_json(tick: Tick, kind: str) -> str:
     """One line of JSON; ``kind`` says how it came: snapshot, live or replay."""
-    return json.dumps({**tick_table(tick), "kind": kind}, ensure_ascii=False)
+    return json_line({**tick_table(tick), "kind": kind})
 
 
 def tick_table(tick: Tick) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import secrets
@@ -13,6 +12,7 @@ from typing import Final
 
 from bus.errors import ConfigError
 from bus.supervision import exit_codes
+from bus.supervision.documents import json_line
 from bus.supervision.locate import settings_for
 from bus.tokens import Key, Verifier, load_keyring, make_token
 from bus.tokens.keys import KEYS
@@ -65,7 +65,7 @@ def _new(arguments: argparse.Namespace) -> int:
     claims = Verifier(access, keyring).check(token, at_ns, ticket=arguments.ticket)
     if arguments.json:
         made = {"token": token, "sub": claims.subject, "tier": claims.tier, "jti": claims.token_id}
-        sys.stdout.write(json.dumps(made | {"expires_s": int(claims.expires_s)}) + "\n")
+        sys.stdout.write(json_line(made | {"expires_s": int(claims.expires_s)}) + "\n")
     else:
         sys.stdout.write(token + "\n")
     return exit_codes.OK

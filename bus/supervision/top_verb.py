@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import select
 import sys
 import termios
@@ -21,6 +20,7 @@ from rich.text import Text
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.documents import json_line
 from bus.supervision.locate import run_path_for
 from bus.supervision.top import HEADINGS, NUMBERS, Cell, rows, system_line
 
@@ -73,7 +73,7 @@ def _styled(cell: Cell) -> Text:
 def _follow_json(path: Path, status: dict[str, Any], interval_s: float, *, once: bool) -> int:
     """The answer to ``status``, one line each time."""
     while True:
-        sys.stdout.write(json.dumps(status) + "\n")
+        sys.stdout.write(json_line(status) + "\n")
         sys.stdout.flush()
         if once:
             return exit_codes.OK

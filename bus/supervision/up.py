@@ -10,10 +10,14 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import faulthandler
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from bus.config import Settings, load
@@ -23,7 +27,7 @@ from bus.supervision import exit_codes
 from bus.supervision.cli import program_name
 from bus.supervision.events import Happening
 from bus.supervision.handover import become, received
-from bus.supervision.locate import config_file, origin_of
+from bus.supervision.locate import config_file, origin_of, run_path_for
 from bus.supervision.log_files import rotate_log
 from bus.supervision.origin import Origin
 from bus.supervision.spawn import import_path
@@ -32,6 +36,7 @@ from bus.supervision.supervisor import Supervisor
 from bus.supervision.tables import event_line, up_summary
 
 _log = get_logger("supervision.events")
+_STDERR: Final = 2
 _FEED_FLAGS: Final = ("binance", "finnhub")
 
 
@@ -69,12 +74,26 @@ def _serve_here(settings: Settings, origin: Origin, arguments: argparse.Namespac
     supervisor.events.listen(screen.event)
 
     def on_up() -> None:
-        screen.write(summary(supervisor.settings, bus_status(supervisor), foreground=True))
+        of_service = supervisor.manager.listens
+        screen.write(
+            summary(
+                supervisor.settings,
+                bus_status(supervisor),
+                foreground=not of_service,
+                of_service=of_service,
+            )
+        )
         for unit in supervisor.not_ready():
             screen.line(f"not ready: {unit.name}: {reason_of(unit)}")
 
-    asyncio.run(supervisor.run(on_up))
+    _run(supervisor, on_up)
     return _conclude(supervisor)
+
+
+def _run(supervisor: Supervisor, on_up: Callable[[], None] | None = None) -> None:
+    """Its whole life. A service manager that ends it for being stuck (SIGABRT) learns where."""
+    faulthandler.enable(file=_STDERR)
+    asyncio.run(supervisor.run(on_up))
 
 
 def _conclude(supervisor: Supervisor) -> int:
@@ -96,7 +115,7 @@ def _serve_resumed(fd: int) -> int:
         supervisor.events.listen(_log_event)
     else:
         supervisor.events.listen(_Screen().event)
-    asyncio.run(supervisor.run())
+    _run(supervisor)
     return _conclude(supervisor)
 
 
@@ -134,7 +153,7 @@ def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
 
     supervisor.events.listen(tell)
     try:
-        asyncio.run(supervisor.run(on_up))
+        _run(supervisor, on_up)
     except (MdbusError, OSError) as error:
         report.send({"error": str(error), "code": exit_codes.FAILED})
         raise
@@ -195,11 +214,33 @@ def _arguments_again(arguments: argparse.Namespace) -> list[str]:
     return again
 
 
-def summary(settings: Settings, status: dict[str, Any], *, foreground: bool) -> str:
-    """What `up` prints when everything is started."""
+def summary(
+    settings: Settings, status: dict[str, Any], *, foreground: bool, of_service: bool = False
+) -> str:
+    """What `up` prints when everything is started; a service has no Ctrl-C."""
     names = [*settings.aliases, *(s for f in settings.feeds.values() for s in f.symbols)]
     served = [name for name in names if settings.resolve_alias(name) is not None]
-    return up_summary(status, prog=program_name(), symbols=served[:1], foreground=foreground)
+    return up_summary(
+        status,
+        prog=program_name(),
+        symbols=served[:1],
+        foreground=foreground,
+        where=_where(status["run_dir"], of_service=of_service),
+    )
+
+
+def _where(run_dir: str, *, of_service: bool) -> str:
+    """The option a command needs to find the bus in ``run_dir``; none when it does without.
+
+    Nobody types where a service runs, in its environment.
+    """
+    if of_service:
+        return f" --run-dir {shlex.quote(run_dir)}"
+    try:
+        found = run_path_for(argparse.Namespace(config=None, run_dir=None)).absolute()
+    except ConfigError:
+        found = None
+    return "" if found == Path(run_dir) else f" --run-dir {shlex.quote(run_dir)}"
 
 
 class _Screen:

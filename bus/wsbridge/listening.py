@@ -1,38 +1,11 @@
-"""Addresses to listen on: which are allowed, and a socket on one, or one line that says why not."""
+"""A socket on an address to listen on, or one line that says why it cannot be had."""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 
-from bus.config.bridge import BridgeSettings
 from bus.errors import ConfigError
-
-
-def check_bind(settings: BridgeSettings) -> None:
-    """Refuse to listen off loopback unless that was asked for outright.
-
-    Raises :class:`~bus.errors.ConfigError`.
-    """
-    if settings.auth in ("jwt", "none") or is_loopback(settings.host):
-        return
-    raise ConfigError.of(
-        "bridge.host",
-        f"{settings.host!r} is reachable from other machines, and there is no authentication",
-        hint='listen on 127.0.0.1, set bridge.auth = "jwt" and a key, or bridge.auth = "none" to '
-        "serve everybody",
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def bind(host: str, port: int, section: str = "bridge", *, shared: bool = True) -> socket.socket:

@@ -19,7 +19,7 @@ from bus import __version__
 from bus.client.deliveries import Delivery
 from bus.clock import monotonic_ns, now_ns
 from bus.config import Settings, load
-from bus.config.bridge import BridgeSettings
+from bus.config.bridge import BridgeSettings, is_loopback
 from bus.errors import ConfigError
 from bus.runtime import get_logger
 from bus.wsbridge.acceptor import Acceptor
@@ -31,7 +31,7 @@ from bus.wsbridge.deadlines import Deadlines
 from bus.wsbridge.direct_write import Descriptors
 from bus.wsbridge.draining import Draining
 from bus.wsbridge.http import Pages, Readiness
-from bus.wsbridge.listening import bind, check_bind, is_loopback, url_of
+from bus.wsbridge.listening import bind, url_of
 from bus.wsbridge.messages import CloseCode
 from bus.wsbridge.pacing import Pacer
 from bus.wsbridge.turns import TURN_S, Job, Turns
@@ -52,7 +52,6 @@ class Server:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings: BridgeSettings = settings.bridge
-        check_bind(self.settings)
         self.protocol_logger = logging.getLogger("bus.wsbridge.websockets")
         self.protocol_logger.setLevel(logging.ERROR)
         self.pages = Pages()

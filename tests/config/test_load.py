@@ -242,3 +242,17 @@ def test_what_is_prepared_covers_every_section() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "True 0\n", done.stderr
+
+
+def test_listening_off_loopback_needs_to_be_asked_for() -> None:
+    for host in ("0.0.0.0", "192.168.1.5", "::", "desk.example"):
+        with pytest.raises(ConfigError, match=r"bridge\.host.*no authentication"):
+            load(None, [f"bridge.host={host}"])
+        for auth in ("none", "jwt"):
+            assert load(None, [f"bridge.host={host}", f"bridge.auth={auth}"]).bridge.host == host
+        with pytest.raises(ConfigError, match=r"bridge\.admin\.host.*no token"):
+            load(None, [f"bridge.admin.host={host}"])
+        load(None, [f"bridge.admin.host={host}", "bridge.admin.token=env:TOKEN"])
+        load(None, [f"bridge.admin.host={host}", "bridge.admin.enabled=false"])
+    for host in ("127.0.0.1", "::1", "localhost"):
+        load(None, [f"bridge.host={host}", f"bridge.admin.host={host}"])

@@ -83,7 +83,7 @@ def test_the_bus_is_healthy_and_simulates_what_is_enabled(bus: RunningBus) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     names = [row["name"] for row in bus.status()["processes"]]
     assert {"feed.coinbase", "feed.kraken"} <= set(names)
-    topics = json.loads(bus.cli("topics", "--json").stdout)
+    topics = json.loads(bus.cli("topics", "--json").stdout)["topics"]
     labels = {
         (row["topic"] if isinstance(row, dict) else row).split("/")[2]
         for row in topics

@@ -217,7 +217,7 @@ def test_check_says_healthy_by_its_exit_code(bus: RunningBus) -> None:
 
 
 def test_topics_get_and_tail_show_the_data(bus: RunningBus) -> None:
-    topics = json.loads(bus.cli("topics", "--json").stdout)
+    topics = json.loads(bus.cli("topics", "--json").stdout)["topics"]
     names = {row["topic"] if isinstance(row, dict) else row for row in topics}
     streams = Counter(name.split("/")[1] for name in names)
     assert set(streams) >= {"price", "quote", "ticker", "orderbook", "depth", "trades", "status"}
@@ -231,7 +231,7 @@ def test_topics_get_and_tail_show_the_data(bus: RunningBus) -> None:
 
 
 def test_nothing_simulated_carries_a_real_venues_name(bus: RunningBus) -> None:
-    topics = json.loads(bus.cli("topics", "--json").stdout)
+    topics = json.loads(bus.cli("topics", "--json").stdout)["topics"]
     names = [row["topic"] if isinstance(row, dict) else row for row in topics]
     assert {name.split("/")[2] for name in names if name.startswith("md/")} == {"sim"}
 

@@ -37,6 +37,11 @@ def later(handler: BlockingHandler) -> AsyncHandler:
     return handle
 
 
+async def surprise() -> None:
+    async with asyncio.TaskGroup():
+        raise BusError("cannot go on")
+
+
 async def body(life: Life, settings: Settings) -> None:
     match sys.argv[1]:
         case "fails":
@@ -47,6 +52,9 @@ async def body(life: Life, settings: Settings) -> None:
             raise BusError("cannot bind ipc:///x")
         case "raises-os":
             raise OSError(98, "Address already in use")
+        case "raises-in-a-group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(surprise())
         case "raises-bug":
             raise KeyError("surprise")
         case "returns":

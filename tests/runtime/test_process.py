@@ -23,6 +23,7 @@ from tests.runtime.conftest import ended, start
         ("raises-bus", 1, 'failed reason="cannot bind ipc:///x"'),
         ("raises-os", 1, "Address already in use"),
         ("raises-bug", 1, "KeyError: 'surprise'"),
+        ("raises-in-a-group", 1, 'failed reason="cannot go on"'),
     ],
 )
 def test_each_end_has_its_exit_code_and_one_line(behaviour: str, code: int, says: str) -> None:

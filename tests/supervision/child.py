@@ -5,9 +5,9 @@ generation on. ``config`` exits 78. ``silent`` never says
 ready. ``stuck`` serves, then blocks its own loop at the first SIGUSR1. ``deaf`` ignores SIGTERM.
 ``family`` also starts a grandchild in its own group, and one in a session of its own, that both
 ignore SIGTERM. ``orphans`` leaves some that have ended. ``hog``, ``glutton`` and ``files`` take too
-much at SIGUSR1. ``echo`` answers connections on its inherited listener with its pid. ``feed`` takes
-the commands of a feed, and some that no feed has: ``hang``, ``die``, ``chatter``. ``bridge`` takes
-new settings; ``plain-bridge`` takes none.
+much at SIGUSR1. ``echo`` answers connections on its inherited listener with its pid, ``once`` does
+so too. ``feed`` takes the commands of a feed, and some that no feed has: ``hang``, ``die``,
+``chatter``. ``bridge`` takes new settings; ``plain-bridge`` takes none.
 """
 
 from __future__ import annotations
@@ -127,6 +127,11 @@ def be_a_bridge(life: Life) -> None:
     life.handle("told", list_told)
 
 
+async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(str(os.getpid()).encode())
+    writer.close()
+
+
 async def body(life: Life, settings: Settings) -> None:
     match sys.argv[1]:
         case "crash":
@@ -153,14 +158,9 @@ async def body(life: Life, settings: Settings) -> None:
             greed = {"hog": take_memory(170), "glutton": take_memory(400), "files": take_files}
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGUSR1, greed[sys.argv[1]])
-        case "echo":
+        case "echo" | "once":
             listener = life.listen_socket()
-            assert listener is not None
-
-            async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                writer.write(str(os.getpid()).encode())
-                writer.close()
-
+            assert listener is not None  # nobody else would take what the kernel sends its way
             await asyncio.start_server(answer, sock=listener)
     life.report = lambda: {"answer": 42}
     if sys.argv[1] == "feed":

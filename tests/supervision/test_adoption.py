@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,8 @@ def test_as_first_process_of_a_namespace_it_reaps_drains_and_ends(
         assert len(set(old) & set(_children(supervisor))) == 1, "and children are watched as ever"
         os.kill(supervisor, signal.SIGTERM)
         assert first.wait(20) == 0, events.read_text()
+        told = re.findall(r"whose parent died pid=(\d+)", events.read_text())
+        assert len(told) == len(set(told)), "each once, however long it takes to die"
     finally:
         first.kill()
         first.wait()

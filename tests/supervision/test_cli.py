@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bus.errors import BusError, ConfigError
 from bus.supervision import exit_codes
-from bus.supervision.cli import _VERBS, _explained, main
+from bus.supervision.cli import _VERBS, _explained, main, program_name
 from bus.supervision.control_client import RefusedError
 from tests.supervision.conftest import ROOT
 
@@ -44,7 +46,9 @@ def test_every_verb_has_its_help(verb: str, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
-    assert "--config" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "--config" in shown
+    assert re.search(rf"^  \S.* {verb}\b", shown.partition("examples:")[2], re.M)
 
 
 @pytest.mark.parametrize(
@@ -181,3 +185,103 @@ def test_a_python_without_the_packages_is_told_what_to_run(words: list[str], run
 
 def test_the_version_is_that_of_the_package() -> None:
     assert re.fullmatch(r"mdbus \d+\.\d+\.\d+\n", command("--version").stdout)
+
+
+def test_it_calls_itself_what_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, python = tmp_path / "bin" / "mdbus", tmp_path / "bin" / "python"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys, "argv", ["/site-packages/bus/supervision/__main__.py"])
+    assert program_name() == "python -m bus.supervision"
+    script.parent.mkdir()
+    script.touch(mode=0o755)
+    assert program_name() == "bin/mdbus"
+    monkeypatch.chdir("/")
+    assert program_name() == str(script), "a service runs in the root directory"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program_name() == "mdbus"
+
+
+def test_a_path_it_may_not_look_into_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `su` the PATH is that of whoever one was before."""
+    script, private = tmp_path / "mdbus", tmp_path / "private"
+    script.touch(mode=0o755)
+    private.mkdir()
+    stat = os.stat
+
+    def forbidden(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(private)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", f"{private}:{tmp_path}")
+    assert program_name() == "mdbus"
+
+
+def test_a_directory_removed_under_ones_feet_is_said(tmp_path: Path) -> None:
+    """By every verb that needs to know where it is; the others work."""
+    here = tmp_path / "here"
+    code = (
+        f"import os, shutil, sys; os.chdir({str(here)!r}); shutil.rmtree({str(here)!r}); "
+        "from bus.supervision.cli import main; sys.exit(main())"
+    )
+    for words, expected, said in (
+        (["up"], 1, "the current directory was removed"),
+        (["status", "--run-dir", "/nowhere"], 4, "no supervisor"),
+    ):
+        here.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == expected, done.stderr
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&- 2>&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_are_no_trouble(run_dir: Path, closed: str) -> None:
+    """What is opened next must not take their place."""
+    code = (
+        "import os; from bus.supervision.cli import main; code = main(); "
+        "fd = os.open('/dev/null', os.O_RDONLY); os._exit(code if fd > 2 else 99)"
+    )
+    line = f'exec {sys.executable} -c "{code}" status --run-dir {run_dir} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert ("no supervisor" in done.stderr) == ("2>&-" not in closed)
+
+
+def test_a_terminal_of_another_alphabet_is_no_trouble(run_dir: Path) -> None:
+    (run_dir / "log").mkdir()
+    (run_dir / "log" / "broker.log").write_text("2026-11-01 waiting …\n", encoding="utf-8")
+    done = command(
+        "logs", "--run-dir", str(run_dir), env={**os.environ, "PYTHONIOENCODING": "latin-1"}
+    )
+    assert done.returncode == 0
+    assert done.stdout == "2026-11-01 waiting ?\n"
+    assert not done.stderr
+
+
+def test_an_interrupt_while_modules_are_imported_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert main(["status"]) == 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -65,3 +66,18 @@ def test_a_unit_file_for_systemd_names_this_python_and_these_settings(
     assert f"{sys.executable} -P -m bus.supervision up --config {tmp_path / 'my.toml'}" in text
     assert main(["config", "init", "--systemd"]) == 1, "it is there already"
     assert "--force" in capsys.readouterr().err
+    assert main(["config", "init", "--systemd-user", "--force"]) == 0
+    assert "WantedBy=default.target" in (tmp_path / "mdbus.service").read_text()
+
+
+def test_a_service_runs_as_whoever_asked_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root it would run a Python that others may change."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 12_345_678)
+    assert main(["config", "init", "--systemd"]) == 0
+    assert "\nUser=12345678\n" in (tmp_path / "mdbus.service").read_text(), "who has no name"
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert main(["config", "init", "--systemd", "--force"]) == 0
+    assert "\nUser=" not in (tmp_path / "mdbus.service").read_text()

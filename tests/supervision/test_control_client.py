@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from bus.supervision import control_client
 from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
+from bus.supervision.run_directory import RunDirectory
 
 
 @contextmanager
@@ -42,6 +44,29 @@ def test_nobody_is_there(run_dir: Path) -> None:
     with pytest.raises(NoSupervisorError, match="mdbus up") as missing:
         ask(run_dir, "status")
     assert missing.value.exit_code == 4
+
+
+def test_a_path_too_long_for_a_socket_is_said(run_dir: Path) -> None:
+    with pytest.raises(RefusedError, match="at most 107 work") as refused:
+        ask(run_dir / ("x" * 107), "status")
+    assert refused.value.exit_code == 2
+
+
+def test_who_asks_in_the_wrong_place_is_told_of_the_service(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = run_dir / "service"
+    monkeypatch.setattr(control_client, "SERVICE_PATH", service)
+    assert "systemd" not in str(NoSupervisorError(run_dir)), "there is none"
+    service.mkdir()
+    assert "systemd" not in str(NoSupervisorError(run_dir)), "it does not run"
+    directory = RunDirectory(service)
+    directory.lock()
+    assert f"--run-dir {service}" in str(NoSupervisorError(run_dir))
+    assert "systemd" not in str(NoSupervisorError(service))
+    directory.unlock()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert f"--run-dir {service}" in str(NoSupervisorError(run_dir)), "it may run: of another user"
 
 
 def test_a_socket_left_by_the_dead_means_nobody(run_dir: Path) -> None:

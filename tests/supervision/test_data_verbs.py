@@ -82,7 +82,7 @@ def test_get_of_what_is_not_there_is_1(whole_bus: WholeBus) -> None:
 
 
 def test_topics_lists_the_cache(whole_bus: WholeBus) -> None:
-    rows = {row["topic"]: row for row in whole_bus.json("topics")}
+    rows = {row["topic"]: row for row in whole_bus.json("topics")["topics"]}
     assert rows["md/price/sim/BTC-USDT/"]["kind"] == "state"
     assert rows["md/price/sim/BTC-USDT/"]["cached"] == 1
     assert rows["md/trades/sim/BTC-USDT/"]["kind"] == "event"

@@ -61,3 +61,11 @@ def test_no_events_is_said(run_dir: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_line_that_is_no_event_is_left_out() -> None:
     assert list(parsed(["", "{", TOLD[0].to_json()])) == TOLD[:1]
     assert list(filter(event_filter(["broker"], None), TOLD)) == TOLD[3:]
+
+
+def test_a_name_without_an_event_is_said(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["events", "nope", "--run-dir", str(kept)]) == 3
+    assert "no events of nope" in capsys.readouterr().err
+    assert main(["events", "broker", "--json", "--run-dir", str(kept)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["version"] for line in lines] == [1]

@@ -22,7 +22,8 @@ def test_feeds_are_listed(played_bus: Driven, capsys: pytest.CaptureFixture[str]
     ]
     assert main(["feed", *where, "list", "finnhub", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "feeds": {"feed.finnhub": ["AAPL", "MSFT", "GOOGL"]}
+        "version": 1,
+        "feeds": {"feed.finnhub": ["AAPL", "MSFT", "GOOGL"]},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus.supervision.generation import Generation, Vitals
+from bus.supervision.generation import Generation, LastExit, Vitals
 from bus.wire.link import Sender
 
 
@@ -26,3 +26,16 @@ def test_only_a_running_spawn_with_the_right_secret_is_the_sender() -> None:
     run = Generation("a", 3, "secret", 0.0)
     assert not run.is_sender(Sender("a", 3, "secret")), "it does not run"
     assert run.sender == Sender("a", 3, "secret")
+
+
+def test_an_end_without_a_word_is_told_by_the_end_of_the_log() -> None:
+    tail = ("Traceback (most recent call last):", "MemoryError")
+
+    def ended(code: int | None, number: str | None, line: str, cause: str) -> str:
+        return LastExit(code, number, line, cause, 0, tail).in_words()
+
+    assert ended(1, None, "", "exited") == "code 1 (its log ends: MemoryError)"
+    assert ended(1, None, "no venue", "exited") == "code 1 (no venue)", "it said why itself"
+    assert ended(None, "SIGKILL", "", "exited") == "signal SIGKILL", "it had no time to"
+    assert ended(None, "SIGKILL", "", "hung") == "signal SIGKILL (hung)"
+    assert ended(0, None, "", "exited") == "code 0"

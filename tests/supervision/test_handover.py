@@ -124,6 +124,7 @@ def test_a_process_that_is_starting_is_waited_for(whole_bus: WholeBus) -> None:
     old = pids(whole_bus)["feed.binance"]
     os.kill(old, signal.SIGKILL)
     assert whole_bus.ask("reexec", "--timeout", "40").returncode == 0
+    assert whole_bus.ask("feed", "list").returncode == 0, "everybody can be asked again at once"
     wait_until(lambda: whole_bus.ask("check").returncode == 0, 20, "nothing got lost on the way")
     assert pids(whole_bus)["feed.binance"] not in (None, old)
 

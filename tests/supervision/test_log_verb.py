@@ -147,3 +147,21 @@ def test_several_logs_may_be_named(run_dir: Path, capsys: pytest.CaptureFixture[
         write(run_dir, name, f"{STAMP} INFO    {name} x.y line of {name}")
     assert main(["logs", "a", "c", "--run-dir", str(run_dir)]) == 0
     assert [line[-1] for line in capsys.readouterr().out.splitlines()] == ["a", "c"]
+
+
+@pytest.mark.parametrize("verb", ["logs", "events"])
+def test_following_ends_when_nobody_reads_any_more(run_dir: Path, verb: str) -> None:
+    """Although no further line is ever written."""
+    log = run_dir / "log"
+    log.mkdir()
+    (log / "broker.log").write_text("a line\n")
+    (log / "events.jsonl").write_text('{"at_ns": 0, "kind": "note", "process": "", "text": "x"}\n')
+    following = subprocess.Popen(
+        [sys.executable, "-P", "-m", "bus.supervision", verb, "-f", "--run-dir", str(run_dir)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    )
+    assert following.stdout is not None
+    assert following.stdout.readline()
+    following.stdout.close()
+    assert following.wait(20) == 0

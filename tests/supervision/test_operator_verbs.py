@@ -25,7 +25,8 @@ def test_status_is_a_table(whole_bus: WholeBus) -> None:
 def test_a_healthy_bus_checks_0(whole_bus: WholeBus) -> None:
     done = whole_bus.ask("check")
     assert (done.returncode, done.stdout) == (0, "healthy\n")
-    assert whole_bus.json("check", "broker") == {"healthy": True, "problems": []}
+    checked = whole_bus.json("check", "broker")
+    assert checked == {"version": 1, "healthy": True, "problems": []}
 
 
 def test_a_stop_holds_and_a_start_ends_it(whole_bus: WholeBus) -> None:

@@ -120,6 +120,28 @@ def test_an_endpoint_nobody_could_use_is_a_setting_to_change(
     assert not list(run_dir.iterdir()), "nothing was made"
 
 
+def test_keys_that_no_bridge_could_use_are_found_before_anything_starts(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = settings(run_dir, "bridge.auth=jwt")
+    with pytest.raises(ConfigError, match=r"bridge\.access\.keys: is empty"):
+        Premises(wanted).prepare(plan(wanted))
+    assert not list(run_dir.iterdir()), "nothing was made"
+    monkeypatch.setenv("MDBUS_TEST_KEY", "0123456789abcdef0123456789abcdef")
+    good = settings(run_dir, "bridge.auth=jwt", 'bridge.access.keys.a="env:MDBUS_TEST_KEY"')
+    premises = Premises(good)
+    premises.prepare(plan(good))
+    try:
+        before = premises.settings
+        with pytest.raises(ConfigError, match="NO_SUCH"):
+            premises.change(
+                settings(run_dir, "bridge.auth=jwt", 'bridge.access.keys.a="env:NO_SUCH"'), 2
+            )
+        assert premises.settings is before, "a wrong key changes nothing"
+    finally:
+        premises.close()
+
+
 def test_a_pid_that_cannot_be_recorded_does_not_lose_the_process(run_dir: Path) -> None:
     wanted = settings(run_dir)
     premises = Premises(wanted)

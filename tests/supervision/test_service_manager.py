@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.supervision.service_manager import ServiceManager, unit_file
+from bus.supervision.service_manager import ServiceManager
 from bus.testing import wait_until
 from tests.supervision.conftest import QUICK, ROOT
 
@@ -85,10 +84,12 @@ def test_what_is_said(manager: Notified) -> None:
         told.alive(tenth_s / 10)
     told.reloading(12_345_000)
     told.stopping()
+    told.busy(2.5)
     assert manager.read() == [
         *("READY=1", "STATUS=6 of 6 processes ready", "STATUS=5 of 6 processes ready"),
         *("WATCHDOG=1",) * 3,
         *("RELOADING=1", "MONOTONIC_USEC=12345", "STOPPING=1", "STATUS=stopping"),
+        "EXTEND_TIMEOUT_USEC=2500000",
     ]
     told.close()
 
@@ -118,27 +119,44 @@ def test_a_bus_tells_its_whole_life(manager: Notified, run_dir: Path) -> None:
             *("--workers", "1", *settings),
         ],
         env={**os.environ, "NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "1000000"},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     wait_until(lambda: "READY=1" in manager.read(), 30, "ready")
     assert "STATUS=5 of 5 processes ready" in manager.told
+    busy = ("EXTEND_TIMEOUT", "STATUS=starting")
+    asked = [line for line in manager.told if line.startswith(busy)]
+    assert len(asked) > 1, "a start that gets on is not cut short, and says how far it is"
+    assert manager.told.index("READY=1") > manager.told.index(asked[-1])
     before = manager.told.count("WATCHDOG=1")
     wait_until(lambda: manager.read().count("WATCHDOG=1") > before + 1, 20, "alive")
     bus.send_signal(signal.SIGTERM)
-    _, errors = bus.communicate(timeout=30)
+    shown, errors = bus.communicate(timeout=30)
     assert bus.returncode == 0, errors
+    assert f"down --run-dir {run_dir}\n" in shown
+    assert "Ctrl-C" not in shown
     assert "STOPPING=1" in manager.read()
+    assert manager.told[-1] == "STATUS=everything is stopped"
 
 
-def test_the_unit_file_is_one_of_type_notify() -> None:
-    text = unit_file("/opt/mdbus/bin/python", "/etc/mdbus.toml")
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(text)
-    service = parser["Service"]
-    command = "/opt/mdbus/bin/python -P -m bus.supervision up --config /etc/mdbus.toml"
-    assert service["ExecStart"] == command
-    assert (service["Type"], service["KillMode"]) == ("notify", "mixed")
-    assert service["RestartPreventExitStatus"] == "2", "the exit code of wrong settings"
+def test_a_supervisor_that_is_aborted_says_where_it_was(run_dir: Path) -> None:
+    """As systemd does with one whose watchdog is late."""
+    bus = subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "supervisor.py"), "up", "--run-dir", str(run_dir)),
+            *(word for setting in QUICK for word in ("--set", setting)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert bus.stdout is not None
+    for line in bus.stdout:
+        if "waiting for" in line:
+            break
+    bus.send_signal(signal.SIGABRT)
+    _, errors = bus.communicate(timeout=30)
+    assert bus.returncode == -signal.SIGABRT
+    assert "most recent call first" in errors
+    assert "_run_once" in errors

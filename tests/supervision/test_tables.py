@@ -98,6 +98,12 @@ def test_the_summary_says_where_everything_is() -> None:
         assert part in text
     live = up_summary({**STATUS, "mode": "live"}, prog="mdbus", symbols=["BTC"], foreground=False)
     assert "simulated" not in live
+    elsewhere = up_summary(
+        STATUS, prog="mdbus", symbols=["BTC"], foreground=False, where=" --run-dir /x"
+    )
+    assert "mdbus down --run-dir /x" in elsewhere
+    assert "mdbus tail md/price/ --run-dir /x" in elsewhere
+    assert "Ctrl-C" not in elsewhere
 
 
 def test_a_failing_process_shows_what_it_said_last() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bus.supervision.lock import running_pid
+from bus.supervision.up import _where
 from bus.testing import wait_until
 from tests.supervision.conftest import ROOT, WholeBus, living
 
@@ -115,3 +116,34 @@ def test_what_is_not_ready_is_named_the_rest_runs_and_all_of_it_dies_with_the_su
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not living(bus.run_dir), 15.0, "0 processes left")
+
+
+def test_commands_are_shown_with_the_directory_that_they_would_not_find(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_dir)
+    monkeypatch.setenv("MDBUS_RUN_DIR", str(run_dir))
+    assert _where(str(run_dir), of_service=False) == ""
+    assert _where(str(run_dir), of_service=True) == f" --run-dir {run_dir}"
+    assert _where("/my bus", of_service=False) == " --run-dir '/my bus'"
+    (run_dir / "mdbus.toml").write_text('run_dir = "/my bus"\n')
+    assert _where("/my bus", of_service=False) == ""
+    (run_dir / "mdbus.toml").write_text("run_dir =\n")
+    assert _where("/my bus", of_service=False) == " --run-dir '/my bus'"
+
+
+def test_it_outlives_its_terminal_under_nohup_and_a_closed_output(bus: WholeBus) -> None:
+    program = f"{sys.executable} {ROOT / 'supervisor.py'} up --workers 1 {' '.join(bus.settings)}"
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' HUP; exec {program} <&- >&- 2>&-"],
+        cwd=bus.run_dir,
+        env=bus.environment,
+    )
+    wait_until(lambda: bus.run("check").returncode == 0, 30, "up")
+    process.send_signal(signal.SIGHUP)
+    events = bus.run("events", "--json").stdout
+    assert bus.run("check").returncode == 0
+    assert "stopping" not in events
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not bus.living()

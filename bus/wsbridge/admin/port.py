@@ -27,7 +27,7 @@ from bus.runtime import get_logger
 from bus.wsbridge.admin import views
 from bus.wsbridge.http import answer, plain
 from bus.wsbridge.limits.ledger import LedgerError
-from bus.wsbridge.listening import bind, is_loopback, url_of
+from bus.wsbridge.listening import bind, url_of
 
 if TYPE_CHECKING:
     from bus.wsbridge.server import Server
@@ -69,12 +69,6 @@ class AdminPort:
             if len(self._token) < MIN_TOKEN_BYTES:
                 why = f"has {len(self._token)} bytes, at least {MIN_TOKEN_BYTES} are needed"
                 raise ConfigError.of("bridge.admin.token", why)
-        elif not is_loopback(settings.host):
-            raise ConfigError.of(
-                "bridge.admin.host",
-                f"{settings.host!r} is reachable from other machines, and there is no token",
-                hint="listen on 127.0.0.1, or set bridge.admin.token",
-            )
 
     async def start(self) -> str:
         """Listen; the URL. Raises ConfigError when the port cannot be had."""

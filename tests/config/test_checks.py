@@ -1,0 +1,54 @@
+"""Settings that do not go together, found on values as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bus.config import Settings
+from bus.config.checks import check_together, nearest
+
+
+def found_in(settings: Settings) -> dict[str, str]:
+    found: dict[str, str] = {}
+
+    def problem(key: str, message: str, hint: str = "") -> None:
+        found[key] = f"{message} ({hint})"
+
+    check_together(settings, problem)
+    return found
+
+
+def test_the_defaults_go_together() -> None:
+    assert found_in(Settings()) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        ({"host": "0.0.0.0"}, "bridge.host", "no authentication"),
+        ({"ttl_s": {"price": 3.0}}, "bridge.ttl_s.price", "stream.SYMBOL"),
+        ({"ttl_s": {"price.BTC": 0.0}}, "bridge.ttl_s.price.BTC", "below the least"),
+    ],
+)
+def test_a_contradiction_is_told_by_its_key(
+    change: dict[str, object], key: str, words: str
+) -> None:
+    settings = Settings()
+    bridge = replace(settings.bridge, **change)  # type: ignore[arg-type]
+    found = found_in(replace(settings, bridge=bridge))
+    assert list(found) == [key]
+    assert words in found[key]
+
+
+def test_a_stop_that_would_cut_off_clients_is_refused() -> None:
+    settings = Settings()
+    supervisor = replace(settings.supervisor, stop_deadline_s=1.0)
+    found = found_in(replace(settings, supervisor=supervisor))
+    assert list(found) == ["supervisor.stop_deadline_s"]
+
+
+def test_a_word_is_near_to_what_was_meant() -> None:
+    assert nearest("Binanc", ["binance", "kraken"], "feeds.") == "did you mean feeds.binance?"
+    assert nearest("zzz", ["binance"]) == ""
