@@ -18,7 +18,6 @@ import zmq
 import bus
 from bus.clock import now_ns
 from bus.config import Settings
-from bus.runtime import get_logger
 from bus.supervision.adoption import Strangers, become_subreaper, end_strangers
 from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
@@ -44,7 +43,6 @@ TEMPLATE_WAIT_S: Final = 10.0
 """The first start waits this long for the template to have imported what all then share."""
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_log = get_logger("supervision.supervisor")
 
 
 class Supervisor:
