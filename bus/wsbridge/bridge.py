@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from msgspec import UNSET
@@ -222,7 +223,7 @@ class Bridge:
             self._beat(client, now_ns)
         for client in [c for c in self._curious if c not in self._waits]:
             del self._curious[client]
-            self._run(client, client.session.created(), now_ns)
+            self._guarded(client, client.session.created, now_ns)
 
     def admit(self, count: int, now_ns: int) -> bool:
         """Go on with up to ``count`` requests that were put off, in order; whether more wait."""
@@ -231,10 +232,6 @@ class Bridge:
         faults = self.fanout.faults
         faults.each(taken, lambda client: self._take_up(client, taken[client], now_ns))
         return self._waits.has_put_off
-
-    def next_deadline_ns(self) -> int | None:
-        """When the next waiting request is overdue; ``None`` when none waits."""
-        return self._waits.next_deadline_ns()
 
     def _beat(self, client: BridgeClient, now_ns: int) -> None:
         interval_ms = client.session.profile.heartbeat_ms
@@ -371,10 +368,15 @@ class Bridge:
         self._waits.add(client, attach, cold, now_ns + wait_ns)
 
     def _complete(self, wait: Wait[BridgeClient], now_ns: int) -> None:
+        client, attach = wait.client, wait.attach
         self._waits.forget(wait)
-        steps = wait.client.session.attached(wait.attach, now_ns)
-        self._run(wait.client, [*steps, _Release(wait.attach.wanted)], now_ns)
-        wait.client.resume()
+        self._guarded(client, partial(client.session.attached, attach, now_ns), now_ns)
+        self._release(attach.wanted, now_ns)
+        client.resume()
+
+    def _guarded(self, client: BridgeClient, act: Callable[[], list[Step]], now_ns: int) -> None:
+        """Run steps in nobody's own turn: a fault in them costs this client and nobody else."""
+        self.fanout.faults.each([client], lambda client: self._run(client, act(), now_ns))
 
     def _owe(self, client: BridgeClient, wanted: Wanted, now_ns: int) -> None:
         self._cancel_debt(client, wanted.topic.name, now_ns)
@@ -391,7 +393,7 @@ class Bridge:
         """Everything the bus had on a topic is known: pay what was owed, answer who waited."""
         now_ns = self._now_ns
         for client, wanted in self._waits.due(key):
-            self._run(client, client.session.arrived(wanted, now_ns), now_ns)
+            self._guarded(client, partial(client.session.arrived, wanted, now_ns), now_ns)
             self._cancel_debt(client, wanted.topic.name, now_ns)
         for wait in self._waits.warmed(key):
             self._complete(wait, now_ns)

@@ -215,7 +215,8 @@ class Outgoing(BridgeClient):
         self.flush()
 
     def abort(self) -> None:
-        """Cut the connection off."""
+        """Cut the connection off; what was to be written is not any more."""
+        self.pending.clear()
         self._drop_descriptor()
         self._transport.abort()
 

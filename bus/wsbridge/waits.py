@@ -108,10 +108,6 @@ class Waits(Generic[ClientT]):
         """The requests that have waited long enough."""
         return [wait for wait in self._of.values() if wait.deadline_ns <= now_ns]
 
-    def next_deadline_ns(self) -> int | None:
-        """When the next waiting request is overdue; ``None`` when none waits."""
-        return min((wait.deadline_ns for wait in self._of.values()), default=None)
-
     # ------------------------------------------------------------------ put off
 
     @property

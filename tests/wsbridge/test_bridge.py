@@ -19,6 +19,7 @@ from tests.wsbridge.makers import (
     T0_NS,
     WAIT_NS,
     deliver,
+    full,
     live,
     make_bridge,
     multi,
@@ -272,3 +273,18 @@ def test_whatever_happens_when_a_client_sees_an_unbroken_stream(
                 next_expected = message["seq"] + 1
             else:
                 assert (message["type"], message["code"]) == ("error", "not_subscribed")
+
+
+def test_a_fault_while_a_request_completes_costs_its_client_and_nobody_else() -> None:
+    bridge, bus = make_bridge()
+    bad, good = full(bridge), full(bridge)
+    for client in (bad, good):
+        client.say(action="subscribe", topics=["price.BTC"])
+    bad.is_faulty = True
+    deliver(bridge, live("price", 1), warm("price"))
+    assert (bad.is_aborted, good.is_aborted) == (True, False)
+    assert seqs(good.take()) == [1]
+    bridge.gone(bad, T0_NS)
+    bridge.gone(good, T0_NS)
+    bridge.sweep(T0_NS + 3_600 * SECOND_NS)
+    assert BTC_PRICE not in bus.wanted, "nothing is held for a request that failed"
