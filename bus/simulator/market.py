@@ -111,7 +111,7 @@ class SymbolMarket:
         """
         if now_ns == self.now_ns:
             return self._events
-        if now_ns - self.now_ns > MAX_CATCH_UP_NS:
+        if not 0 <= now_ns - self.now_ns <= MAX_CATCH_UP_NS:  # also when the clock was set back
             pause_ns = now_ns - self.now_ns
             self._next_order_ns += pause_ns
             self._next_taker_ns += pause_ns

@@ -6,6 +6,7 @@ prompts and must answer in some tens of milliseconds.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -126,8 +127,14 @@ def _explained(error: Exception) -> int | None:
     if isinstance(error, FileNotFoundError) and _nowhere():
         sys.stderr.write("mdbus: the current directory was removed: change to one that exists\n")
         return exit_codes.FAILED
-    if isinstance(error, MdbusError) or (isinstance(error, OSError) and error.errno):
+    if isinstance(error, MdbusError):
         sys.stderr.write(f"mdbus: {error}\n")
+        return exit_codes.FAILED
+    if isinstance(error, OSError) and error.errno:
+        what = "" if error.filename is None else f"{error.filename}: "
+        if error.errno == errno.ENOSPC and not what:
+            what = "cannot print: "
+        sys.stderr.write(f"mdbus: {what}{error.strerror}\n")
         return exit_codes.FAILED
     return None
 

@@ -200,6 +200,16 @@ def test_a_long_pause_does_not_burst() -> None:
     assert burst < usual
 
 
+def test_a_clock_that_is_set_back_stops_nothing() -> None:
+    simulated, other = market(activity=1.0), market(activity=1.0)
+    run(simulated, [50 * MS] * 20)
+    run(other, [50 * MS] * 20)
+    simulated.step(simulated.now_ns - 3_600_000 * MS)
+    after = [len(batch) for batch in run(simulated, [50 * MS] * 20)]
+    assert after == [len(batch) for batch in run(other, [50 * MS] * 20)], "as if nothing had been"
+    assert sum(after)
+
+
 @pytest.mark.parametrize(
     ("symbol", "quotes", "trades"),
     [

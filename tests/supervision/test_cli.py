@@ -120,6 +120,11 @@ def test_errors_that_explain_themselves_are_told_from_bugs(
     assert _explained(ConfigError.of("a", "b")) == 2
     assert _explained(BusError("x")) == 1
     assert _explained(OSError(13, "Permission denied")) == 1
+    assert capsys.readouterr().err.endswith("mdbus: Permission denied\n")
+    assert _explained(OSError(13, "Permission denied", "/x")) == 1
+    assert capsys.readouterr().err == "mdbus: /x: Permission denied\n"
+    assert _explained(OSError(28, "No space left on device")) == 1
+    assert capsys.readouterr().err == "mdbus: cannot print: No space left on device\n"
     assert _explained(RefusedError(5, "late")) == 5
     assert _explained(KeyError("bug")) is None
     assert "Traceback" not in capsys.readouterr().err

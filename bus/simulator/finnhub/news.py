@@ -108,6 +108,7 @@ class NewsDesk:
             self._write_general(CATEGORIES[age % len(CATEGORIES)], at_ns)
             if self._companies:
                 self._write_company(self._companies[age % len(self._companies)], at_ns)
+        self._now_ns = now_ns
         self._next_ns = now_ns + self._wait()
         self._next_company_ns = now_ns + self._wait()
 
@@ -115,6 +116,10 @@ class NewsDesk:
         """Company items written since the last step (for streaming), oldest first."""
         if now_ns - self._next_ns > 10 * self._interval_ns:
             self._next_ns = self._next_company_ns = now_ns  # after a pause: no flood of old news
+        elif now_ns < self._now_ns:  # the clock was set back: no silence until it is where it was
+            self._next_ns += now_ns - self._now_ns
+            self._next_company_ns += now_ns - self._now_ns
+        self._now_ns = now_ns
         written: list[NewsItem] = []
         while self._next_ns <= now_ns:
             self._write_general(self._random.choice(CATEGORIES), self._next_ns)

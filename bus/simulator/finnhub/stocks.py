@@ -82,7 +82,7 @@ class StockMarket:
 
     def step(self, now_ns: int) -> list[Print]:
         """Prints since the last step, in order."""
-        if now_ns - self._now_ns > MAX_CATCH_UP_NS:
+        if not 0 <= now_ns - self._now_ns <= MAX_CATCH_UP_NS:  # also when the clock was set back
             self._next_ns += now_ns - self._now_ns
         prints = []
         while self._next_ns <= now_ns:

@@ -80,6 +80,14 @@ def test_a_long_pause_brings_no_flood() -> None:
     assert len(desk(interval_s=1).step(NOW_NS + 86_400 * 10**9)) <= 1
 
 
+def test_a_clock_that_is_set_back_stops_nothing() -> None:
+    own = desk(interval_s=1)
+    own.step(NOW_NS + 10**9)
+    back_ns = NOW_NS - 3_600 * 10**9
+    assert not own.step(back_ns)
+    assert own.step(back_ns + 9 * 10**9)
+
+
 def test_company_news_are_limited_to_the_asked_days() -> None:
     own = desk()
     assert own.company("AAPL", "2024-08-09", "2024-08-10") == []

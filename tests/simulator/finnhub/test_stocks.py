@@ -51,6 +51,14 @@ def test_a_long_pause_does_not_burst() -> None:
     assert len(stock(activity=1.0).step(NOW_NS + 3_600 * 10**9)) < 20
 
 
+def test_a_clock_that_is_set_back_stops_nothing() -> None:
+    own = stock()
+    own.step(NOW_NS + 10**9)
+    back_ns = NOW_NS - 3_600 * 10**9
+    assert not own.step(back_ns)
+    assert any(own.step(back_ns + second * 10**9) for second in range(1, 60))
+
+
 def test_change_is_against_the_previous_close() -> None:
     day = stock().quote()
     assert day.change == round(day.current - day.previous_close, 2)
