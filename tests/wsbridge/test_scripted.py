@@ -149,7 +149,8 @@ def test_an_old_one_replaced_by_the_next_is_no_end(node: list[str]) -> None:
     """A user with one connection only: the newer one closes the older, which is not final."""
     shown, lines = play(
         node, hello(0), ack(0, 5), trade(0, 6), draining(0), (1, "open", 0), (0, "close", 4505),
-        hello(1), ack(1, 8, recovered=True), trade(1, 7, recovered=True), trade(1, 8, recovered=True),
+        hello(1), ack(1, 8, recovered=True), trade(1, 7, recovered=True),
+        trade(1, 8, recovered=True),
     )  # fmt: skip
     assert shown == [6, 7, 8]
     assert [line["state"] for line in lines if "state" in line][-1] == "open"
