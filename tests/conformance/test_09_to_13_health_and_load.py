@@ -114,8 +114,8 @@ async def test_12_a_gap_names_exactly_what_is_missing(
     await watcher.say(action="subscribe", topics=["trades.BTC"])
     await watcher.until("snapshot_end")
     last = expected
-    for _ in range(50):
-        for _ in range(400):
+    for _ in range(134):  # a burst must fit into what is kept for the watcher
+        for _ in range(150):
             last = feed.say("trades", "BTC-USDT", Trade(1.0, 1.0))
         await watcher.until("trade", seq=last)
     client.ws.transport.resume_reading()

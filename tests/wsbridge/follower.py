@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,3 +91,9 @@ async def following(node: list[str], url: str, *topics: str) -> AsyncIterator[Fo
 def is_whole(seqs: list[int]) -> bool:
     """Whether nothing is missing, twice or out of order."""
     return seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+def is_newer_each_time(seqs: list[int]) -> bool:
+    """Whether nothing is twice or out of order: all that is promised of a state topic, whose
+    newest value may stand for those before it when its client is behind."""
+    return all(before < after for before, after in itertools.pairwise(seqs))

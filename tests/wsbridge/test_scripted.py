@@ -159,3 +159,24 @@ def test_an_old_one_replaced_by_the_next_is_no_end(node: list[str]) -> None:
 def test_a_hole_that_nobody_announced_is_one(node: list[str]) -> None:
     shown, _ = play(node, hello(0), ack(0, 5), trade(0, 6), trade(0, 9))
     assert shown == [6, (7, 8), 9]
+
+
+def test_of_a_state_topic_no_value_that_the_old_one_brings_is_left_out(node: list[str]) -> None:
+    """The next one recovers its newest value only; the old one has those before it."""
+
+    def price(at: int, seq: int, **more: Any) -> Move:
+        return at, {"type": "price", "topic": TOPIC, "seq": seq, "data": {}, **more}
+
+    def as_price(move: Move) -> Move:
+        renamed: Move = json.loads(json.dumps(move).replace(TOPIC, "price.ETH"))
+        return renamed
+
+    moves = [
+        hello(0), ack(0, 5), price(0, 6), draining(0), hello(1), ack(1, 9, recovered=True),
+        price(1, 9, recovered=True), price(0, 7), price(1, 10), price(0, 8), price(0, 9),
+        price(1, 11),
+    ]  # fmt: skip
+    _, lines = play(node, *map(as_price, moves))
+    shown = [line["shown"]["seq"] for line in lines if line.get("shown", {}).get("topic")]
+    assert shown == [6, 7, 8, 9, 10, 11]
+    assert left(lines) == [0]

@@ -466,17 +466,19 @@ export class Mdbus {
     if (link.epochs.has(topic) && !held) return; // another subscription brings it already
     link.epochs.set(topic, epoch);
     const known = this.#positions.get(topic);
-    if (recovered === true) { // what was held comes again, in its place
+    if (recovered === true && isLossless(topic)) { // what was held comes again, in its place
       link.held.delete(topic);
       if (link === this.#next) link.taken.add(topic);
       return;
     }
     const isSame = known !== undefined && known.epoch === epoch;
-    if (link === this.#next && isSame && known.seq < seq && isLossless(topic)) {
-      link.held.set(topic, { until: seq, messages: held?.messages ?? [] }); // the old one goes so far
-      return;
+    if (link === this.#next && isSame && known.seq < seq) { // the old one goes so far
+      link.held.set(topic, { until: seq, messages: held?.messages ?? [] });
+    } else if (recovered === true) { // of a state topic its last value comes, if it has changed
+      if (link === this.#next) link.taken.add(topic);
+    } else {
+      this.#begin(link, topic, seq);
     }
-    this.#begin(link, topic, seq);
   }
 
   // The topic is shown from this connection, which begins after `seq`; says what is missing.
