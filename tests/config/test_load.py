@@ -240,3 +240,15 @@ def test_what_is_prepared_covers_every_section() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "True 0\n", done.stderr
+
+
+def test_the_same_text_is_read_once_and_a_changed_one_anew(toml: Path) -> None:
+    toml.write_text("[bridge]\nworkers = 2\n")
+    first = load(toml)
+    assert load(toml) is first
+    assert load(toml, ["bridge.workers=3"]).bridge.workers == 3
+    toml.write_text("[bridge]\nworkers = 4\n")
+    assert load(toml).bridge.workers == 4
+    toml.write_text("[bridge]\nworkers = 'x'\n")
+    for _ in range(2):
+        assert "bridge.workers" in problems(toml), "and what is wrong is told each time"
