@@ -170,6 +170,7 @@ class Soak:
             (1, self._scale),
             (1, self._stop_and_start),
             (1, self._kill_spare),
+            (1, self._kill_template),
             (1, self._reexec),
         ]
         weights = [weight for weight, _ in acts]
@@ -374,6 +375,13 @@ class Soak:
         victim = self.random.choice([spare for spare in spares if spare.pid not in known])
         victim.kill()
         return f"pid {victim.pid}"
+
+    def _kill_template(self) -> str:
+        pid = self.status()["template"]["pid"]
+        if pid is None:
+            return "there is none"
+        os.kill(pid, self.random.choice([signal.SIGKILL, signal.SIGSTOP]))
+        return f"pid {pid}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

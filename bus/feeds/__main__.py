@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from bus.feeds.process import main, venues
+from bus.feeds.process import main
 from bus.feeds.rest import prepare_requests
 
 
 def prepare() -> None:
     """Do what is slow the first time only."""
-    venues()
     prepare_requests()
 
 

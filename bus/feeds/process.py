@@ -6,10 +6,10 @@ The venue's code is found by name: ``bus.feeds.<venue>.venue.create``.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -110,7 +110,6 @@ def feed_name(process_name: str, settings: Settings) -> str:
     return name
 
 
-@functools.cache
 def venues() -> list[str]:
     """The venues there is code for: the packages beside this module."""
     return [module.name for module in pkgutil.iter_modules(bus.feeds.__path__) if module.ispkg]
@@ -118,7 +117,8 @@ def venues() -> list[str]:
 
 def find_venue(venue: str, key: str) -> Callable[[Feed], VenueFeed]:
     """The ``create`` of a venue's package. Raises ConfigError when there is no such package."""
-    if venue not in venues():
+    is_known = f"bus.feeds.{venue}.venue" in sys.modules  # a list of directories takes a while
+    if not is_known and venue not in venues():
         raise ConfigError.of(
             key, f"there is no venue {venue!r}", hint=f"known: {', '.join(venues())}"
         )

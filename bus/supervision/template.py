@@ -26,6 +26,8 @@ RETRY_FIRST_S: Final = 2.0
 RETRY_CAP_S: Final = 60.0
 ANSWER_WAIT_S: Final = 1.0
 """How long the supervisor waits for a template: a thousand times what it takes."""
+IMPORT_WAIT_S: Final = 60.0
+"""A template that has not imported its code by then never will."""
 _MAX_WORD_BYTES: Final = 64
 
 _FORK: Final = b"fork"
@@ -72,6 +74,7 @@ class Template:
         self._settled = asyncio.Event()
         self._failures = 0
         self._not_before = 0.0
+        self._import_end = 0.0
         self.ready = False
         """Whether it has imported its code and can fork."""
         self.forks = 0
@@ -90,10 +93,14 @@ class Template:
 
         One that ended by itself is not started again before some time has passed.
         """
+        now_s = asyncio.get_running_loop().time()
         if self._child is not None and self._modules != tuple(modules):
             self.end()
-        if self._child is not None or asyncio.get_running_loop().time() < self._not_before:
+        if self._child is not None and not self.ready and now_s > self._import_end:
+            self._give_up(f"not ready after {IMPORT_WAIT_S:g} s")
+        if self._child is not None or now_s < self._not_before:
             return
+        self._import_end = now_s + IMPORT_WAIT_S
         self._modules = tuple(modules)
         self._settled.clear()
         try:

@@ -256,3 +256,15 @@ def test_listening_off_loopback_needs_to_be_asked_for() -> None:
         load(None, [f"bridge.admin.host={host}", "bridge.admin.enabled=false"])
     for host in ("127.0.0.1", "::1", "localhost"):
         load(None, [f"bridge.host={host}", f"bridge.admin.host={host}"])
+
+
+def test_the_same_text_is_read_once_and_a_changed_one_anew(toml: Path) -> None:
+    toml.write_text("[bridge]\nworkers = 2\n")
+    first = load(toml)
+    assert load(toml) is first
+    assert load(toml, ["bridge.workers=3"]).bridge.workers == 3
+    toml.write_text("[bridge]\nworkers = 4\n")
+    assert load(toml).bridge.workers == 4
+    toml.write_text("[bridge]\nworkers = 'x'\n")
+    for _ in range(2):
+        assert "bridge.workers" in problems(toml), "and what is wrong is told each time"

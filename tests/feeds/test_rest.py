@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -178,3 +180,37 @@ async def test_a_refusal_is_recorded_before_it_is_told() -> None:
         with pytest.raises(RestError):
             await rest.get("/none", {})
         assert notes.events == ["recorded /none"]
+
+
+PREPARED = """
+import asyncio, os, sys, threading
+import uvloop
+from bus.feeds.__main__ import prepare
+from bus.feeds.rest import RestClient
+prepare()
+"".encode("idna")  # as the template does for all
+print(threading.active_count(), [name for name in os.listdir("/proc/self/fd") if int(name) > 2][1:])
+known = set(sys.modules)
+
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+    await writer.drain()
+    writer.close()
+
+async def ask():
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        base = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        async with RestClient(base, budget_per_minute=100, timeout_s=10.0) as client:
+            return (await client.get("/", {})).take()
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    print(runner.run(ask()), sorted(set(sys.modules) - known))
+"""
+
+
+def test_the_first_request_of_a_prepared_process_has_nothing_to_import() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines() == ["1 []", "b'{}' []"], done.stderr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from bus.config import load
-from bus.supervision.plan import layers, nearest, patience, plan
+from bus.supervision.plan import imports, layers, nearest, patience, plan
 
 
 def test_the_default_bus_has_its_six_processes_in_order() -> None:
@@ -51,3 +53,14 @@ def test_a_mistyped_name_finds_its_neighbour() -> None:
     assert nearest("brokr", names) == "broker"
     assert nearest("finnhub", names) == "feed.finnhub"
     assert nearest("zzzzzz", names) == ""
+
+
+def test_every_process_finds_its_code_imported() -> None:
+    live = imports(load(None, ["mode=live", "feeds.finnhub.enabled=false"]))
+    assert {"bus.broker.__main__", "bus.feeds.__main__", "bus.wsbridge.__main__"} < {*live}
+    assert "bus.feeds.binance.venue" in live
+    assert not [name for name in live if "finnhub" in name or "simulator" in name]
+    embedded = imports(load())
+    assert {"bus.simulator.__main__", "bus.simulator.binance.server"} < {*embedded}
+    for name in embedded:
+        assert importlib.util.find_spec(name) is not None, name

@@ -113,6 +113,24 @@ async def test_one_that_does_not_answer_is_ended(tmp_path: Path) -> None:
         await eventually(lambda: not template.pids(), what="it has been killed")
 
 
+async def test_one_that_never_comes_to_an_end_of_importing_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "endless.py").write_text("import signal\nsignal.pause()\n")
+    async with keeping(tmp_path) as kept:
+        kept.template.keep(["endless"], kept.lifeline)
+        kept.template.keep(["endless"], kept.lifeline)
+        assert kept.noted, "it has time"
+        monkeypatch.setattr("bus.supervision.template.IMPORT_WAIT_S", 0.0)
+        kept.template.keep(["bus.clock", "endless"], kept.lifeline)
+        pid = kept.template.pid
+        assert pid is not None
+        kept.template.keep(["bus.clock", "endless"], kept.lifeline)
+        assert not kept.noted
+        assert not await kept.template.wait(1), "nobody waits for it"
+
+
 async def test_one_that_cannot_fork_is_ended(tmp_path: Path) -> None:
     async with keeping(tmp_path) as kept:
         template = await kept.ready("bus.clock")
