@@ -21,6 +21,10 @@ def main() -> None:
     publisher = Publisher(endpoint)
     writers = [publisher.writer(Topic.md("trades", "sim", symbol)) for symbol in SYMBOLS]
     writers += [publisher.writer(Topic.md("price", "sim", symbol)) for symbol in SYMBOLS]
+    while not publisher.stats().attached:  # else its first messages are lost to everybody
+        if select.select([sys.stdin], [], [], _PAUSE_S)[0]:
+            break
+        publisher.service()
     began = time.monotonic()
     sent = 0
     while not select.select([sys.stdin], [], [], _PAUSE_S)[0]:

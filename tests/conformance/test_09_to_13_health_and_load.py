@@ -110,7 +110,7 @@ async def test_12_a_gap_names_exactly_what_is_missing(
     await client.until("snapshot_end")
     client.ws.transport.pause_reading()
     expected = feed.say("trades", "BTC-USDT", Trade(1.0, 1.0))
-    watcher = await join(bridge)
+    watcher = await join(await start_bridge())
     await watcher.say(action="subscribe", topics=["trades.BTC"])
     await watcher.until("snapshot_end")
     last = expected
