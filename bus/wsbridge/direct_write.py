@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import repeat
 
 _write = os.write
 
@@ -60,15 +61,20 @@ def write_at_once(fd: int, blob: bytes) -> int:
         return 0
 
 
-def write_to_all(fds: Iterable[int], blob: bytes) -> list[tuple[int, int]]:
-    """``blob`` to each of ``fds``; those that did not take all of it, and how much they took."""
-    size = len(blob)
-    short: list[tuple[int, int]] = []
-    for fd in fds:
+def write_to_all(fds: Sequence[int], blob: bytes) -> list[tuple[int, int]]:
+    """``blob`` to each of ``fds``; those that did not take all of it, and how much they took.
+
+    The loop is ``map``'s: between two writes the kernel leaves little of ours in the cache, and a
+    loop of the interpreter costs more there than it seems to.
+    """
+    left = iter(fds)
+    taken: list[int] = []
+    while len(taken) < len(fds):
         try:
-            taken = _write(fd, blob)
-        except OSError:
-            taken = 0
-        if taken != size:
-            short.append((fd, taken))
-    return short
+            taken.extend(map(_write, left, repeat(blob)))
+        except OSError:  # of the descriptor after those that are in the list now
+            taken.append(0)
+    size = len(blob)
+    if taken.count(size) == len(fds):
+        return []
+    return [(fd, some) for fd, some in zip(fds, taken, strict=True) if some != size]
