@@ -58,14 +58,16 @@ class Crowd(frozenset[ClientT]):
             return
         self.count()
         self._layout = layout
-        self.direct, self.others, self.fds = [], [], array("i")
+        self.others = []
+        routes: dict[int, ClientT] = {}
         for client in self:
             fd = client.route()
             if fd < 0:
                 self.others.append(client)
             else:
-                self.direct.append(client)
-                self.fds.append(fd)
+                routes[fd] = client
+        self.fds = array("i", sorted(routes))  # neighbours by number are neighbours in memory
+        self.direct = [routes[fd] for fd in self.fds]
 
     def written(self, size: int) -> None:
         """``size`` bytes went to each of ``fds``."""
