@@ -1,6 +1,6 @@
 // The client served as /ws/mdbus.js against servers that are a script: argument 1 is the file,
 // argument 2 the moves as JSON. A move is [connection, message], [connection, "open", 0] (it is by
-// then), or [connection, "close", code].
+// then), [connection, "close", code], or [connection, "clock", ms]: so much time has passed.
 // What the client showed and what it asked goes to the test as JSON lines.
 import { readFileSync } from "node:fs";
 
@@ -41,6 +41,11 @@ bus.subscribe("trades.*");
 for (const [at, message, code] of JSON.parse(moves)) {
   await until(() => sockets[at]?.readyState >= 1);
   if (message === "open") continue;
+  if (message === "clock") {
+    const now = Date.now;
+    Date.now = () => now() + code;
+    continue;
+  }
   if (message === "close") {
     sockets[at].readyState = 3;
     sockets[at].onclose({ code });

@@ -94,13 +94,87 @@ def test_the_old_one_goes_on_until_the_next_ones_beginning(node: list[str]) -> N
     assert left(lines) == [0]
 
 
-def test_an_old_one_that_ends_before_is_a_gap(node: list[str]) -> None:
+def test_what_an_old_one_that_ends_has_not_brought_is_asked_for_again(node: list[str]) -> None:
+    """The next one was asked from where its client stood then, too far back; now it is nearer."""
+    shown, lines = play(
+        node, *begun(5), ack(1, 9, recovered=False, reason="too_many"), trade(1, 10), trade(0, 7),
+        (0, "close", 4001), ack(1, 10, recovered=True), trade(1, 8, recovered=True),
+        trade(1, 9, recovered=True), trade(1, 10, recovered=True), trade(1, 11),
+    )  # fmt: skip
+    assert shown == [6, 7, 8, 9, 10, 11]
+    asked = [line["asked"] for line in lines if line.get("connection") == 1]
+    assert [one["since"][TOPIC]["seq"] for one in asked] == [6, 7]
+    assert (asked[1]["topics"], asked[1]["snapshot"], asked[1]["history"]) == (["trades.*"], False, 0)
+    assert [line["state"] for line in lines if "state" in line] == ["open"]
+
+
+def test_what_is_refused_again_is_a_gap_up_to_where_the_next_one_began(node: list[str]) -> None:
     shown, lines = play(
         node, *begun(5), ack(1, 8, recovered=False, reason="evicted"), trade(1, 9), trade(0, 7),
-        (0, "close", 4001), trade(1, 10),
+        (0, "close", 4001), trade(1, 10), ack(1, 10, recovered=False, reason="evicted"),
+        trade(1, 11),
     )  # fmt: skip
-    assert shown == [6, 7, (8, 8), 9, 10]
+    assert shown == [6, 7, (8, 8), 9, 10, 11], "what came while it was asked is not thrown away"
     assert [line["state"] for line in lines if "state" in line] == ["open"]
+
+
+def test_an_answer_that_comes_after_the_old_one_has_ended_is_no_last_word(node: list[str]) -> None:
+    """It was asked from where its client stood then; the old one brought more before it ended."""
+    shown, lines = play(
+        node, *begun(5), (1, "open", 0), trade(0, 7), (0, "close", 4001),
+        ack(1, 9, recovered=False, reason="too_many"), trade(1, 10),
+        ack(1, 10, recovered=True), trade(1, 8, recovered=True), trade(1, 9, recovered=True),
+        trade(1, 10, recovered=True), trade(1, 11),
+    )  # fmt: skip
+    assert shown == [6, 7, 8, 9, 10, 11]
+    asked = [line["asked"] for line in lines if line.get("connection") == 1]
+    assert [one["since"][TOPIC]["seq"] for one in asked] == [6, 7]
+
+
+def test_an_answer_to_what_was_shown_last_is_the_last_word(node: list[str]) -> None:
+    shown, lines = play(
+        node, *begun(5), (0, "close", 4001), ack(1, 9, recovered=False, reason="too_many"),
+        trade(1, 10),
+    )  # fmt: skip
+    assert shown == [6, (7, 9), 10]
+    assert len([line for line in lines if line.get("connection") == 1]) == 1, "asked once"
+
+
+def test_a_reset_while_it_is_asked_again_is_told_in_its_place(node: list[str]) -> None:
+    shown, _ = play(
+        node, *begun(5), ack(1, 8, recovered=False, reason="too_many"), trade(1, 9), trade(0, 7),
+        (0, "close", 4001), reset(1, "e2"), trade(1, 1, epoch="e2"),
+        ack(1, 1, "e2", recovered=False, reason="epoch"), trade(1, 2),
+    )  # fmt: skip
+    assert shown == [6, 7, (8, 8), 9, "e2", 1, 2]
+
+
+def patient(time: str) -> Move:
+    """A notice of a server that leaves in half a minute, by its own clock."""
+    _, notice = draining(0)
+    assert isinstance(notice, dict)
+    return 0, notice | {"retry_after_ms": 30_000, "timestamp": f"2026-01-28T{time}.000000Z"}
+
+
+def test_who_hears_late_that_a_server_leaves_hurries(node: list[str]) -> None:
+    """It took half a minute longer on its way than the greeting did."""
+    _, greeting = hello(0)
+    assert isinstance(greeting, dict)
+    shown, lines = play(
+        node, (0, greeting | {"timestamp": "2026-01-28T10:30:00.000000Z"}), ack(0, 5), trade(0, 6),
+        patient("10:29:30"), hello(1), ack(1, 6, recovered=True), trade(1, 7),
+    )  # fmt: skip
+    assert shown == [6, 7]
+    assert left(lines) == [0]
+
+
+def test_a_page_whose_timers_are_late_follows_when_it_hears_anything(node: list[str]) -> None:
+    shown, lines = play(
+        node, hello(0), ack(0, 5), trade(0, 6), patient("10:30:00"), (0, "clock", 31_000),
+        trade(0, 7), hello(1), ack(1, 7, recovered=True), trade(1, 8),
+    )  # fmt: skip
+    assert shown == [6, 7, 8]
+    assert left(lines) == [0]
 
 
 def test_a_new_count_while_the_next_one_waits(node: list[str]) -> None:

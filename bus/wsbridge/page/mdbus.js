@@ -15,6 +15,7 @@ const ENVELOPE_BYTES = 2_048; // of a request, beside its topics
 const MAX_TOPICS = 1_000;
 const LIST_AGAIN_MS = 1_000;
 const OPEN_WITHIN_MS = 15_000;
+const ONLY_MISSED = { snapshot: false, history: 0 };
 const UNKNOWN = "?"; // no epoch of any server: it says of such a position that nothing is recovered
 
 const isFinal = (code) => STAY_AWAY.includes(code) || (code >= 4500 && code <= 4999);
@@ -34,7 +35,9 @@ const brings = (pattern, topic) => {
 
 // One connection. `epochs`: of each topic that it brings, the count its messages are of. `patterns`:
 // the wildcards that it brings. `taken`: topics that it has taken over from the connection before.
-// `held`: topics whose messages wait here until what was missed before them is known.
+// `held`: topics whose messages wait here until what was missed before them is known: {until: the
+// number that the connection before is to bring them to, or Infinity while this server is asked;
+// start: {epoch, seq} after which they begin here, when that is known; messages}.
 class Link {
   isGreeted = false; isOver = false; isLeaving = false; isRefused = false;
   begun = Date.now(); since = 0; heard = 0; heartbeat = 15_000; messageBytes = MESSAGE_BYTES; retry = null; pace = 0; leastPace = 0;
@@ -55,6 +58,8 @@ class Link {
 
 export class Mdbus {
   #url; #options; #delay; #followDelay; #timer = 0; #closed = false; #ids = 0; #now = "";
+  #followAt = Infinity;   // when the next connection is to be opened
+  #leastAge = Infinity;   // of a control message on arrival, ms: the difference of the clocks in it
   #link = null;           // the connection that serves
   #next = null;           // the one that is to take its place, while there are two
   #wanted = new Map();    // what was subscribed -> {options, topic: the server's name for it}
@@ -100,7 +105,7 @@ export class Mdbus {
 
   close() {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     for (const link of [this.#link, this.#next]) this.#leave(link);
     this.#link = this.#next = null;
     this.#be("closed");
@@ -148,7 +153,7 @@ export class Mdbus {
 
   #comeBack(link, code) {
     this.#link = null;
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     if (isFinal(code)) {
       this.#closed = true;
       this.#be("closed");
@@ -163,10 +168,30 @@ export class Mdbus {
 
   // ---------------------------------------------------------------- from one server to the next
 
-  // The server is about to leave: have the next connection before this one ends.
+  // The server is about to leave: have the next connection before this one ends. A page in the
+  // background has its timers late, so whatever comes looks whether it is time.
   #follow(wait) {
+    this.#stopTimer();
+    this.#followAt = Date.now() + wait;
+    this.#timer = setTimeout(() => this.#goToNext(), wait);
+  }
+
+  #goToNext() {
+    this.#stopTimer();
+    this.#next = this.#connect();
+  }
+
+  #stopTimer() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { this.#next = this.#connect(); }, wait);
+    this.#followAt = Infinity;
+  }
+
+  // How long a message has been on its way, beyond what the quickest one so far has.
+  #lateness(message) {
+    const age = Date.now() - Date.parse(message.timestamp);
+    if (Number.isNaN(age)) return 0;
+    this.#leastAge = Math.min(this.#leastAge, age);
+    return age - this.#leastAge;
   }
 
   #lostNext(next, code) {
@@ -189,9 +214,13 @@ export class Mdbus {
     this.#next = null;
     this.#followDelay = this.#options.minDelayMs;
     this.#leave(old);
+    const again = [];
     for (const [topic, held] of link.held) {
-      if (held.until !== Infinity) this.#begin(link, topic, held.until);
+      if (held.until === Infinity) continue;
+      if (isLossless(topic)) again.push(topic); // it went on after this one had been asked
+      else this.#begin(link, topic, held.until);
     }
+    this.#askAgain(link, again);
     if (!link.isGreeted) this.#be("waiting");
     else if (link.isLeaving) this.#follow(0);
   }
@@ -205,6 +234,7 @@ export class Mdbus {
   #receive(link, text) {
     if (link.isOver) return;
     link.heard = Date.now();
+    if (link.heard >= this.#followAt) this.#goToNext();
     const found = JSON.parse(text);
     for (const message of Array.isArray(found) ? found : [found]) {
       if (link.isOver) return;
@@ -233,6 +263,7 @@ export class Mdbus {
     else if (type === "subscription") this.#ended(link, message);
     this.#show(message);
     if (type === "connection") this.#state(link, message);
+    else if (type === "heartbeat") this.#lateness(message);
     else if (type === "error" && isAnswer) this.#refused(link, message);
     else if (type === "subscription" && isAnswer) {
       link.asked = null;
@@ -242,6 +273,7 @@ export class Mdbus {
 
   #state(link, message) {
     if (link.isOver) return;
+    const late = this.#lateness(message);
     if (message.status === "connected") link.heartbeat = 0; // unless it says so
     if (message.heartbeat_ms !== undefined) link.heartbeat = message.heartbeat_ms;
     if (message.limits?.message_bytes) link.messageBytes = message.limits.message_bytes;
@@ -255,7 +287,9 @@ export class Mdbus {
       this.#pump(link);
     } else if (message.status === "draining") {
       link.isLeaving = true;
-      if (link === this.#link && !this.#next && !link.isRefused) this.#follow(message.retry_after_ms ?? 0);
+      if (link === this.#link && !this.#next && !link.isRefused) {
+        this.#follow(Math.max(0, (message.retry_after_ms ?? 0) - late)); // the server does not wait
+      }
     } else if (message.status === "closing") {
       link.retry = message.retry_after_ms ?? link.retry;
     }
@@ -365,14 +399,17 @@ export class Mdbus {
 
   #ask(link, group) {
     const texts = group.texts.filter((text) => this.#wanted.has(text));
-    if (!texts.length) return;
+    if (!texts.length) {
+      for (const topic of group.later ?? []) this.#begin(link, topic, link.held.get(topic)?.start?.seq ?? 0);
+      return;
+    }
     const id = `mdbus-${++this.#ids}`;
     const isWild = isPattern(texts[0]);
     const { topics, since, rest } = isWild ? this.#wild(link, group, texts) : this.#named(link, group, texts);
     if (rest) link.todo.unshift(rest);
     const request = { action: "subscribe", topics, ...group.options, ...group.more, id };
     if (Object.keys(since).length) request.since = since;
-    link.asked = { id, group: { ...group, texts: topics }, names: Object.keys(since) };
+    link.asked = { id, group: { ...group, texts: topics }, since };
     link.say(request);
   }
 
@@ -382,7 +419,8 @@ export class Mdbus {
     let count = 0;
     for (const text of texts) {
       const name = this.#wanted.get(text).topic ?? text;
-      const position = group.isAgain && !link.epochs.has(name) ? this.#since(name) : undefined;
+      const isToCome = !link.epochs.has(name) || link.held.has(name);
+      const position = group.isAgain && isToCome ? this.#since(name) : undefined;
       const size = text.length + 4 + (position ? text.length + JSON.stringify(position).length + 5 : 0);
       if (count && (room < size || count === MAX_TOPICS)) break;
       room -= size;
@@ -413,8 +451,27 @@ export class Mdbus {
     for (const name of later) {
       if (!link.held.has(name)) link.held.set(name, { until: Infinity, messages: [] });
     }
-    const rest = later.length ? { ...group, texts, later, more: { snapshot: false } } : null;
+    const rest = later.length ? { ...group, texts, later, more: ONLY_MISSED } : null;
     return { topics: texts, since, rest };
+  }
+
+  // Of these topics more was shown than this server was told of: what it has beyond that is asked
+  // for before a gap is told. What has come of them waits.
+  #askAgain(link, topics) {
+    const groups = new Map(); // what was subscribed -> the topics that it brings
+    for (const topic of topics) {
+      link.held.get(topic).until = Infinity;
+      const wanted = [...this.#wanted.entries()];
+      const [text] = wanted.find(([, one]) => one.topic === topic)
+        ?? wanted.find(([text, one]) => isPattern(text) && brings(one.topic ?? text, topic)) ?? [];
+      if (text === undefined) link.held.delete(topic); // nobody wants it any more
+      else groups.set(text, [...(groups.get(text) ?? []), topic]);
+    }
+    for (const [text, later] of groups) {
+      const { options } = this.#wanted.get(text);
+      link.todo.unshift({ options, texts: [text], isAgain: true, later, more: ONLY_MISSED });
+    }
+    this.#pump(link);
   }
 
   #since(name) {
@@ -433,7 +490,7 @@ export class Mdbus {
       return;
     }
     for (const [topic, held] of link.held) {
-      if (held.until === Infinity) this.#begin(link, topic, 0);
+      if (held.until === Infinity) this.#begin(link, topic, held.start?.seq ?? 0);
     }
     this.#pump(link);
   }
@@ -441,44 +498,52 @@ export class Mdbus {
   // ---------------------------------------------------------------- what was granted
 
   #acknowledged(link, message) {
+    const since = (link.asked?.id === message.id && link.asked.since) || {};
     for (const entry of message.topics) {
-      for (const [topic, { epoch, seq }] of Object.entries(entry.positions ?? {})) {
-        this.#granted(link, topic, epoch, seq, undefined);
+      for (const [topic, position] of Object.entries(entry.positions ?? {})) {
+        this.#granted(link, topic, position, undefined);
       }
-      if (entry.matched !== undefined) {
-        link.patterns.add(entry.topic);
-        continue;
-      }
+      const isWild = entry.matched !== undefined;
       const wanted = this.#wanted.get(entry.requested);
-      if (wanted && !isPattern(entry.requested)) wanted.topic = entry.topic;
-      this.#granted(link, entry.topic, entry.epoch, entry.seq, entry.recovered);
+      if (wanted && isWild === isPattern(entry.requested)) wanted.topic = entry.topic;
+      if (isWild) link.patterns.add(entry.topic);
+      else {
+        const told = since[entry.topic] ?? since[entry.requested];
+        this.#granted(link, entry.topic, entry, entry.recovered, told);
+      }
     }
-    if (link.asked?.id !== message.id) return;
     const told = new Set(message.topics.map((entry) => entry.topic));
-    for (const topic of link.asked.names) { // asked for again, and not served any more
+    for (const topic of Object.keys(since)) { // asked for again, and not served any more
       if (!told.has(topic) && link.held.get(topic)?.until === Infinity) link.held.delete(topic);
     }
   }
 
-  #granted(link, topic, epoch, seq, recovered) {
+  // The topic comes from here, after `position`; `told` is what the server was told of it.
+  #granted(link, topic, { epoch, seq }, recovered, told) {
     const held = link.held.get(topic);
-    if (held && recovered === undefined) return; // it will be said again, with what was seen
+    if (held && recovered === undefined) { // it will be said again, with what was seen
+      held.start ??= { epoch, seq };
+      return;
+    }
     if (link.epochs.has(topic) && !held) return; // another subscription brings it already
-    link.epochs.set(topic, epoch);
-    const known = this.#positions.get(topic);
     if (recovered === true && isLossless(topic)) { // what was held comes again, in its place
+      link.epochs.set(topic, epoch);
       link.held.delete(topic);
       if (link === this.#next) link.taken.add(topic);
       return;
     }
-    const isSame = known !== undefined && known.epoch === epoch;
-    if (link === this.#next && isSame && known.seq < seq) { // the old one goes so far
-      link.held.set(topic, { until: seq, messages: held?.messages ?? [] });
-    } else if (recovered === true) { // of a state topic its last value comes, if it has changed
+    const start = held?.start ?? { epoch, seq };
+    link.epochs.set(topic, start.epoch);
+    const known = this.#positions.get(topic);
+    const isAhead = known !== undefined && known.epoch === start.epoch && known.seq < start.seq;
+    const wait = (until) => link.held.set(topic, { until, start, messages: held?.messages ?? [] });
+    if (link === this.#next && isAhead) wait(start.seq); // the old one goes so far
+    else if (recovered === true) { // of a state topic its last value comes, if it has changed
       if (link === this.#next) link.taken.add(topic);
-    } else {
-      this.#begin(link, topic, seq);
-    }
+    } else if (isAhead && isLossless(topic) && told?.epoch === known.epoch && told.seq < known.seq) {
+      wait(Infinity);
+      this.#askAgain(link, [topic]);
+    } else this.#begin(link, topic, start.seq);
   }
 
   // The topic is shown from this connection, which begins after `seq`; says what is missing.
