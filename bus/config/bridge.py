@@ -184,13 +184,14 @@ class BridgeSettings:
         5.0, unit="s", minimum=0.1, doc="Time a client has to answer a close before it is cut off."
     )
     drain_s: float = setting(
-        3.0,
+        15.0,
         unit="s",
         minimum=0,
         maximum=300,
-        doc="When stopping: the time over which the connections are closed, with 4001. At most "
-        "200 are closed a second, so many clients take longer; the supervisor waits as long as "
-        "max_connections may take.",
+        doc="When replaced or stopped alone: the time over which the connections are closed, with "
+        "4001; half of it each client has to open its next one. At most 200 are closed a second, "
+        "so many clients take longer; the supervisor waits as long as max_connections may take. "
+        "When everything is taken down it is a second.",
     )
     price_ttl_s: float = setting(60.0, unit="s", minimum=LEAST_TTL_S, doc="Older prices are stale.")
     quote_ttl_s: float = setting(60.0, unit="s", minimum=LEAST_TTL_S, doc="Older quotes are stale.")

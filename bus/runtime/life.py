@@ -140,7 +140,9 @@ class Life(_LifeCore):
     """The life of a process that runs on an asyncio loop; made by `bus.runtime.run_async`.
 
     ``stopping`` is set once, on SIGTERM, SIGINT, the supervisor's stop or its death, and `fail`.
-    The process should then finish what it does and return from its body.
+    The process should then finish what it does and return from its body. ``is_taken_down`` tells,
+    from the supervisor's word on (which may come later), that the whole bus goes: nobody comes in
+    this process's place, and there is no use in taking time.
     """
 
     def __init__(self, name: str, spawned: Spawned | None) -> None:
@@ -151,6 +153,7 @@ class Life(_LifeCore):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cancel_body: Callable[[], object] = _nothing_to_cancel
+        self.is_taken_down = False
         self._commands: Final = AsyncCommands(self._reply)
         self._commands.register("log_level", _log_level_later)
         if self._link is not None:
@@ -208,7 +211,7 @@ class Life(_LifeCore):
         """The supervisor is gone: stop. Safe from any thread."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self.request_stop, "supervisor is gone")
+            loop.call_soon_threadsafe(self._heed, "supervisor is gone")
 
     def _on_signal(self, number: int) -> None:
         if self.stopping.is_set() and number == signal.SIGINT:
@@ -228,6 +231,7 @@ class Life(_LifeCore):
 
     def _heed(self, stop_reason: str | None) -> None:
         if stop_reason is not None:
+            self.is_taken_down = True
             self.request_stop(stop_reason)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from bus.supervision.events import Happening
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.spawn import Child
-from bus.wire.link import Sender
+from bus.wire.link import LinkMessage, Sender
 
 if TYPE_CHECKING:
     from bus.supervision.unit import Unit
@@ -21,6 +21,10 @@ class Ground(Protocol):
         self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
     ) -> Child:
         """Start the process; raises `OSError` when it cannot be started."""
+        ...
+
+    def send(self, sender: Sender, message: LinkMessage) -> bool:
+        """Say something to a generation; whether it is there to hear it."""
         ...
 
     def hear(self) -> None:

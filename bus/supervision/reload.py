@@ -173,6 +173,8 @@ class _Application:
             for name in rolling:
                 if name in replaced:
                     await self._replace(name)
+            units = [supervisor.units[name] for name in rolling]
+            await asyncio.gather(*(unit.rid(self._timeout_s) for unit in units))
         if wanted.log_level:
             await self._tell_level(supervisor.settings.log_level)
         for name in sorted(wanted.informed - replaced):

@@ -2,7 +2,8 @@
 
 Such processes go one after the other, each new generation serving before the old one is drained,
 and the first that does not come to serve ends the round: those not reached yet go on as they are.
-All others are drained first and started again, together.
+The old ones drain side by side meanwhile, so that their clients find new ones only: none of them is
+sent away twice. All others are drained first and started again, together.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from bus.supervision.unit import Unit
 async def replace_all(units: Sequence[Unit], timeout_s: float) -> dict[str, str]:
     """Replace every one of ``units``; the reason of each that was not, by name.
 
-    Within ``timeout_s`` all together.
+    Within ``timeout_s`` all together, and until the old ones have gone, if they do within that.
     """
-    end = asyncio.get_running_loop().time() + timeout_s
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
 
     async def one(unit: Unit) -> tuple[str, str]:
-        left_s = max(0.0, end - asyncio.get_running_loop().time())
+        left_s = max(0.0, end - loop.time())
         return unit.name, await replace(unit, left_s)
 
     rolling = [unit for unit in units if _can_roll(unit)]
@@ -33,11 +35,15 @@ async def replace_all(units: Sequence[Unit], timeout_s: float) -> dict[str, str]
         if reasons[unit.name]:
             reasons |= {left.name: "left as it was" for left in rolling[number + 1 :]}
             break
+    await asyncio.gather(*(unit.rid(max(0.0, end - loop.time())) for unit in rolling))
     return {name: why for name, why in reasons.items() if why}
 
 
 async def replace(unit: Unit, timeout_s: float) -> str:
-    """Replace one process and wait until the new one serves; the reason when it does not."""
+    """Replace one process and wait until the new one serves; the reason when it does not.
+
+    The old one may still drain then.
+    """
     async with unit.operator_lock:
         if _can_roll(unit):
             return await unit.succeed(timeout_s)

@@ -66,7 +66,7 @@ class Supervisor:
         self.premises: Final = Premises(settings)
         self.events: Final = EventLog()
         self.units: Final[dict[str, Unit]] = {}
-        self.commands: Final = Commands(self._send)
+        self.commands: Final = Commands(self.send)
         self.settings_lock: Final = asyncio.Lock()
         self._link: LinkServer | None = None
         self.manager: Final = ServiceManager.of_environment(os.environ)
@@ -329,7 +329,7 @@ class Supervisor:
                 for layer in reversed(layers(self.specs)):
                     units = [self.units[spec.name] for spec in layer]
                     for unit in units:
-                        unit.stop()
+                        unit.leave()
                     await asyncio.gather(*(unit.until(_stopped, deadline_s) for unit in units))
         except TimeoutError:
             self.say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
@@ -356,12 +356,13 @@ class Supervisor:
             return False
         return not isinstance(message, Reply) or self.commands.answered(unit.name, message)
 
-    def _send(self, sender: Sender, message: LinkMessage) -> bool:
+    def send(self, sender: Sender, message: LinkMessage) -> bool:
+        """Say something to a generation; whether it is there to hear it."""
         self.attend()
         return self._link is not None and self._link.send(sender, message)
 
     def _reopen(self, unit: Unit, path: str) -> bool:
-        return self._send(unit.sender, Reopen(path))
+        return self.send(unit.sender, Reopen(path))
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}

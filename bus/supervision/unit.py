@@ -24,7 +24,7 @@ from bus.supervision.ground import Ground
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Action, Event, Phase, State, decide, is_failing
 from bus.supervision.spawn import Child, signal_name
-from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Sender
+from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Sender, Stop
 
 LATE_S: Final = 0.5
 """A timer of ours that is later than this shows that the supervisor itself did not run."""
@@ -106,19 +106,25 @@ class Unit:
         if self._successor is not None and self._successor.child is not None:
             self._successor.child.kill_group()
 
+    def leave(self) -> None:
+        """Have it end soon and for good: everything is taken down, nobody takes its place."""
+        for run in self._generations():
+            if run.child is not None:
+                self._ground.send(run.sender, Stop("down"))
+        self.stop()
+
     def restart(self) -> None:
         """Have it drained and started anew."""
         self._happen(Event.RESTART)
 
     async def succeed(self, timeout_s: float) -> str:
         """Replace it without a gap: a further generation starts, takes over once it serves, and
-        only then the old one is drained. Returns when that one has gone.
+        only then the old one is drained. Returns when it is being drained (see :meth:`rid`).
 
         When the further one does not come to serve, the old one stays; the reason is returned
         (else an empty text). One at a time: hold ``operator_lock``.
         """
         limit_s = min(timeout_s, self.settings.ready_timeout_s)
-        end = self._loop.time() + timeout_s
         heir = self._successor = self._new_generation()
         self._say("starting", f"starting generation {heir.number} beside the one that serves")
         try:
@@ -128,7 +134,6 @@ class Unit:
             return f"cannot start: {error}"
         await self.until(lambda _: heir.ready or heir.child is None, limit_s)
         if self._current is heir:
-            await self.until(lambda unit: not unit.retiring, max(0.0, end - self._loop.time()))
             return ""
         self._successor = None
         why = f"not ready within {limit_s:g} s"
@@ -138,6 +143,10 @@ class Unit:
             self._retire(heir, at_once=True)
         self._say("failing", f"generation {heir.number} {why}; the old one goes on")
         return f"the new one {why}; the old one goes on"
+
+    async def rid(self, timeout_s: float) -> bool:
+        """Wait until no earlier generation drains any more; whether that came true in time."""
+        return await self.until(lambda unit: not unit.retiring, timeout_s)
 
     def exceed(self, text: str, *, at_once: bool) -> None:
         """It takes more than it may, as ``text`` says: drain it, or kill it at once."""

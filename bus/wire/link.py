@@ -103,7 +103,10 @@ class Bye:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The supervisor asks for a drain and an exit, for ``reason``."""
+    """Everything is taken down, for ``reason``: leave soon, for nobody comes in your place.
+
+    Who is asked to leave by SIGTERM alone may take its time: the bus goes on.
+    """
 
     reason: str
 

@@ -22,6 +22,8 @@ ClientT = TypeVar("ClientT")
 
 MAX_RETURN_MS: Final = 500
 """Who has waited to be closed comes back within this: closes are spread already."""
+BRIEF_S: Final = 1.0
+"""The most that a drain takes, beside the pace of the closes, when nobody comes in our place."""
 _STEP_S: Final = 1.0 / CLOSES_PER_S
 _MOST_AT_ONCE: Final = CLOSES_PER_S / 10
 """What is saved up of the closes of a time in which nobody was due."""

@@ -26,7 +26,7 @@ async def body(life: Life, settings: Settings) -> None:
         life.handle("settings", server.take_settings)
         life.ready(endpoints)
         await life.stopping.wait()
-        await server.drain()
+        await server.drain(lambda: life.is_taken_down)
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
         admin.close()

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -29,7 +29,7 @@ from bus.wsbridge.capacity import capacity_here
 from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.deadlines import Deadlines
 from bus.wsbridge.direct_write import Descriptors
-from bus.wsbridge.draining import Draining
+from bus.wsbridge.draining import BRIEF_S, Draining
 from bus.wsbridge.http import Pages, Readiness
 from bus.wsbridge.listening import bind, url_of
 from bus.wsbridge.messages import CloseCode
@@ -136,9 +136,10 @@ class Server:
         self._turns.start()
         return url_of(sock)
 
-    async def drain(self) -> None:
+    async def drain(self, is_brief: Callable[[], bool] = lambda: False) -> None:
         """Accept nobody any more, tell every client, serve on, and close them over ``drain_s``.
 
+        Over a second at most from when ``is_brief`` says that nobody comes in our place.
         Who is closed when is :class:`~bus.wsbridge.draining.Draining`'s word; many clients take
         longer than ``drain_s``. A handshake that has begun comes to its end first, and a connection
         that was accepted before may begin one within a second: its client was let in by the port
@@ -148,7 +149,8 @@ class Server:
         assert self._acceptor is not None, "drain comes after start"
         self._acceptor.close()
         loop = asyncio.get_running_loop()
-        drain_s, begun = self.settings.drain_s, loop.time()
+        brief_s, begun = min(BRIEF_S, self.settings.drain_s), loop.time()
+        drain_s = brief_s if is_brief() else self.settings.drain_s
         self._draining = draining = Draining(self._clients, drain_s, begun)
         for client, notice in draining.notices.items():
             client.announce_drain(*notice)
@@ -157,6 +159,9 @@ class Server:
             if loop.time() >= late_end:
                 for other in [c for c in self._shaking if not c.has_begun]:
                     other.leave_quietly()
+            if drain_s > brief_s and is_brief():
+                drain_s = brief_s
+                self._draining = draining = Draining(self._clients, drain_s, loop.time())
             for client in draining.due(loop.time()):
                 client.close(CloseCode.DRAINING, retry_after_ms=draining.return_ms)
             await asyncio.sleep(TURN_S)

@@ -192,7 +192,7 @@ def test_any_value_for_any_key_is_taken_or_refused_clearly(key: str, value: obje
         ("bridge.auth=jwt2", "must be one of"),
         ("bridge.admin.port=7999", "the workers' ports reach 8000"),
         ("supervisor.stop_deadline_s=20", "20 s would cut off clients"),
-        ("supervisor.stop_deadline_s=31", "takes up to 31.5 s to close them"),
+        ("supervisor.stop_deadline_s=37", "takes up to 37.5 s to close them"),
         ("bridge.admin.port=65535", "the last of 2 workers would have 65536"),
     ],
 )

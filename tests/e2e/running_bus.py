@@ -133,7 +133,7 @@ def making_buses() -> Iterator[Callable[..., RunningBus]]:
         config.write_text(
             f'run_dir = "{run_dir}"\n'
             f"{extra}\n"
-            f"[bridge]\nport = {port}\n"
+            f"[bridge]\nport = {port}\ndrain_s = 3.0\n"
             f"[simulator]\nports.binance = {binance}\nports.finnhub = {finnhub}\n"
             "ports.coinbase = 0\nports.kraken = 0\n"
             "news_interval_s = 1.0\n"

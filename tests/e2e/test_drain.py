@@ -1,4 +1,4 @@
-"""More clients than may be closed within ``stop_grace_s``: each of them is, and none is cut off."""
+"""Taken down with clients connected: each is let go in time, and none is cut off."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ def many_files() -> None:
     if hard != resource.RLIM_INFINITY and hard < wanted:
         pytest.skip(f"the system allows {hard} open files, {wanted} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+async def test_to_take_everything_down_takes_no_drain(make_bus: Callable[..., RunningBus]) -> None:
+    """Nobody is there to go to: a client is told, and let go at once."""
+    bus = make_bus()
+    await asyncio.to_thread(bus.up, "bridge.workers=1", "bridge.drain_s=120")
+    gate, inside = asyncio.Semaphore(1), asyncio.Event()
+    client = asyncio.create_task(stay(bus.port, gate, inside, [1]))
+    await asyncio.wait_for(inside.wait(), 20)
+    done = await asyncio.to_thread(bus.cli, "down", timeout_s=50)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert await asyncio.wait_for(client, 20) == 4001
 
 
 @pytest.mark.usefixtures("many_files")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,15 +14,13 @@ import pytest
 
 from bus.testing import eventually
 from tests.e2e.running_bus import RunningBus
-from tests.stalls import Stalls
 from tests.wsbridge.browser import Browser, chromium
-from tests.wsbridge.follower import Follower, following, is_newer_each_time
+from tests.wsbridge.follower import Follower, following, is_newer_each_time, is_whole
 
 NAMED, WILD, STATE = "trades.BTC", "trades.ETH", "price.SOL"
 TOPICS = (NAMED, WILD, STATE)
 WANTED = (NAMED, "*.ETH", "price.*")
 ROUNDS = 2
-BUSY_S = 1.0
 PAGE_CLIENT = """import("/ws/mdbus.js").then(({ Mdbus }) => {
   window.states = []; window.seen = {}; window.gaps = []; window.connected = 0; window.closing = 0;
   const bus = new Mdbus(`ws://${location.host}/ws/v1/`);
@@ -44,22 +40,17 @@ PAGE_CLIENT = """import("/ws/mdbus.js").then(({ Mdbus }) => {
 @pytest.fixture(scope="module")
 def bus(make_bus: Callable[..., RunningBus]) -> Iterator[RunningBus]:
     running = make_bus()
-    running.up("simulator.activity=20", "bridge.drain_s=4")
+    running.up("simulator.activity=5", "bridge.drain_s=15")
     yield running
     running.down()
 
 
-def check_nothing_is_missed_in_silence(
-    seqs_of: dict[str, list[int]], gaps: list[dict[str, Any]]
-) -> None:
-    """Each message once and in order, or told as lost; on an idle machine none is."""
-    told = {(gap["topic"], seq) for gap in gaps for seq in range(gap["from"], gap["to"] + 1)}
+def check_nothing_is_missed(seqs_of: dict[str, list[int]], gaps: list[dict[str, Any]]) -> None:
+    """Each message once and in order; of a state topic the newest may stand for those before."""
+    assert gaps == []
     for topic in TOPICS:
         seqs = seqs_of[topic]
-        pairs = itertools.pairwise(seqs)
-        left_out = {(topic, seq) for a, b in pairs for seq in range(a + 1, b)}
-        good = is_newer_each_time(seqs) and (left_out <= told or topic == STATE)
-        assert good, (topic, left_out, gaps)
+        assert is_whole(seqs) or (topic == STATE and is_newer_each_time(seqs)), (topic, seqs)
 
 
 async def roll(bus: RunningBus) -> None:
@@ -82,33 +73,27 @@ async def node_client(bus: RunningBus, node: list[str]) -> AsyncIterator[Followe
 async def test_a_program_sees_every_message_once_and_in_order(
     bus: RunningBus, node: list[str]
 ) -> None:
-    began_s = time.monotonic()
-    with Stalls() as stalls:
-        async with node_client(bus, node) as follower:
-            for _ in range(ROUNDS):
-                await roll(bus)
-            marks = {topic: follower.last(topic) for topic in TOPICS}
-            await eventually(lambda: all(follower.last(t) > marks[t] + 10 for t in TOPICS), 30)
-            await follower.end()
+    async with node_client(bus, node) as follower:
+        for _ in range(ROUNDS):
+            await roll(bus)
+        marks = {topic: follower.last(topic) for topic in TOPICS}
+        await eventually(lambda: all(follower.last(t) > marks[t] + 10 for t in TOPICS), 30)
+        await follower.end()
     statuses = [message["status"] for message in follower.of("connection")]
     assert statuses.count("connected") >= 1 + ROUNDS
     assert follower.states == ["open", "closed"]
-    check_nothing_is_missed_in_silence({t: follower.seqs(t) for t in TOPICS}, follower.of("gap"))
+    check_nothing_is_missed({t: follower.seqs(t) for t in TOPICS}, follower.of("gap"))
     assert all(len(follower.seqs(topic)) > 50 for topic in TOPICS)
-    if stalls.allowance_s(began_s) < BUSY_S:
-        assert "closing" not in statuses, "it has left each bridge before it was closed"
-        assert not follower.of("gap")
+    assert "closing" not in statuses, "it has left each bridge before it was closed"
 
 
 @pytest.mark.browser
 async def test_a_page_sees_every_message_once_and_in_order(bus: RunningBus, tmp_path: Path) -> None:
-    began_s = time.monotonic()
-    with Stalls() as stalls:
-        async with chromium(tmp_path) as browser:
-            await _follow_a_page(bus, browser, stalls, began_s)
+    async with chromium(tmp_path) as browser:
+        await _follow_a_page(bus, browser)
 
 
-async def _follow_a_page(bus: RunningBus, browser: Browser, stalls: Stalls, began_s: float) -> None:
+async def _follow_a_page(bus: RunningBus, browser: Browser) -> None:
     await browser.do("Page.navigate", url=f"http://127.0.0.1:{bus.port}/")
     await browser.shows("document.readyState === 'complete'")
     await browser.evaluate(PAGE_CLIENT % json.dumps(WANTED))
@@ -120,10 +105,8 @@ async def _follow_a_page(bus: RunningBus, browser: Browser, stalls: Stalls, bega
     await browser.shows(many.format(*(length + 10 for length in lengths)), 30)
     seen = json.loads(await browser.evaluate("JSON.stringify(seen)"))
     gaps = json.loads(await browser.evaluate("JSON.stringify(gaps)"))
-    check_nothing_is_missed_in_silence(seen, gaps)
+    check_nothing_is_missed(seen, gaps)
     assert await browser.evaluate("states.join()") == "open"
     assert await browser.evaluate("connected") >= 1 + ROUNDS
     assert browser.complaints == []
-    if stalls.allowance_s(began_s) < BUSY_S:  # else a drain may end before its client is served
-        assert await browser.evaluate("closing") == 0
-        assert gaps == []
+    assert await browser.evaluate("closing") == 0

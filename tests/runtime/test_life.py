@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bus.runtime.life import Life
+from bus.testing import eventually
 from bus.wire.link import Beat, Bye, Command, Draining, Hello, Ready, Reopen, Reply, Stop
 from tests.runtime.conftest import Pretended, ended
 
@@ -42,6 +45,20 @@ def test_a_stop_over_the_link_drains(supervisor: Pretended, kind: str) -> None:
     assert supervisor.wait(Bye) == [Bye(0)]
     assert ended(process)[0] == 0
     assert time.monotonic() - begun < 15.0
+
+
+async def test_only_the_supervisors_word_says_that_nobody_follows() -> None:
+    asked, told, alone = (Life("x", None) for _ in range(3))
+    for life in (asked, told, alone):
+        life.attach(asyncio.get_running_loop(), lambda: None)
+    asked.request_stop("SIGTERM")
+    told.request_stop("SIGTERM")
+    told._heed("down")
+    alone.supervisor_lost()
+    await eventually(lambda: alone.stopping.is_set())
+    assert [life.is_taken_down for life in (asked, told, alone)] == [False, True, True]
+    for life in (asked, told, alone):
+        life.detach()
 
 
 def test_the_last_word_carries_the_line_of_a_failure(supervisor: Pretended) -> None:

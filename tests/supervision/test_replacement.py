@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.replacement import replace_all
+from bus.supervision.unit import Unit
+from bus.testing import eventually
+from bus.wire.link import Ready, Sender
 from tests.supervision.conftest import Driven
 from tests.supervision.test_supervisor import driven_bus
+from tests.supervision.test_unit import SETTINGS, SPEC, PretendedGround
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +74,27 @@ def test_a_round_ends_with_the_first_that_does_not_come_to_serve(bus: Driven) ->
     assert "x.2: left as it was" in str(refused.value)
     assert {name: bus.pid(name) for name in before} == before
     assert all(bus.row(name)["state"] == "ready" for name in before)
+
+
+async def test_the_old_ones_drain_side_by_side() -> None:
+    """A client of the first finds no second old one to be sent away from once more."""
+    ground = PretendedGround()
+    units = [
+        Unit(replace(SPEC, name=f"x.{number}", slot=number), SETTINGS, ground) for number in (0, 1)
+    ]
+    for number, unit in enumerate(units):
+        unit.start()
+        assert unit.heard(Sender(unit.name, 1, ground.tokens[number]), Ready({}))
+    rolling = asyncio.create_task(replace_all(units, 20))
+    for number, unit in enumerate(units):
+        await eventually(lambda: len(ground.children) == 3 + number)  # noqa: B023
+        assert [len(child.signals) for child in ground.children] == [1] * number + [0] * 3
+        assert unit.heard(Sender(unit.name, 2, ground.tokens[-1]), Ready({}))
+    await eventually(lambda: ground.children[1].signals)
+    assert not rolling.done(), "neither has gone"
+    ground.children[1].end(0)
+    ground.children[0].end(0)
+    assert await rolling == {}
 
 
 def test_a_kind_stands_for_all_its_processes(

@@ -16,7 +16,7 @@ from bus.supervision.policy import Phase
 from bus.supervision.spawn import Child
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import Beat, Bye, LinkMessage, Ready, Sender
+from bus.wire.link import Beat, Bye, LinkMessage, Ready, Sender, Stop
 
 SPEC = ProcessSpec("feed.x", "feed", "bus.feeds", 2, feed="x")
 SETTINGS = SupervisorSettings(backoff_first_s=0.01, backoff_cap_s=0.02)
@@ -51,6 +51,7 @@ class PretendedGround:
         self.told: list[Happening] = []
         self.calls: list[str] = []
         self.broken = False
+        self.sent: list[tuple[int, LinkMessage]] = []
         self.unread: list[tuple[Unit, LinkMessage]] = []
 
     def launch(
@@ -61,6 +62,10 @@ class PretendedGround:
         self.children.append(PretendedChild(on_exit))
         self.tokens.append(token)
         return self.children[-1]  # type: ignore[return-value]
+
+    def send(self, sender: Sender, message: LinkMessage) -> bool:
+        self.sent.append((sender.generation, message))
+        return True
 
     def hear(self) -> None:
         if self.unread:
@@ -170,6 +175,22 @@ async def test_an_asked_for_stop_signals_once_and_is_quiet() -> None:
     assert [happening.kind for happening in ground.told] == ["ready", "stopped"]
 
 
+async def test_when_all_goes_every_generation_is_told_that_nobody_follows() -> None:
+    unit, ground = await started()
+    rolling = asyncio.create_task(unit.succeed(5))
+    await eventually(lambda: len(ground.children) == 2)
+    unit.heard(ground.sender(2), Ready({}))
+    await rolling
+    unit.leave()
+    assert ground.sent == [(2, Stop("down")), (1, Stop("down"))]
+    assert [child.signals for child in ground.children] == [["terminate"], ["terminate"]]
+    for child in ground.children:
+        child.end(0)
+    assert unit.phase is Phase.STOPPED
+    unit.leave()
+    assert len(ground.sent) == 2, "nobody is there to be told"
+
+
 async def test_waiting_for_what_never_comes_ends() -> None:
     unit, _ = await started()
     assert not await unit.until(lambda unit: unit.phase is Phase.FATAL, 0.05)
@@ -207,10 +228,11 @@ async def test_a_successor_takes_over_only_once_it_serves() -> None:
     assert unit.heard(ground.sender(2), Ready({"c": "d"}, ("verb",)))
     assert (unit.generation, unit.phase, unit.vitals.verbs) == (2, Phase.READY, ("verb",))
     assert ground.children[0].signals == ["terminate"]
-    assert unit.retiring
-    assert not rolling.done(), "the old one has not gone yet"
-    ground.children[0].end(0)
     assert await rolling == ""
+    assert unit.retiring, "the old one has not gone yet"
+    assert not await unit.rid(0.01)
+    ground.children[0].end(0)
+    assert await unit.rid(5)
     assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 1, False)
     assert ground.calls == ["served", "served", "ended 1"], "the role was never empty"
 

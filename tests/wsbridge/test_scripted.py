@@ -104,7 +104,11 @@ def test_what_an_old_one_that_ends_has_not_brought_is_asked_for_again(node: list
     assert shown == [6, 7, 8, 9, 10, 11]
     asked = [line["asked"] for line in lines if line.get("connection") == 1]
     assert [one["since"][TOPIC]["seq"] for one in asked] == [6, 7]
-    assert (asked[1]["topics"], asked[1]["snapshot"], asked[1]["history"]) == (["trades.*"], False, 0)
+    assert (asked[1]["topics"], asked[1]["snapshot"], asked[1]["history"]) == (
+        ["trades.*"],
+        False,
+        0,
+    )
     assert [line["state"] for line in lines if "state" in line] == ["open"]
 
 
@@ -151,14 +155,14 @@ def test_a_reset_while_it_is_asked_again_is_told_in_its_place(node: list[str]) -
 
 def patient(time: str) -> Move:
     """A notice of a server that leaves in half a minute, by its own clock."""
-    _, notice = draining(0)
+    notice = draining(0)[1]
     assert isinstance(notice, dict)
     return 0, notice | {"retry_after_ms": 30_000, "timestamp": f"2026-01-28T{time}.000000Z"}
 
 
 def test_who_hears_late_that_a_server_leaves_hurries(node: list[str]) -> None:
     """It took half a minute longer on its way than the greeting did."""
-    _, greeting = hello(0)
+    greeting = hello(0)[1]
     assert isinstance(greeting, dict)
     shown, lines = play(
         node, (0, greeting | {"timestamp": "2026-01-28T10:30:00.000000Z"}), ack(0, 5), trade(0, 6),

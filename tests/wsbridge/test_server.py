@@ -110,6 +110,23 @@ async def test_a_drain_tells_every_client_and_closes_4001(
         await connect(f"{running.ws_url}/ws/v1/")
 
 
+@pytest.mark.parametrize("is_known_before", [True, False])
+async def test_a_drain_is_brief_when_nobody_comes_in_our_place(
+    start_server: StartServer, is_known_before: bool
+) -> None:
+    running = await start_server("bridge.drain_s=300")
+    async with connect(f"{running.ws_url}/ws/v1/") as client:
+        await said(client)
+        is_down = is_known_before
+        drain = asyncio.create_task(running.server.drain(lambda: is_down))
+        notice = await said(client)
+        assert notice["status"] == "draining"
+        assert (notice["reconnect_within_ms"] <= 1_100) == is_known_before
+        is_down = True
+        assert await end_of(client) == (4001, "draining")
+        await asyncio.wait_for(drain, 20)
+
+
 UPGRADE = (
     b"GET /ws/v1/ HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
