@@ -64,8 +64,8 @@ def test_age_ends_whoever_is_left() -> None:
     one = tenure(is_multi=False)
     assert one.next_ns == T0_NS + 86_400 * S
     assert due_at(one, 86_400) is Due.AGEING
-    assert due_at(one, 86_402) is None
-    assert due_at(one, 86_403) is Due.MAX_AGE, "drain_s later"
+    assert due_at(one, 86_414) is None
+    assert due_at(one, 86_415) is Due.MAX_AGE, "drain_s later"
     early = Tenure(TERMS, is_multi=False, is_locked=False, now_ns=T0_NS, share=0.9)
     assert early.next_ns == T0_NS + 77_760 * S
     terms = Terms.of(load(None, ["bridge.limits.idle_s=0"]).bridge)
