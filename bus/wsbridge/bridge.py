@@ -29,6 +29,7 @@ from bus.wsbridge.actions import Refusal
 from bus.wsbridge.client import BridgeClient
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
+from bus.wsbridge.heartbeats import Heartbeats
 from bus.wsbridge.inquiries import Greeting, feed_status, id_prefix
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
@@ -36,7 +37,6 @@ from bus.wsbridge.messages import encode
 from bus.wsbridge.outbox import Source
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
-from bus.wsbridge.schedule import Schedule
 from bus.wsbridge.session import Session
 from bus.wsbridge.steps import (
     Attach,
@@ -105,7 +105,7 @@ class Bridge:
         self._now_ns = 0
         self._health = Health(self.market, self.directory)
         self._clients: dict[BridgeClient, None] = {}
-        self._beats: Schedule[BridgeClient] = Schedule()
+        self.heartbeats = Heartbeats(self._health, self.fanout.lag.p99_us, self.fanout.faults)
         self._curious: dict[BridgeClient, None] = {}
         self._waits: Waits[BridgeClient] = Waits(self._is_behind)
         self.is_crowded: Callable[[], bool] = lambda: False
@@ -173,7 +173,7 @@ class Bridge:
         """The client has left: it wants nothing any more."""
         self._clients.pop(client, None)
         self._curious.pop(client, None)
-        self._beats.discard(client)
+        self.heartbeats.discard(client)
         wait = self._waits.gone(client)
         if wait is not None:
             self._release(wait.attach.wanted, now_ns)
@@ -207,9 +207,10 @@ class Bridge:
         self._now_ns = now_ns
         self.fanout.out.run_due(now_ns)
 
-    def sweep(self, now_ns: int) -> None:
+    def sweep(self, now_ns: int) -> bool:
         """Complete requests that have waited long enough; drop topics nobody wants any more;
-        heartbeats, stale topics, new names. To be called about 20 times a second."""
+        heartbeats, stale topics, new names. To be called about 20 times a second, and again soon
+        where more is to be done."""
         self._now_ns = now_ns
         self.admit(_ADMITTED_PER_SWEEP, now_ns)
         for wait in self._waits.overdue(now_ns):
@@ -219,11 +220,10 @@ class Bridge:
             self.market.drop(key)
         for channel, status in self._health.changed(self.subscriptions.by_bus_key, now_ns):
             self.fanout.send(channel, encode(status, channel.wire.codec), now_ns)
-        for client in self._beats.take_due(now_ns):
-            self._beat(client, now_ns)
         for client in [c for c in self._curious if c not in self._waits]:
             del self._curious[client]
             self._guarded(client, client.session.created, now_ns)
+        return self.heartbeats.beat(now_ns)
 
     def admit(self, count: int, now_ns: int) -> bool:
         """Go on with up to ``count`` requests that were put off, in order; whether more wait."""
@@ -232,20 +232,6 @@ class Bridge:
         faults = self.fanout.faults
         faults.each(taken, lambda client: self._take_up(client, taken[client], now_ns))
         return self._waits.has_put_off
-
-    def _beat(self, client: BridgeClient, now_ns: int) -> None:
-        interval_ms = client.session.profile.heartbeat_ms
-        if not interval_ms:
-            return
-        if client.session.is_locked:  # it hears of nothing before it has shown a token
-            self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
-            return
-        client.heartbeats += 1
-        lag_us = self.fanout.lag.p99_us(now_ns)
-        beat = self._health.heartbeat(client.heartbeats, interval_ms, lag_us, now_ns)
-        client.tell(beat, now_ns)
-        client.flush()
-        self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
 
     def _on_loss(self, feed: str, symbol: str, count: int) -> None:
         """A feed has lost trades: said between those before its word and those after it."""
@@ -335,9 +321,7 @@ class Bridge:
             join = client.session.holdings.best(channel.topic.name)
             if join is not None:
                 self._join(client, join, now_ns)
-        self._beats.discard(client)
-        if profile.heartbeat_ms:
-            self._beats.add(client, now_ns + profile.heartbeat_ms * NS_PER_MS)
+        self.heartbeats.plan(client, now_ns)
 
     def _demand(self, attach: Attach) -> set[bytes]:
         """Hold the bus topics of a request, subscribing to new ones; those not warm yet."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, cast
 
 from msgspec import UNSET
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
@@ -24,6 +23,7 @@ from bus.wsbridge.direct_write import write_at_once
 from bus.wsbridge.messages import CLOSE_REASONS, CloseCode, encode, error, rfc3339
 from bus.wsbridge.messages import Connection as ConnectionMessage
 from bus.wsbridge.pressure import Pressure
+from bus.wsbridge.protocol import Protocol
 
 if TYPE_CHECKING:
     from bus.wsbridge.connection import ClientConnection
@@ -46,7 +46,7 @@ class Outgoing(BridgeClient):
         "_server", "_settings", "_transport", "deadline_ns",
     )  # fmt: skip
 
-    def __init__(self, server: Server, protocol: ServerProtocol) -> None:
+    def __init__(self, server: Server, protocol: Protocol) -> None:
         super().__init__()
         self._server = server
         self._settings = server.settings

@@ -188,9 +188,10 @@ def new_session(bridge: Bridge, url: str, subprotocol: str | None = None) -> Ses
 
 
 def make_bridge(*overrides: str) -> tuple[Bridge, FakeBus]:
-    """A bridge on a fake bus."""
+    """A bridge on a fake bus; a client's first heartbeat comes after a whole interval."""
     bus = FakeBus()
     bridge = Bridge(settings_of(*overrides), "bridge.1", bus, "0.0.0")
+    bridge.heartbeats.first_share = lambda: 1.0
     bridge.start()
     return bridge, bus
 
