@@ -23,6 +23,7 @@ from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
 from bus.wsbridge.access.entrance import Visit
 from bus.wsbridge.actions import Refusal, split_requests
+from bus.wsbridge.frames import PING
 from bus.wsbridge.http import is_allowed_origin, plain
 from bus.wsbridge.intake import Intake
 from bus.wsbridge.messages import (
@@ -357,5 +358,4 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         else:
             self._awaits_pong = True
             self._due_in(self._settings.ping_timeout_s)
-            self._protocol.send_ping(b"")
-            self.write_protocol()
+            self._transport.write(PING)

@@ -40,8 +40,8 @@ from bus.wsbridge.upstream import Upstream
 
 _LATECOMERS_S = 1.0
 """How long a drain waits for handshakes on connections accepted before it began."""
-_HANDFUL = 16
-"""Connections that a job sees to before everybody else gets a turn of the loop: half a ms."""
+_HANDFUL = 8
+"""Connections that a job sees to before everybody else gets a turn: less than half a ms."""
 _TURNS_PER_TEND = 20
 
 _log = get_logger("wsbridge.server")
