@@ -26,6 +26,7 @@ from bus.config.bridge import BridgeSettings
 from bus.wsbridge.access.grant import base_limits
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal
+from bus.wsbridge.audience import Audience
 from bus.wsbridge.client import BridgeClient
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
@@ -34,6 +35,7 @@ from bus.wsbridge.inquiries import Greeting, feed_status, id_prefix
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
 from bus.wsbridge.messages import encode
+from bus.wsbridge.notices import Notice
 from bus.wsbridge.outbox import Source
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
@@ -87,11 +89,14 @@ class Bridge:
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
+        self._waits: Waits[BridgeClient] = Waits(self._is_behind)
+        self._audience = Audience(self.market, self.subscriptions.by_bus_key, self._waits)
         self.fanout: Fanout[BridgeClient] = Fanout(
             self.market,
             self.subscriptions,
             self._on_warm,
             self._on_feed,
+            self._audience.concerned,
             with_checksum=own.book_checksum,
         )
         self.limits = base_limits(own)
@@ -107,7 +112,6 @@ class Bridge:
         self._clients: dict[BridgeClient, None] = {}
         self.heartbeats = Heartbeats(self._health, self.fanout.lag.p99_us, self.fanout.faults)
         self._curious: dict[BridgeClient, None] = {}
-        self._waits: Waits[BridgeClient] = Waits(self._is_behind)
         self.is_crowded: Callable[[], bool] = lambda: False
         """Whether requests for topics wait for :meth:`admit`: the pacer's word."""
 
@@ -219,7 +223,8 @@ class Bridge:
             self._bus.unsubscribe(key)
             self.market.drop(key)
         for channel, status in self._health.changed(self.subscriptions.by_bus_key, now_ns):
-            self.fanout.send(channel, encode(status, channel.wire.codec), now_ns)
+            self.fanout.put(channel, encode(status, channel.wire.codec))
+        self.fanout.write(now_ns)
         for client in [c for c in self._curious if c not in self._waits]:
             del self._curious[client]
             self._guarded(client, client.session.created, now_ns)
@@ -237,20 +242,23 @@ class Bridge:
         """A feed has lost trades: said between those before its word and those after it."""
         by_key, now_ns = self.subscriptions.by_bus_key, self._now_ns
         for channel, gap in feed_gaps(self.market, by_key, (feed, symbol), count, now_ns):
-            self.fanout.send(channel, encode(gap, channel.wire.codec), now_ns)
+            self.fanout.put(channel, encode(gap, channel.wire.codec))
 
     def _on_feed(self, feed: str) -> None:
         """A feed has changed: tell who has a topic of it and wants to be told."""
-        message = feed_status(UNSET, feed, self.directory, self.market, self._now_ns)
-        for client in [c for c in self._clients if c.wire.events]:
-            if feed in client.session.holdings.feeds():
-                client.tell(message, self._now_ns)
-                client.flush()
+        now_ns, out = self._now_ns, self.fanout.out
+        notice = Notice(feed_status(UNSET, feed, self.directory, self.market, now_ns))
+
+        def tell(client: BridgeClient) -> None:
+            client.notify(notice, now_ns)
+            out.flush_soon(client)
+
+        self.fanout.faults.each(self._audience.followers(feed), tell)
 
     # ------------------------------------------------------------------ steps
 
     def _run(self, client: BridgeClient, steps: Iterable[Step | _Release], now_ns: int) -> None:
-        """Execute ``steps`` in order; what they send is written once, at the end."""
+        """Execute ``steps`` in order; what they send is written once."""
         todo = deque(steps)
         while todo:
             step = todo.popleft()
@@ -281,7 +289,7 @@ class Bridge:
                 client.flush()
                 client.close(step.code, reason=step.reason)
                 return
-        client.flush()
+        self.fanout.out.flush_soon(client)
         client.go_on()
 
     def _take_up(self, client: BridgeClient, attach: Attach, now_ns: int) -> None:

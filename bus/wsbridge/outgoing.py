@@ -123,7 +123,8 @@ class Outgoing(BridgeClient):
             return False
         blob = self.helping(self._server.bridge.source, now_ns(), lambda: self.buffered_bytes)
         if blob:
-            self.write(blob)
+            self.pending.append(blob)
+            self.flush()
         if not self.has_answer_waiting:
             self.resume()
         return (self.has_waiting or self.is_pressed) and not self._is_paused
@@ -163,6 +164,7 @@ class Outgoing(BridgeClient):
     def _close_slow(self) -> None:
         if self._protocol.state is not State.OPEN:
             return
+        super().flush()
         self._count_slow(self.buffered_bytes)
         message = error(
             "slow_consumer",
@@ -185,6 +187,7 @@ class Outgoing(BridgeClient):
         """Begin the closing handshake; nothing is written after it. Later calls change nothing."""
         if self._protocol.state is not State.OPEN:
             return
+        super().flush()
         reason = reason or CLOSE_REASONS[code]
         self._server.closes[int(code)] += 1
         if code is not CloseCode.BYE:

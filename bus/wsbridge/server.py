@@ -138,6 +138,7 @@ class Server:
         sock = listener if listener is not None else bind(self.settings.host, self.settings.port)
         self._acceptor = Acceptor(sock, lambda: ClientConnection(self))
         self._acceptor.start()
+        self.bridge.fanout.out.call_soon = asyncio.get_running_loop().call_soon
         self.upstream.start()
         self.bridge.start()
         self._turns.start()

@@ -143,7 +143,8 @@ class FakeClient(BridgeClient):
         while not self.is_stuck and (self.has_waiting or self.is_pressed):
             blob = self.helping(self._bridge.source, T0_NS)
             if blob:
-                self.write(blob)
+                self.pending.append(blob)
+                self.flush()
 
     def drain(self) -> list[dict[str, Any]]:
         """The socket takes everything; what came because of it."""
