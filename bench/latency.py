@@ -217,7 +217,7 @@ def idle_clients(count: int, port: str, folder: str, quiet: str, bridge: int) ->
     join.write_text(json.dumps({"action": "subscribe", "topics": [f"price.{quiet}"]}))
     before, began = pss_bytes(bridge), time.monotonic()
     command = [str(compiled("client")), "-p", port, "-n", str(count), "-u", "/ws/market-multi/"]
-    command += ["-j", str(join), "-w", '"action":"subscribed"']
+    command += ["-s", "mdbus.v1.json", "-j", str(join), "-w", '"action":"subscribed"', "-q", "2000"]
     with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None, "a pipe was asked for"
         answer = client.stdout.readline().strip()

@@ -26,17 +26,19 @@ from bus.config.bridge import BridgeSettings
 from bus.wsbridge.access.grant import base_limits
 from bus.wsbridge.access.warden import Warden
 from bus.wsbridge.actions import Refusal
+from bus.wsbridge.audience import Audience
 from bus.wsbridge.client import BridgeClient
 from bus.wsbridge.fanout import STATUS_PREFIX, Fanout
 from bus.wsbridge.health import Health
+from bus.wsbridge.heartbeats import Heartbeats
 from bus.wsbridge.inquiries import Greeting, feed_status, id_prefix
 from bus.wsbridge.losses import feed_gaps
 from bus.wsbridge.market import market_of
 from bus.wsbridge.messages import encode
+from bus.wsbridge.notices import Notice
 from bus.wsbridge.outbox import Source
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Endpoint, Options
-from bus.wsbridge.schedule import Schedule
 from bus.wsbridge.session import Session
 from bus.wsbridge.steps import (
     Attach,
@@ -87,11 +89,14 @@ class Bridge:
         self.subscriptions: Subscriptions[BridgeClient] = Subscriptions(
             linger_ns=int(own.linger_s * NS_PER_SECOND)
         )
+        self._waits: Waits[BridgeClient] = Waits(self._is_behind)
+        self._audience = Audience(self.market, self.subscriptions.by_bus_key, self._waits)
         self.fanout: Fanout[BridgeClient] = Fanout(
             self.market,
             self.subscriptions,
             self._on_warm,
             self._on_feed,
+            self._audience.concerned,
             with_checksum=own.book_checksum,
         )
         self.limits = base_limits(own)
@@ -105,9 +110,8 @@ class Bridge:
         self._now_ns = 0
         self._health = Health(self.market, self.directory)
         self._clients: dict[BridgeClient, None] = {}
-        self._beats: Schedule[BridgeClient] = Schedule()
+        self.heartbeats = Heartbeats(self._health, self.fanout.lag.p99_us, self.fanout.faults)
         self._curious: dict[BridgeClient, None] = {}
-        self._waits: Waits[BridgeClient] = Waits(self._is_behind)
         self.is_crowded: Callable[[], bool] = lambda: False
         """Whether requests for topics wait for :meth:`admit`: the pacer's word."""
 
@@ -173,7 +177,7 @@ class Bridge:
         """The client has left: it wants nothing any more."""
         self._clients.pop(client, None)
         self._curious.pop(client, None)
-        self._beats.discard(client)
+        self.heartbeats.discard(client)
         wait = self._waits.gone(client)
         if wait is not None:
             self._release(wait.attach.wanted, now_ns)
@@ -207,9 +211,10 @@ class Bridge:
         self._now_ns = now_ns
         self.fanout.out.run_due(now_ns)
 
-    def sweep(self, now_ns: int) -> None:
+    def sweep(self, now_ns: int) -> bool:
         """Complete requests that have waited long enough; drop topics nobody wants any more;
-        heartbeats, stale topics, new names. To be called about 20 times a second."""
+        heartbeats, stale topics, new names. To be called about 20 times a second, and again soon
+        where more is to be done."""
         self._now_ns = now_ns
         self.admit(_ADMITTED_PER_SWEEP, now_ns)
         for wait in self._waits.overdue(now_ns):
@@ -218,12 +223,12 @@ class Bridge:
             self._bus.unsubscribe(key)
             self.market.drop(key)
         for channel, status in self._health.changed(self.subscriptions.by_bus_key, now_ns):
-            self.fanout.send(channel, encode(status, channel.wire.codec), now_ns)
-        for client in self._beats.take_due(now_ns):
-            self._beat(client, now_ns)
+            self.fanout.put(channel, encode(status, channel.wire.codec))
+        self.fanout.write(now_ns)
         for client in [c for c in self._curious if c not in self._waits]:
             del self._curious[client]
             self._guarded(client, client.session.created, now_ns)
+        return self.heartbeats.beat(now_ns)
 
     def admit(self, count: int, now_ns: int) -> bool:
         """Go on with up to ``count`` requests that were put off, in order; whether more wait."""
@@ -233,38 +238,27 @@ class Bridge:
         faults.each(taken, lambda client: self._take_up(client, taken[client], now_ns))
         return self._waits.has_put_off
 
-    def _beat(self, client: BridgeClient, now_ns: int) -> None:
-        interval_ms = client.session.profile.heartbeat_ms
-        if not interval_ms:
-            return
-        if client.session.is_locked:  # it hears of nothing before it has shown a token
-            self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
-            return
-        client.heartbeats += 1
-        lag_us = self.fanout.lag.p99_us(now_ns)
-        beat = self._health.heartbeat(client.heartbeats, interval_ms, lag_us, now_ns)
-        client.tell(beat, now_ns)
-        client.flush()
-        self._beats.add(client, now_ns + interval_ms * NS_PER_MS)
-
     def _on_loss(self, feed: str, symbol: str, count: int) -> None:
         """A feed has lost trades: said between those before its word and those after it."""
         by_key, now_ns = self.subscriptions.by_bus_key, self._now_ns
         for channel, gap in feed_gaps(self.market, by_key, (feed, symbol), count, now_ns):
-            self.fanout.send(channel, encode(gap, channel.wire.codec), now_ns)
+            self.fanout.put(channel, encode(gap, channel.wire.codec))
 
     def _on_feed(self, feed: str) -> None:
         """A feed has changed: tell who has a topic of it and wants to be told."""
-        message = feed_status(UNSET, feed, self.directory, self.market, self._now_ns)
-        for client in [c for c in self._clients if c.wire.events]:
-            if feed in client.session.holdings.feeds():
-                client.tell(message, self._now_ns)
-                client.flush()
+        now_ns, out = self._now_ns, self.fanout.out
+        notice = Notice(feed_status(UNSET, feed, self.directory, self.market, now_ns))
+
+        def tell(client: BridgeClient) -> None:
+            client.notify(notice, now_ns)
+            out.flush_soon(client)
+
+        self.fanout.faults.each(self._audience.followers(feed), tell)
 
     # ------------------------------------------------------------------ steps
 
     def _run(self, client: BridgeClient, steps: Iterable[Step | _Release], now_ns: int) -> None:
-        """Execute ``steps`` in order; what they send is written once, at the end."""
+        """Execute ``steps`` in order; what they send is written once."""
         todo = deque(steps)
         while todo:
             step = todo.popleft()
@@ -295,7 +289,7 @@ class Bridge:
                 client.flush()
                 client.close(step.code, reason=step.reason)
                 return
-        client.flush()
+        self.fanout.out.flush_soon(client)
         client.go_on()
 
     def _take_up(self, client: BridgeClient, attach: Attach, now_ns: int) -> None:
@@ -335,9 +329,7 @@ class Bridge:
             join = client.session.holdings.best(channel.topic.name)
             if join is not None:
                 self._join(client, join, now_ns)
-        self._beats.discard(client)
-        if profile.heartbeat_ms:
-            self._beats.add(client, now_ns + profile.heartbeat_ms * NS_PER_MS)
+        self.heartbeats.plan(client, now_ns)
 
     def _demand(self, attach: Attach) -> set[bytes]:
         """Hold the bus topics of a request, subscribing to new ones; those not warm yet."""

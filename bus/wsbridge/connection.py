@@ -9,26 +9,21 @@ not read; at ``MAX_BACKLOG`` of them reading stops.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from websockets.extensions.permessage_deflate import (
-    PerMessageDeflate,
-    ServerPerMessageDeflateFactory,
-)
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
 from bus.wsbridge.access.entrance import Visit
 from bus.wsbridge.actions import Refusal, split_requests
-from bus.wsbridge.frames import WINDOW_BITS
+from bus.wsbridge.frames import PING
 from bus.wsbridge.http import is_allowed_origin, plain
 from bus.wsbridge.intake import Intake
 from bus.wsbridge.messages import (
@@ -37,7 +32,8 @@ from bus.wsbridge.messages import (
     error,
 )
 from bus.wsbridge.outgoing import Outgoing
-from bus.wsbridge.profile import agreed, chosen_subprotocol
+from bus.wsbridge.profile import agreed
+from bus.wsbridge.protocol import Protocol
 from bus.wsbridge.routes import Endpoint, EndpointKind, endpoint_of, options_of
 from bus.wsbridge.steps import Authenticate, Step
 from bus.wsbridge.topics import MarketTopic
@@ -55,49 +51,10 @@ _BUSY = (
     b"Connection: close\r\n\r\n"
 )
 _NS = 1_000_000_000
+_FIRST_PING_SHARE = (0.1, 1.0)
+"""Of the interval: those that come together are not pinged together ever after."""
 
 _log = get_logger("wsbridge.connection")
-
-
-_LIBRARY_REASONS = {1002: "protocol_error", 1007: "bad_utf8", 1009: "message_too_big"}
-
-
-def _new_protocol(server: Server) -> _Protocol:
-    extensions = []
-    if server.compresses:
-        extensions.append(
-            ServerPerMessageDeflateFactory(
-                server_no_context_takeover=True,
-                client_no_context_takeover=True,
-                server_max_window_bits=WINDOW_BITS,
-            )
-        )
-    return _Protocol(
-        extensions=extensions,
-        select_subprotocol=_select_subprotocol,
-        max_size=server.settings.max_message_bytes,
-        logger=server.protocol_logger,
-    )
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    chosen = chosen_subprotocol(offered)
-    return None if chosen is None else Subprotocol(chosen)
-
-
-def _deflates(protocol: ServerProtocol) -> bool:
-    """Whether compressed frames made by hand are right for this client."""
-    return any(
-        isinstance(one, PerMessageDeflate) and one.local_max_window_bits == WINDOW_BITS
-        for one in protocol.extensions
-    )
-
-
-class _Protocol(ServerProtocol):
-    """The library's protocol, closing with our reason words instead of its sentences."""
-
-    def fail(self, code: int, reason: str = "") -> None:
-        super().fail(code, _LIBRARY_REASONS.get(int(code), reason))
 
 
 class ClientConnection(Outgoing, asyncio.Protocol):
@@ -111,7 +68,12 @@ class ClientConnection(Outgoing, asyncio.Protocol):
     visit: Visit
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, _new_protocol(server))
+        protocol = Protocol(
+            max_bytes=server.settings.max_message_bytes,
+            compresses=server.compresses,
+            logger=server.protocol_logger,
+        )
+        super().__init__(server, protocol)
         self.is_client = False
         self._backlog: list[bytes | Refusal] = []
         self._intake = Intake()
@@ -185,6 +147,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         self._intake.clear()
         self._drop_descriptor()
         self._protocol.receive_eof()
+        self._protocol.let_go()
         self._server.disconnected(self)
 
     # ------------------------------------------------------------------ incoming
@@ -199,7 +162,7 @@ class ClientConnection(Outgoing, asyncio.Protocol):
 
     def _on_request(self, request: Request) -> None:
         server = self._server
-        server.shaken(self)
+        server.handshakes.ended(self)
         path, _, query = request.path.partition("?")
         endpoint = endpoint_of(path)
         if endpoint is None:
@@ -229,11 +192,11 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         self.visit = entered
         options = options_of(query, endpoint, self._settings.max_depth)
         subprotocol = self._protocol.subprotocol
-        profile = agreed(subprotocol, options, deflate=_deflates(self._protocol))
+        profile = agreed(subprotocol, options, deflate=self._protocol.deflates)
         self.session = server.bridge.new_session(endpoint, options, entered.warden, profile)
         self.wire = profile.wire
         self.is_client = True
-        self._rest()
+        self._rest(random.uniform(*_FIRST_PING_SHARE))
         server.joined(self)
         if entered.refusal is not None:
             self.say(entered.refusal)
@@ -282,11 +245,13 @@ class ClientConnection(Outgoing, asyncio.Protocol):
             self._guarded(lambda: self._server.bridge.say(self, steps, now_ns()))
 
     def _note_held(self) -> None:
+        """After whatever may have changed how long the client may stay."""
         self.visit.tenure.holding(self.session.held_count > 0, now_ns())
+        self._server.stays(self)
 
     def refuse_handshake(self) -> None:
         """Drop a handshake that does not come to its end, with a word that may be read."""
-        self._server.shaken(self)
+        self._server.handshakes.ended(self)
         if self._protocol.state is State.CONNECTING and not self._is_ending:
             self._transport.write(_BUSY)
             self._transport.close()
@@ -376,9 +341,9 @@ class ClientConnection(Outgoing, asyncio.Protocol):
 
     # ------------------------------------------------------------------ time
 
-    def _rest(self) -> None:
+    def _rest(self, share: float = 1.0) -> None:
         """Nothing is awaited from the client: the next thing due is a ping."""
-        self._due_in(self._settings.ping_interval_s)
+        self._due_in(self._settings.ping_interval_s * share)
 
     def overdue(self) -> None:
         """The deadline has passed: ping, or give up waiting for what never came.
@@ -393,5 +358,4 @@ class ClientConnection(Outgoing, asyncio.Protocol):
         else:
             self._awaits_pong = True
             self._due_in(self._settings.ping_timeout_s)
-            self._protocol.send_ping(b"")
-            self.write_protocol()
+            self._transport.write(PING)

@@ -4,32 +4,32 @@ Pure: times in, connections out. Deadlines nearly always move on (a pong came, s
 due later), so a connection is filed once in a slot of time and moved only when its slot has come or
 its deadline has moved forward. A turn therefore costs what is due in it, not what is connected: a
 walk over 4,000 sockets 20 times a second was a fiftieth of a core. A connection is given out no
-more than one slot late and never early.
+more than one slot late and never early. A clock that is set back costs one walk.
 """
 
 from __future__ import annotations
 
-from typing import Final, Generic, Protocol, TypeVar
+import sys
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 _SLOT_BITS: Final = 25
 SLOT_NS: Final = 1 << _SLOT_BITS
 """34 ms: less than a turn of the bridge."""
 
-
-class Timed(Protocol):
-    """A connection: hashable, with the time by which something has to have happened."""
-
-    deadline_ns: int
-
-
-TimedT = TypeVar("TimedT", bound=Timed)
+TimedT = TypeVar("TimedT")
 
 
 class Deadlines(Generic[TimedT]):
-    """Bounded by the number of connections: each is filed once. Monotonic nanoseconds."""
+    """Bounded by the number of connections, which are hashable: each is filed once.
 
-    def __init__(self, now_ns: int) -> None:
+    ``deadline_of`` tells the time by which something has to have happened, in nanoseconds of the
+    clock that ``now_ns`` is of.
+    """
+
+    def __init__(self, now_ns: int, deadline_of: Callable[[TimedT], int]) -> None:
         self._next = now_ns >> _SLOT_BITS
+        self._deadline_of = deadline_of
         self._slots: dict[int, dict[TimedT, None]] = {}
         self._slot_of: dict[TimedT, int] = {}
 
@@ -37,15 +37,8 @@ class Deadlines(Generic[TimedT]):
         return len(self._slot_of)
 
     def watch(self, connection: TimedT) -> None:
-        """File it, or file it anew after its ``deadline_ns`` has changed."""
-        slot = max(connection.deadline_ns >> _SLOT_BITS, self._next)
-        filed = self._slot_of.get(connection)
-        if filed is not None:
-            if filed <= slot:
-                return  # it is looked at then, and filed on
-            self._take(connection, filed)
-        self._slot_of[connection] = slot
-        self._slots.setdefault(slot, {})[connection] = None
+        """File it, or file it anew after its deadline has changed."""
+        self._file(connection, self._next)
 
     def forget(self, connection: TimedT) -> None:
         """It is gone. Idempotent."""
@@ -53,22 +46,43 @@ class Deadlines(Generic[TimedT]):
         if filed is not None:
             self._take(connection, filed)
 
-    def due(self, now_ns: int) -> list[TimedT]:
-        """Those whose deadline has passed; each is given out again in a later call until its
-        deadline is moved or it is forgotten."""
+    def due(self, now_ns: int, most: int = sys.maxsize) -> list[TimedT]:
+        """Those whose deadline has passed, at most so many; each is given out again in a later
+        slot's call until its deadline is moved or it is forgotten."""
         end = now_ns >> _SLOT_BITS
+        if end < self._next - 1:
+            self._start_anew(end)
         found: list[TimedT] = []
-        later: list[TimedT] = []
-        for slot in range(self._next, end):
-            for connection in self._slots.pop(slot, ()):
-                del self._slot_of[connection]
-                later.append(connection)
-                if connection.deadline_ns <= now_ns:
+        while self._next < end:
+            members = self._slots.get(self._next, {})
+            while members:
+                if len(found) == most:
+                    return found
+                connection = next(iter(members))
+                self.forget(connection)
+                self._file(connection, end)
+                if self._deadline_of(connection) <= now_ns:
                     found.append(connection)
-        self._next = max(self._next, end)
-        for connection in later:
-            self.watch(connection)
+            self._next += 1
         return found
+
+    def _start_anew(self, slot: int) -> None:
+        connections = list(self._slot_of)
+        self._next = slot
+        self._slots.clear()
+        self._slot_of.clear()
+        for connection in connections:
+            self.watch(connection)
+
+    def _file(self, connection: TimedT, earliest: int) -> None:
+        slot = max(self._deadline_of(connection) >> _SLOT_BITS, earliest)
+        filed = self._slot_of.get(connection)
+        if filed is not None:
+            if filed <= slot:
+                return  # it is looked at then, and filed on
+            self._take(connection, filed)
+        self._slot_of[connection] = slot
+        self._slots.setdefault(slot, {})[connection] = None
 
     def _take(self, connection: TimedT, slot: int) -> None:
         members = self._slots[slot]

@@ -55,6 +55,8 @@ def write_at_once(fd: int, blob: bytes) -> int:
     ``fd`` is a descriptor of one's own, non-blocking; with -1 nothing is taken. Never raises
     OSError.
     """
+    if fd < 0:
+        return 0
     try:
         return _write(fd, blob)
     except OSError:

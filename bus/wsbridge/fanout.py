@@ -15,7 +15,7 @@ batch is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic
 
 from bus.client.deliveries import Delivery, GapFound, Message, SnapshotEnded
@@ -40,7 +40,8 @@ _log = get_logger("wsbridge.fanout")
 
 class Fanout(Generic[ClientT]):
     """See the module. ``on_warm`` is called after each batch for every topic that turned warm,
-    ``on_feed`` for every feed whose state changed."""
+    ``on_feed`` for every feed whose state changed; ``concerned`` tells before the batch is written
+    who will be told something because of them."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Fanout(Generic[ClientT]):
         subscriptions: Subscriptions[ClientT],
         on_warm: Callable[[bytes], None],
         on_feed: Callable[[str], None] = lambda _: None,
+        concerned: Callable[[Iterable[bytes], Iterable[str]], Iterable[ClientT]] = lambda *_: (),
         *,
         with_checksum: bool = False,
     ) -> None:
@@ -55,6 +57,8 @@ class Fanout(Generic[ClientT]):
         self._by_key: dict[bytes, list[Channel[ClientT]]] = subscriptions.by_bus_key
         self._on_warm = on_warm
         self._on_feed = on_feed
+        self._concerned = concerned
+        self._dirty: dict[Channel[ClientT], None] = {}
         self.rendering = Rendering(market, with_checksum=with_checksum)
         self.lag = LagGauge(LAG_INTERVAL_NS)
         self._now_ns = 0
@@ -73,7 +77,7 @@ class Fanout(Generic[ClientT]):
         """Take the deliveries of one bus batch, in order, and write what follows from them."""
         self._now_ns = now_ns
         lines = self._market.lines
-        dirty: dict[Channel[ClientT], None] = {}
+        dirty = self._dirty
         warmed: list[bytes] = []
         feeds: dict[str, None] = {}
         for delivery in deliveries:
@@ -90,7 +94,10 @@ class Fanout(Generic[ClientT]):
                     warmed.append(delivery.prefix)
             elif type(delivery) is GapFound:
                 self._gap(delivery, dirty)
-        self.out.write(dirty, now_ns)
+        if warmed or feeds:
+            for client in self._concerned(warmed, feeds):
+                self.out.gather(client)
+        self.write(now_ns)
         if self._published_count:
             self.lag.add(now_ns - self._first_published_ns, self._published_count)
             self._published_count = 0
@@ -171,7 +178,13 @@ class Fanout(Generic[ClientT]):
             topic = message.topic.decode()
             _log.warning("malformed message", topic=topic, error=str(error), so_far=self.malformed)
 
-    def send(self, channel: Channel[ClientT], payload: bytes, now_ns: int) -> None:
-        """Something that is no market data for all clients of a channel."""
+    def put(self, channel: Channel[ClientT], payload: bytes) -> None:
+        """Something that is no market data for all clients of a channel, after what is there
+        already; it goes with the batch, or with :meth:`write`."""
         channel.units.append(self.rendering.unit(channel, payload))
-        self.out.write([channel], now_ns)
+        self._dirty[channel] = None
+
+    def write(self, now_ns: int) -> None:
+        """Write what was put on channels."""
+        dirty, self._dirty = self._dirty, {}
+        self.out.write(dirty, now_ns)

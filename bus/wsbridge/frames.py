@@ -6,8 +6,9 @@ a frame against 0.15 µs, and 5 µs a compression). RFC 6455, section 5.2: FIN a
 length in 7, 16 or 64 bits; a server's frames are not masked. RFC 7692, section 7.2.1: a compressed
 message is raw deflate, flushed, without its last four bytes, and has RSV1 set. Without context
 takeover each message is compressed by itself, so one compressed frame is right for every client
-that agreed to the same window. Only unfragmented data frames are made here; control frames belong
-to the library.
+that agreed to the same window. Only unfragmented data frames are made here, and the one ping that
+everybody gets (which, by section 5.4, may stand anywhere); other control frames belong to the
+library.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from typing import Final
+
+PING: Final = b"\x89\x00"
+"""A ping without a word."""
 
 _FIN: Final = 0x80
 _RSV1: Final = 0x40

@@ -3,16 +3,19 @@
 Units of channels with the same clients are joined once for all of them; what one client gets of
 several crowds is joined for it, and written by its ``flush``; where nobody gets anything else, and
 that is every tick at low rates, the bytes go to all sockets of the crowd in one loop
-(:mod:`bus.wsbridge.crowds`). Conflated channels and batches have their times in one schedule:
+(:mod:`bus.wsbridge.crowds`). Who is told something of his own (an answer, a feed's new state)
+*gathers*: until the end of the loop's turn whatever comes for him is collected, in order, and
+written once. Conflated channels and batches have their times in one schedule:
 :meth:`Handout.run_due` is called when :attr:`Handout.next_ns` has come, and what is due when
 something else is written goes with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from operator import methodcaller
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from bus.wsbridge.channels import Channel, Mark, Unit
 from bus.wsbridge.crowds import Crowd, Routed, by_crowd
@@ -23,6 +26,9 @@ from bus.wsbridge.rendering import Rendering
 from bus.wsbridge.schedule import Schedule
 from bus.wsbridge.style import Wire
 
+MOST_FRAMES: Final = 64
+MOST_BYTES: Final = 65_536
+"""Whoever has gathered more does not wait for the end of the turn."""
 _NS_PER_MS = 1_000_000
 _FLUSH = methodcaller("flush")
 
@@ -90,6 +96,10 @@ class Handout(Generic[ClientT]):
         self._batches: Schedule[ClientT] = Schedule()
         self._now_ns = 0
         self._layout = 0
+        self._gathering: dict[ClientT, None] = {}
+        self.call_soon: Callable[[Callable[[], None]], object] | None = None
+        """Of the event loop: calls what it is given at the end of this turn. Without one there are
+        no turns, and everything is written at once."""
         self.direct_bytes = 0
         self.messages_out = 0
 
@@ -126,7 +136,33 @@ class Handout(Generic[ClientT]):
         is_all = not touched and (len(crowds) == 1 or len({one.topic.name for one in shared}) == 1)
         for crowd, channels in crowds.items():
             self._hand_to_crowd(crowd, channels, turn, is_all=is_all)
+        if self._gathering:
+            for client in touched.keys() & self._gathering.keys():
+                del touched[client]
         self._faults.each(touched, _FLUSH)
+
+    # ------------------------------------------------------------------ clients that gather
+
+    def gather(self, client: ClientT) -> None:
+        """More comes for ``client`` in this turn: collect it."""
+        if self.call_soon is not None:
+            if not self._gathering:
+                self.call_soon(self.end_turn)
+            self._gathering[client] = None
+
+    def flush_soon(self, client: ClientT) -> None:
+        """Write what is pending at the end of this turn, with what comes by then; or at once, when
+        that is much."""
+        self.gather(client)
+        if client not in self._gathering or _is_much(client.pending):
+            client.flush()
+
+    def end_turn(self) -> None:
+        """Write what has been gathered."""
+        gathered, self._gathering = self._gathering, {}
+        self._faults.each(gathered, _FLUSH)
+
+    # ------------------------------------------------------------------ inside
 
     def _collect_due(self, turn: _Turn[ClientT]) -> None:
         due = [channel for channel in self._due.take_due(self._now_ns) if channel.clients]
@@ -155,8 +191,7 @@ class Handout(Generic[ClientT]):
         clients: Iterable[ClientT] = crowd
         if is_all:
             crowd.lay_out(self._layout)
-            clients = crowd.others
-            self._write_to_crowd(crowd, blob)
+            clients = crowd.others + self._write_to_crowd(crowd, blob)
         for client in clients:
             if client.is_direct:
                 client.pending.append(blob)
@@ -165,11 +200,21 @@ class Handout(Generic[ClientT]):
                 for channel, units in taken:
                     self._offer(client, channel, units, turn.shared[channel], turn)
 
-    def _write_to_crowd(self, crowd: Crowd[ClientT], blob: bytes) -> None:
-        """Write to everybody who can be written to; the rest of it is left to those who lag."""
-        short = write_to_all(crowd.fds, blob)
-        crowd.written(len(blob))
-        self.direct_bytes += len(blob) * len(crowd.fds)
+    def _write_to_crowd(self, crowd: Crowd[ClientT], blob: bytes) -> list[ClientT]:
+        """Write to everybody who can be written to but for those who gather, who are returned; the
+        rest of it is left to those who lag."""
+        fds, size = crowd.fds, len(blob)
+        apart: dict[int, ClientT] = {}
+        if self._gathering:
+            apart = {client.route(): client for client in self._gathering if client in crowd}
+            apart.pop(-1, None)
+            if apart:
+                fds = array("i", [fd for fd in fds if fd not in apart])
+        short = write_to_all(fds, blob)
+        crowd.written(size)
+        self.direct_bytes += size * len(fds)
+        for client in apart.values():
+            client.direct_bytes -= size  # its own write counts them
         if short:
             by_fd = dict(zip(crowd.fds, crowd.direct, strict=True))
             for fd, taken in short:
@@ -178,6 +223,7 @@ class Handout(Generic[ClientT]):
                     client.write_rest(blob, taken)
                 except Exception as error:  # noqa: BLE001  (the boundary between clients)
                     self._faults.cut_off(client, error)
+        return list(apart.values())
 
     def _conflate(self, channel: Channel[ClientT], turn: _Turn[ClientT]) -> None:
         """Flush a conflated channel if its interval is over, else see that it will be."""
@@ -302,3 +348,8 @@ class Handout(Generic[ClientT]):
     def forget(self, client: ClientT) -> None:
         """The client is gone."""
         self._batches.discard(client)
+        self._gathering.pop(client, None)
+
+
+def _is_much(pending: list[bytes]) -> bool:
+    return len(pending) >= MOST_FRAMES or sum(map(len, pending)) >= MOST_BYTES

@@ -32,6 +32,7 @@ from bus.wsbridge.messages import (
     epoch_text,
     rfc3339,
 )
+from bus.wsbridge.notices import Notice
 from bus.wsbridge.steps import Given
 from bus.wsbridge.style import OnSlow, Wire
 
@@ -131,12 +132,16 @@ class Outbox(ABC):
 
     def tell(self, message: Control, now_ns: int = 0) -> None:
         """A message for this client alone, after everything before it."""
-        payload = encode(message, self.wire.codec)
+        self.notify(Notice(message), now_ns)
+
+    def notify(self, notice: Notice, now_ns: int = 0) -> None:
+        """A message for this client and others, after everything before it."""
+        told = notice.on(self.wire)
         if self._queue or self._marks or self._gaps:
-            self._put(_Entry(Unit(payload), now_ns))
+            self._put(_Entry(Unit(told.payload), now_ns))
             return
         self.close_batch()
-        self.pending.append(self.wire.frame(payload))
+        self.pending.append(told.frame)
 
     def give(self, given: Given) -> None:
         """Messages that are made when their turn comes."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, cast
 
 from msgspec import UNSET
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
@@ -24,6 +23,7 @@ from bus.wsbridge.direct_write import write_at_once
 from bus.wsbridge.messages import CLOSE_REASONS, CloseCode, encode, error, rfc3339
 from bus.wsbridge.messages import Connection as ConnectionMessage
 from bus.wsbridge.pressure import Pressure
+from bus.wsbridge.protocol import Protocol
 
 if TYPE_CHECKING:
     from bus.wsbridge.connection import ClientConnection
@@ -46,7 +46,7 @@ class Outgoing(BridgeClient):
         "_server", "_settings", "_transport", "deadline_ns",
     )  # fmt: skip
 
-    def __init__(self, server: Server, protocol: ServerProtocol) -> None:
+    def __init__(self, server: Server, protocol: Protocol) -> None:
         super().__init__()
         self._server = server
         self._settings = server.settings
@@ -123,7 +123,8 @@ class Outgoing(BridgeClient):
             return False
         blob = self.helping(self._server.bridge.source, now_ns(), lambda: self.buffered_bytes)
         if blob:
-            self.write(blob)
+            self.pending.append(blob)
+            self.flush()
         if not self.has_answer_waiting:
             self.resume()
         return (self.has_waiting or self.is_pressed) and not self._is_paused
@@ -163,6 +164,7 @@ class Outgoing(BridgeClient):
     def _close_slow(self) -> None:
         if self._protocol.state is not State.OPEN:
             return
+        super().flush()
         self._count_slow(self.buffered_bytes)
         message = error(
             "slow_consumer",
@@ -185,6 +187,7 @@ class Outgoing(BridgeClient):
         """Begin the closing handshake; nothing is written after it. Later calls change nothing."""
         if self._protocol.state is not State.OPEN:
             return
+        super().flush()
         reason = reason or CLOSE_REASONS[code]
         self._server.closes[int(code)] += 1
         if code is not CloseCode.BYE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from bus.clock import monotonic_ns
 from bus.config import Settings
 from bus.runtime import Life
 from bus.wsbridge.admin.port import AdminPort
@@ -24,6 +25,7 @@ async def body(life: Life, settings: Settings) -> None:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         life.report = server.report
         life.handle("settings", server.take_settings)
+        server.garbage.take_over(monotonic_ns())
         life.ready(endpoints)
         await life.stopping.wait()
         await server.drain(lambda: life.is_taken_down)
@@ -31,3 +33,4 @@ async def body(life: Life, settings: Settings) -> None:
         loop.remove_signal_handler(signal.SIGHUP)
         admin.close()
         await server.close()
+        server.garbage.give_back()

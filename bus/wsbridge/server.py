@@ -12,7 +12,6 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any
 
 from bus import __version__
@@ -30,6 +29,8 @@ from bus.wsbridge.connection import ClientConnection
 from bus.wsbridge.deadlines import Deadlines
 from bus.wsbridge.direct_write import Descriptors
 from bus.wsbridge.draining import BRIEF_S, Draining
+from bus.wsbridge.garbage import Garbage
+from bus.wsbridge.handshakes import Handshakes
 from bus.wsbridge.http import Pages, Readiness
 from bus.wsbridge.listening import bind, url_of
 from bus.wsbridge.messages import CloseCode
@@ -39,10 +40,9 @@ from bus.wsbridge.upstream import Upstream
 
 _LATECOMERS_S = 1.0
 """How long a drain waits for handshakes on connections accepted before it began."""
-_TURNS_PER_REVIEW = 10
-"""Visits end up to half a second late: a look is at every client, and their times are long."""
+_HANDFUL = 8
+"""Connections that a job sees to before everybody else gets a turn: less than half a ms."""
 _TURNS_PER_TEND = 20
-_SLOW_HANDSHAKE_NS = 1_000_000_000
 
 _log = get_logger("wsbridge.server")
 
@@ -85,10 +85,17 @@ class Server:
         """Connections that were closed from here, by close code."""
         self._sockets: dict[ClientConnection, None] = {}
         self._clients: dict[ClientConnection, None] = {}
-        self._shaking: dict[ClientConnection, None] = {}
+        self.handshakes: Handshakes[ClientConnection] = Handshakes(
+            self.settings.limits.max_handshakes
+        )
         self._numbered: dict[int, ClientConnection] = {}
-        self.handshakes_dropped = 0
-        self.deadlines: Deadlines[ClientConnection] = Deadlines(monotonic_ns())
+        self.deadlines: Deadlines[ClientConnection] = Deadlines(
+            monotonic_ns(), lambda connection: connection.deadline_ns
+        )
+        self.visits: Deadlines[ClientConnection] = Deadlines(
+            now_ns(), lambda connection: connection.visit.tenure.next_ns
+        )
+        self.garbage = Garbage()
         self._faults = self.bridge.fanout.faults
         self._turns = Turns(
             [
@@ -96,7 +103,7 @@ class Server:
                 Job(self._review_slow),
                 Job(self._end_overdue),
                 Job(self._end_replaced),
-                Job(self._end_visits, every=_TURNS_PER_REVIEW),
+                Job(self._end_visits),
                 Job(self._tend, every=_TURNS_PER_TEND),
             ],
             self._faults,
@@ -131,6 +138,7 @@ class Server:
         sock = listener if listener is not None else bind(self.settings.host, self.settings.port)
         self._acceptor = Acceptor(sock, lambda: ClientConnection(self))
         self._acceptor.start()
+        self.bridge.fanout.out.call_soon = asyncio.get_running_loop().call_soon
         self.upstream.start()
         self.bridge.start()
         self._turns.start()
@@ -155,9 +163,9 @@ class Server:
         for client, notice in draining.notices.items():
             client.announce_drain(*notice)
         late_end = begun + min(_LATECOMERS_S, drain_s)
-        while self._clients or self._shaking or self._acceptor.has_pending:
+        while self._clients or self.handshakes or self._acceptor.has_pending:
             if loop.time() >= late_end:
-                for other in [c for c in self._shaking if not c.has_begun]:
+                for other in [c for c in self.handshakes if not c.has_begun]:
                     other.leave_quietly()
             if drain_s > brief_s and is_brief():
                 drain_s = brief_s
@@ -219,11 +227,6 @@ class Server:
         return len(self._sockets)
 
     @property
-    def handshake_count(self) -> int:
-        """Of these, the ones whose request is not complete."""
-        return len(self._shaking)
-
-    @property
     def fault_count(self) -> int:
         """Faults of ours that cost a client its connection, or a turn one of its jobs."""
         return self.internal_errors + self._faults.count
@@ -264,21 +267,22 @@ class Server:
     def connected(self, connection: ClientConnection) -> None:
         """A TCP connection was accepted."""
         self._sockets[connection] = None
-        self._shaking[connection] = None
         self.deadlines.watch(connection)
         self._all_left.clear()
-        if len(self._shaking) > self.settings.limits.max_handshakes:
-            self._drop_slow_handshakes()
-
-    def shaken(self, connection: ClientConnection) -> None:
-        """Its HTTP request is complete. Idempotent."""
-        self._shaking.pop(connection, None)
+        slow = self.handshakes.began(connection, monotonic_ns())
+        self._faults.each(slow, ClientConnection.refuse_handshake)
 
     def joined(self, connection: ClientConnection) -> None:
         """It has become a WebSocket client."""
         self._clients[connection] = None
+        self.visits.watch(connection)
         if connection.visit.number is not None:
             self._numbered[connection.visit.number] = connection
+
+    def stays(self, connection: ClientConnection) -> None:
+        """How long it may stay has changed."""
+        if connection in self._clients:
+            self.visits.watch(connection)
 
     def opened(self, connection: ClientConnection) -> None:
         """It has been greeted. Who came in while we drain is told so at once."""
@@ -289,6 +293,7 @@ class Server:
     def left(self, connection: ClientConnection) -> None:
         """It is no client any more, though its socket may not be closed yet. Idempotent."""
         if self._clients.pop(connection, connection) is None:
+            self.visits.forget(connection)
             self.bridge.gone(connection, now_ns())
             self._pacer.discard(connection)
             if connection.visit.number is not None:
@@ -298,10 +303,11 @@ class Server:
     def disconnected(self, connection: ClientConnection) -> None:
         """Its socket is closed."""
         self.left(connection)
-        self.shaken(connection)
+        self.handshakes.ended(connection)
         self.deadlines.forget(connection)
         self.behind.pop(connection, None)
         self._sockets.pop(connection, None)
+        self.garbage.ended()
         if not self._sockets:
             self._all_left.set()
 
@@ -315,21 +321,23 @@ class Server:
         """Something waits for this client, and its socket takes it."""
         self._pacer.pump(connection)
 
-    def _sweep(self) -> None:
-        self.bridge.sweep(now_ns())
+    def _sweep(self) -> bool:
+        is_more = self.bridge.sweep(now_ns())
         self._pacer.see_to_due()
+        return is_more
 
     def _review_slow(self) -> None:
         if self.behind:
             now, wall = monotonic_ns(), now_ns()
             self._faults.each(list(self.behind), lambda slow: slow.review(now, wall))
 
-    def _end_overdue(self) -> None:
-        self._faults.each(self.deadlines.due(monotonic_ns()), self._end_one)
+    def _end_overdue(self) -> bool:
+        due = self.deadlines.due(monotonic_ns(), _HANDFUL)
+        self._faults.each(due, self._end_one)
+        return len(due) == _HANDFUL
 
     def _end_one(self, connection: ClientConnection) -> None:
-        if connection in self._shaking:
-            self.handshakes_dropped += 1
+        self.handshakes.overdue(connection)
         connection.overdue()
 
     def _end_replaced(self) -> None:
@@ -339,34 +347,20 @@ class Server:
             if replaced is not None:
                 replaced.close(code)
 
-    def _end_visits(self) -> None:
+    def _end_visits(self) -> bool:
         now = now_ns()
-        due = [c for c in self._clients if c.visit.tenure.next_ns <= now]
+        due = self.visits.due(now, _HANDFUL)
         self._faults.each(due, lambda client: client.say(client.visit.due(now)))
+        return len(due) == _HANDFUL
 
     def _tend(self) -> None:
+        self.garbage.tend(len(self._clients), monotonic_ns())
         if self.entrance.tend(now_ns()):
             self._drop_denied()
 
     def _drop_denied(self) -> None:
         denied = [c for c in self._clients if self.entrance.is_denied(c.visit)]
         self._faults.each(denied, lambda client: client.close(CloseCode.UNAUTHORIZED))
-
-    def _drop_slow_handshakes(self) -> None:
-        """Too many at once: those that have taken longest make room, unless they are quick ones.
-
-        A real client's request comes with its first packet, so whoever has not sent it after
-        a second is not held up by our own queue.
-        """
-        surplus = len(self._shaking) - self.settings.limits.max_handshakes
-        now = monotonic_ns()
-        slow = [
-            connection
-            for connection in islice(self._shaking, surplus)
-            if now - connection.since_ns >= _SLOW_HANDSHAKE_NS
-        ]
-        self.handshakes_dropped += len(slow)
-        self._faults.each(slow, ClientConnection.refuse_handshake)
 
     def report(self) -> dict[str, int | float | str]:
         """The figures of every heartbeat; ``loop_lag_ms`` is the worst since the last one."""
@@ -385,7 +379,7 @@ class Server:
             "slow_closed": self.slow_closed,
             "origins_refused": self.refused["origin"],
             "connections_refused": self.refused.total() - self.refused["origin"],
-            "handshakes_dropped": self.handshakes_dropped,
+            "handshakes_dropped": self.handshakes.dropped,
             "internal_errors": self.fault_count,
             "bus_topics": self.bridge.subscriptions.bus_topic_count,
             "channels": self.bridge.subscriptions.channel_count,

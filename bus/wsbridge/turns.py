@@ -1,15 +1,16 @@
 """The bridge's turns: small jobs 20 times a second, and how late the loop comes to them.
 
-Shell. Each job is guarded: what one of them finds broken is logged and counted and stops neither
-the others nor the next turn, and one connection's fault costs that connection and nobody else.
-The lag of the loop is measured here, by how late a turn comes: a helper thread would not notice a
-loop that is stuck.
+Shell. A job that has much to do does some of it and says so: the rest follows in later turns of
+the event loop, between which everybody else is served. Each job is guarded: what one of them finds
+broken is logged and counted and stops neither the others nor the next turn, and one connection's
+fault costs that connection and nobody else. The lag of the loop is measured here, by how late a
+turn comes: a helper thread would not notice a loop that is stuck.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from bus.wsbridge.faults import Faults
@@ -18,9 +19,9 @@ TURN_S: Final = 0.05
 
 
 class Job(NamedTuple):
-    """Something to do every so many turns."""
+    """Something to do every so many turns; true while more of it is to be done soon."""
 
-    do: Callable[[], None]
+    do: Callable[[], bool | None]
     every: int = 1
 
 
@@ -29,6 +30,7 @@ class Turns:
 
     def __init__(self, jobs: Sequence[Job], faults: Faults) -> None:
         self._jobs = tuple(jobs)
+        self._unfinished: dict[Job, None] = {}
         self._count = 0
         self._due_s = 0.0
         self._worst_lag_s = 0.0
@@ -43,6 +45,8 @@ class Turns:
 
     def close(self) -> None:
         """No more turns."""
+        self._loop = None
+        self._unfinished.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -65,9 +69,20 @@ class Turns:
         self._worst_lag_s = max(self._worst_lag_s, self._loop.time() - self._due_s)
         self._arm(self._loop)
         self._count += 1
-        for job in self._jobs:
-            if self._count % job.every == 0:
-                try:
-                    job.do()
-                except Exception as error:  # noqa: BLE001  (the boundary between jobs)
-                    self._faults.note("a turn's job failed", error)
+        self._do(job for job in self._jobs if self._count % job.every == 0)
+
+    def _do(self, jobs: Iterable[Job]) -> None:
+        was_unfinished = bool(self._unfinished)
+        for job in jobs:
+            try:
+                if job.do():
+                    self._unfinished[job] = None
+            except Exception as error:  # noqa: BLE001  (the boundary between jobs)
+                self._faults.note("a turn's job failed", error)
+        if self._unfinished and not was_unfinished and self._loop is not None:
+            self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        """Go on with what is not finished."""
+        jobs, self._unfinished = self._unfinished, {}
+        self._do(jobs)

@@ -162,3 +162,7 @@ class Waits(Generic[ClientT]):
             for wanted in list(self._debts.get(client, {}).values())
             if wanted.topic.bus_key == key
         ]
+
+    def expecting(self, key: bytes) -> list[ClientT]:
+        """Whose request waits for a topic, and who is owed it."""
+        return [*(wait.client for wait in self._for.get(key, ())), *self._debtors.get(key, ())]

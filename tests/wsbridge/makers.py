@@ -143,7 +143,8 @@ class FakeClient(BridgeClient):
         while not self.is_stuck and (self.has_waiting or self.is_pressed):
             blob = self.helping(self._bridge.source, T0_NS)
             if blob:
-                self.write(blob)
+                self.pending.append(blob)
+                self.flush()
 
     def drain(self) -> list[dict[str, Any]]:
         """The socket takes everything; what came because of it."""
@@ -188,9 +189,10 @@ def new_session(bridge: Bridge, url: str, subprotocol: str | None = None) -> Ses
 
 
 def make_bridge(*overrides: str) -> tuple[Bridge, FakeBus]:
-    """A bridge on a fake bus."""
+    """A bridge on a fake bus; a client's first heartbeat comes after a whole interval."""
     bus = FakeBus()
     bridge = Bridge(settings_of(*overrides), "bridge.1", bus, "0.0.0")
+    bridge.heartbeats.first_share = lambda: 1.0
     bridge.start()
     return bridge, bus
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
+import weakref
 
 import httpx
 import pytest
@@ -394,7 +396,7 @@ async def test_room_for_handshakes_is_made_of_those_that_said_something_else(
 
     async def is_room() -> bool:
         await dial(b"")
-        return running.server.handshakes_dropped >= 2
+        return running.server.handshakes.dropped >= 2
 
     await eventually(is_room, 10, "the oldest make room")
     async with connect(f"{running.ws_url}/ws/v1/") as client:
@@ -402,3 +404,32 @@ async def test_room_for_handshakes_is_made_of_those_that_said_something_else(
     assert running.server.report()["internal_errors"] == 0
     for writer in writers:
         writer.close()
+
+
+@pytest.mark.parametrize("leaves", ["close", "abort", "broken"])
+async def test_a_connection_that_is_over_leaves_nothing_to_the_garbage_collector(
+    start_server: StartServer, loop_kind: str, leaves: str
+) -> None:
+    running = await start_server()
+    gc.collect()
+    gc.disable()
+    try:
+        offered = [Subprotocol("mdbus.v1.json")]
+        async with connect(f"{running.ws_url}/ws/v1/", subprotocols=offered) as client:
+            await said(client)
+            await client.send('{"action":"subscribe","topics":["price.BTC","nonsense"],"id":1}')
+            assert (await said(client))["type"] == "subscription"
+            (connection,) = running.server.clients
+            left = [
+                weakref.ref(one)
+                for one in (connection._protocol, connection.session, connection.visit)
+            ]
+            del connection
+            if leaves == "abort":
+                client.transport.abort()
+            elif leaves == "broken":
+                client.transport.write(b"\x83\x80\0\0\0\0")
+                await client.wait_closed()
+        await eventually(lambda: all(one() is None for one in left))
+    finally:
+        gc.enable()

@@ -112,6 +112,31 @@ async def test_a_client_is_written_to_once_a_batch_whatever_it_holds(
         assert 0 < len(writes) <= running.server.upstream.batches - batches
 
 
+async def test_what_is_asked_together_is_answered_together(
+    start_server: StartServer,
+    raw_client: RawClient,
+    monkeypatch: pytest.MonkeyPatch,
+    loop_kind: str,
+) -> None:
+    running = await start_server()
+    reader, writer = await raw_client(running, "/ws/v1/")
+    assert b"connected" in await asyncio.wait_for(reader.read(4096), 10)
+    blobs: list[bytes] = []
+    original = ClientConnection.write
+
+    def counted(self: ClientConnection, blob: bytes) -> None:
+        blobs.append(blob)
+        original(self, blob)
+
+    monkeypatch.setattr(ClientConnection, "write", counted)
+    request = b'{"action":"ping"}'
+    writer.write((bytes((0x81, 0x80 | len(request))) + bytes(4) + request) * 20)
+    received = b""
+    while received.count(b"pong") < 20:
+        received += await asyncio.wait_for(reader.read(4096), 10)
+    assert [blob.count(b"pong") for blob in blobs] == [20]
+
+
 async def test_ticks_pass_by_to_the_socket_and_its_number_is_given_back(
     start_server: StartServer, publisher: Publisher, loop_kind: str
 ) -> None:

@@ -27,6 +27,19 @@ def test_a_clock_set_back_makes_everything_due() -> None:
     assert schedule.take_due(500) == ["a"]
 
 
+def test_what_is_due_can_be_taken_bit_by_bit_also_after_the_clock_was_set_back() -> None:
+    schedule: Schedule[str] = Schedule()
+    for number, thing in enumerate("abcd"):
+        schedule.add(thing, 1_000 + number)
+    assert schedule.take_due(1_001, 1) == ["a"]
+    assert schedule.take_due(1_001, 1) == ["b"]
+    assert schedule.take_due(1_001, 1) == []
+    assert schedule.take_due(500, 1) == ["c"]
+    schedule.add("c", 510)
+    assert schedule.take_due(500, 9) == ["d"], "what is planned anew is not due with the rest"
+    assert schedule.next_ns == 510
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 20))))
 def test_it_is_what_a_dictionary_of_times_would_be(
     steps: list[tuple[str, bool, int]],

@@ -1,6 +1,8 @@
-"""The bridge's turns: one fault stops nothing else."""
+"""The bridge's turns: one fault stops nothing else, and a long job nobody."""
 
 from __future__ import annotations
+
+import asyncio
 
 from bus.testing import eventually
 from bus.wsbridge.faults import Faults
@@ -30,3 +32,39 @@ async def test_a_job_that_fails_stops_neither_the_others_nor_the_next_turn(loop_
     assert turns.worst_lag_s == 0
     assert turns._timer is not None
     assert turns._timer.cancelled()
+
+
+async def test_a_job_with_much_to_do_lets_everybody_else_in_between(loop_kind: str) -> None:
+    left, order = 5, []
+
+    def much() -> bool:
+        nonlocal left
+        left -= 1
+        order.append("some")
+        asyncio.get_running_loop().call_soon(order.append, "other")
+        return left > 0
+
+    turns = Turns([Job(much, every=2)], Faults())
+    turns.start()
+    await eventually(lambda: left <= 0)
+    turns.close()
+    assert order[:9] == ["some", "other"] * 4 + ["some"]
+
+
+async def test_what_is_unfinished_ends_with_the_turns(loop_kind: str) -> None:
+    count = 0
+
+    def endless() -> bool:
+        nonlocal count
+        count += 1
+        if count == 3:
+            turns.close()
+        return True
+
+    turns = Turns([Job(endless)], Faults())
+    turns.start()
+    await eventually(lambda: count >= 3)
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.2, over.set)
+    await over.wait()
+    assert count == 3

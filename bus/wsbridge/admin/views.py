@@ -98,7 +98,7 @@ def figures(server: Server) -> Figures:
     gauges: dict[str, float] = {
         "connections": server.connection_count,
         "clients": server.client_count,
-        "handshakes": server.handshake_count,
+        "handshakes": len(server.handshakes),
         "topics": bridge.subscriptions.channel_count,
         "bus_topics": bridge.subscriptions.bus_topic_count,
         "bus_connected": int(server.upstream.is_connected),
@@ -124,7 +124,7 @@ def figures(server: Server) -> Figures:
             "bytes_out": server.bytes_out,
             "requests": server.requests_in,
             "slow_closed": server.slow_closed,
-            "handshakes_dropped": server.handshakes_dropped,
+            "handshakes_dropped": server.handshakes.dropped,
             "internal_errors": server.fault_count,
         },
         labelled={
