@@ -6,6 +6,7 @@ live messages from there on, then ``snapshot_end``, then the states of the feeds
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from msgspec import UNSET
@@ -50,9 +51,7 @@ class Completion:
         after: list[Step] = []
         sent = 0
         budget = limits.max_history
-        for wanted in attach.wanted:
-            if wanted.pattern and wanted.pattern not in holdings.patterns:
-                continue
+        for wanted in _each_given_once(attach.wanted, holdings.patterns):
             granted = grant(wanted, self._market, now_ns, budget)
             has_value = granted.view.has_value
             if not has_value and not wanted.allow_pending and not wanted.pattern:
@@ -63,7 +62,7 @@ class Completion:
                 entries.append(granted.entry)
             if wanted.pattern in matched:
                 matched[wanted.pattern].append(granted)
-            if not has_value:
+            if not has_value and wanted.topic.name not in empty:
                 empty.append(wanted.topic.name)
             steps, used = self._begin(wanted, granted, budget)
             after += steps
@@ -125,6 +124,23 @@ class Completion:
 
     def _live(self, wanted: Wanted) -> Join:
         return self._holdings.best(wanted.topic.name) or Join(wanted.topic, wanted.terms)
+
+
+def _each_given_once(asked: Iterable[Wanted], patterns: Container[str]) -> list[Wanted]:
+    """What is still wanted, the first messages of each topic once, however often it is matched.
+
+    They go with the subscription by name where there is one, whose entry tells of them, and with
+    one that has a position before one that has none.
+    """
+    wanted = [one for one in asked if not one.pattern or one.pattern in patterns]
+    ranked = sorted(wanted, key=lambda one: (one.since is None, bool(one.pattern)))
+    first: dict[str, Wanted] = {}
+    for one in ranked:
+        first.setdefault(one.topic.name, one)
+    return [
+        one if first[one.topic.name] is one else replace(one, since=None, snapshot=False, history=0)
+        for one in wanted
+    ]
 
 
 def _gift(granted: Grant) -> list[Step]:

@@ -166,6 +166,30 @@ def test_a_later_count_that_never_comes_is_not_waited_for_long() -> None:
     assert (entry["recovered"], entry["reason"]) == (False, "epoch")
 
 
+@pytest.mark.parametrize("wanted", [["trades.*", "*.BTC"], ["*.BTC", "trades.BTC"]])
+@pytest.mark.parametrize("request_of", [{"since": since(3)}, {"history": 2}])
+def test_what_several_of_a_request_match_is_given_once(
+    wanted: list[str], request_of: dict[str, Any]
+) -> None:
+    bridge, _ = make_bridge()
+    first, client = full(bridge), full(bridge)
+    first.say(action="subscribe", topics=["*.BTC"])
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], live("price", 1))
+    deliver(bridge, warm("trades"), warm("price"))
+    client.say(action="subscribe", topics=wanted, **request_of)
+    bridge.sweep(T0_NS + 7 * SECOND_NS)
+    ack, *got = client.take()
+    assert seqs(got, "trades.BTC") == [4, 5]
+    assert seqs(got, "price.BTC") == [1]
+    entries = [one for one in ack["topics"] if one["topic"] == "trades.BTC"]
+    if "since" in request_of:
+        assert [entry["recovered"] for entry in entries] == [True]
+    else:
+        assert [entry["history"] for entry in entries] == [2] * ("trades.BTC" in wanted)
+    deliver(bridge, live("trades", 6))
+    assert seqs(client.take(), "trades.BTC") == [6], "and once from here on"
+
+
 names = st.sampled_from(
     ["trades.BTC", "trades.btc-usdt", "price.BTC", "orderbook.BTC#delta", "trades.*", "*.BTC",
      "*.*", "*", "", "trades.", "news.*", "trades.*@sim", "orderbook.*#delta", "x" * 200, "tr*.BTC"]
