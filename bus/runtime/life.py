@@ -216,6 +216,7 @@ class Life(_LifeCore):
     def _on_signal(self, number: int) -> None:
         if self.stopping.is_set() and number == signal.SIGINT:
             self._cancel_body()
+        self._on_readable()  # what the supervisor said before it sent the signal counts first
         self.request_stop(signal.Signals(number).name)
 
     def _on_readable(self) -> None:

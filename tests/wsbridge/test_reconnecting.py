@@ -16,6 +16,7 @@ from bus.model import Body, Price, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
 from bus.wsbridge.messages import CloseCode
+from tests.wsbridge.access.tokens import JWT, SECRET, token
 from tests.wsbridge.conftest import RunningServer, StartServer
 from tests.wsbridge.follower import Follower, following, is_newer_each_time, is_whole
 
@@ -292,6 +293,26 @@ async def test_a_server_that_limits_requests_is_asked_again(
         await eventually(lambda: len(follower.acks) == 8, 20)
         assert [one["code"] for one in follower.of("error")].count("rate_limited") > 0
         assert follower.states == ["open"]
+
+
+async def test_a_program_shows_its_token_with_the_handshake(
+    start_server: StartServer, market: Market, node: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no origin, so it is not asked: without a token it is refused, and says so."""
+    monkeypatch.setenv("MDBUS_TEST_KEY", SECRET)
+    running = await start_server(*JWT)
+    market.say("trades", "ETH", 3)
+    async with following(node, url(running), "trades.ETH") as refused:
+        await eventually(lambda: {"failed": "unreachable"} in refused.said, 20, "it is told")
+        assert refused.states == ["waiting"]
+    monkeypatch.setenv("MDBUS_TOKEN", token("u-1"))
+    async with following(node, url(running), "trades.ETH") as follower:
+        await eventually(lambda: follower.acks, 20, "it has subscribed")
+        (client,) = running.server._clients
+        client.abort()
+        await eventually(lambda: len(follower.acks) == 2, 20, "and again, with another one")
+        await follower.end()
+    assert follower.states == ["open", "waiting", "open", "closed"]
 
 
 async def test_a_publisher_that_began_anew_meanwhile_is_a_reset(

@@ -39,7 +39,7 @@ const brings = (pattern, topic) => {
 // number that the connection before is to bring them to, or Infinity while this server is asked;
 // start: {epoch, seq} after which they begin here, when that is known; messages}.
 class Link {
-  isGreeted = false; isOver = false; isLeaving = false; isRefused = false;
+  socket = null; isGreeted = false; isOver = false; isLeaving = false; isRefused = false;
   begun = Date.now(); since = 0; heard = 0; heartbeat = 15_000; messageBytes = MESSAGE_BYTES; retry = null; pace = 0; leastPace = 0;
   watch = 0; timer = 0; listed = ""; listedAt = 0;
   epochs = new Map(); patterns = new Set(); taken = new Set(); held = new Map();
@@ -68,7 +68,9 @@ export class Mdbus {
 
   constructor(url, options = {}) {
     this.#url = url;
-    this.#options = { minDelayMs: 500, maxDelayMs: 30_000, subprotocol: "mdbus.v1.json", ...options };
+    const tokenBy = typeof location === "undefined" ? "subprotocol" : "message"; // a page can be asked
+    const defaults = { minDelayMs: 500, maxDelayMs: 30_000, subprotocol: "mdbus.v1.json", tokenBy };
+    this.#options = { ...defaults, ...options };
     if ([].concat(this.#options.subprotocol).includes("mdbus.v1.msgpack")) {
       throw new TypeError("this client reads JSON: leave subprotocol out, or offer mdbus.v1.json");
     }
@@ -114,16 +116,32 @@ export class Mdbus {
   // ---------------------------------------------------------------- connections
 
   #connect() {
-    const Socket = this.#options.WebSocket ?? WebSocket;
     const link = new Link();
-    const socket = link.socket = new Socket(this.#url, this.#options.subprotocol);
+    link.watch = setInterval(() => this.#look(link), 1_000);
+    if (link.watch.unref) link.watch.unref();
+    if (this.#options.token && this.#options.tokenBy === "subprotocol") this.#openWithToken(link);
+    else this.#open(link, this.#options.subprotocol);
+    return link;
+  }
+
+  async #openWithToken(link) {
+    const token = await this.#token();
+    if (link.isOver) return;
+    if (!token) {
+      this.#lost(link, 1006);
+      return;
+    }
+    const text = btoa(token).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+    this.#open(link, [].concat(this.#options.subprotocol, `mdbus.bearer.${text}`));
+  }
+
+  #open(link, subprotocols) {
+    const Socket = this.#options.WebSocket ?? WebSocket;
+    const socket = link.socket = new Socket(this.#url, subprotocols);
     socket.onopen = () => { link.since = link.heard = Date.now(); };
     socket.onmessage = (event) => this.#receive(link, event.data);
     socket.onclose = (event) => this.#lost(link, event.code);
     socket.onerror = () => { if (!link.since) this.#lost(link, 1006); }; // not all close then
-    link.watch = setInterval(() => this.#look(link), 1_000);
-    if (link.watch.unref) link.watch.unref();
-    return link;
   }
 
   #greeted() { return [this.#link, this.#next].filter((link) => link?.isGreeted); }
@@ -132,20 +150,21 @@ export class Mdbus {
 
   #leave(link) {
     link?.end();
-    link?.socket.close(1000);
+    link?.socket?.close(1000);
   }
 
   #look(link) {
     const now = Date.now();
     const isMute = link.since && link.heartbeat && now - link.heard > 2 * link.heartbeat + 5_000;
     if (!isMute && (link.since || now - link.begun <= OPEN_WITHIN_MS)) return;
-    link.socket.close();
+    link.socket?.close();
     this.#lost(link, 1006); // to wait for an answer to the close from who says nothing is no use
   }
 
   #lost(link, code) {
     if (link.isOver) return;
     link.end();
+    if (!link.since) this.#fails("unreachable", "no connection: nobody listens there, or the handshake was refused");
     if (link === this.#next) this.#lostNext(link, code);
     else if (this.#next !== null) this.#promote();
     else this.#comeBack(link, code);
@@ -296,17 +315,26 @@ export class Mdbus {
   }
 
   async #authenticate(link) {
-    const token = this.#options.token;
-    let value;
+    const token = await this.#token();
+    if (link.isOver) return;
+    if (token) link.say({ action: "auth", token });
+    else if (token === null) link.socket.close();
+  }
+
+  // The token for a connection; null when it could not be had, which is told.
+  async #token() {
+    const { token } = this.#options;
     try {
-      value = typeof token === "function" ? await token() : token;
+      return typeof token === "function" ? await token() : token;
     } catch (error) {
-      const why = `there is no token: ${error?.message ?? error}`;
-      this.#tell("error", { type: "error", code: "unauthorized", message: why, retryable: true });
-      link.socket.close();
-      return;
+      this.#fails("unauthorized", `there is no token: ${error?.message ?? error}`);
+      return null;
     }
-    if (value && !link.isOver) link.say({ action: "auth", token: value });
+  }
+
+  // An error that no server told.
+  #fails(code, message) {
+    this.#tell("error", { type: "error", code, message, retryable: true });
   }
 
   // Whether the other connection's messages of the topic are the ones that are shown.
