@@ -7,7 +7,8 @@ every message it delayed (no coordinated omission). Everything runs on this one 
 for its cores: compare runs on one machine, never figures of two.
 
 ``--idle 10000`` measures twice: alone, and while so many more clients are connected (each holds a
-topic that says nothing, from addresses of 127.0.1.0/24 and further), and what each costs in memory.
+topic that says nothing and gets heartbeats, from addresses of 127.0.1.0/24 and further), and what
+each costs in memory; ``--rounds 3`` does so three times in turns, and shows the medians.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -217,6 +219,7 @@ def idle_clients(count: int, port: str, folder: str, quiet: str, bridge: int) ->
     join.write_text(json.dumps({"action": "subscribe", "topics": [f"price.{quiet}"]}))
     before, began = pss_bytes(bridge), time.monotonic()
     command = [str(compiled("client")), "-p", port, "-n", str(count), "-u", "/ws/market-multi/"]
+    # Not asleep until something comes: on one machine the bridge would pay for waking it.
     command += ["-s", "mdbus.v1.json", "-j", str(join), "-w", '"action":"subscribed"', "-q", "2000"]
     with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None, "a pipe was asked for"
@@ -231,7 +234,8 @@ def idle_clients(count: int, port: str, folder: str, quiet: str, bridge: int) ->
         yield
 
 
-def measure(args: argparse.Namespace, idle: int = 0) -> None:
+def measure(args: argparse.Namespace, idle: int = 0) -> dict[str, float]:
+    """One run; its percentiles in ms, and the bridge's CPU per frame in µs."""
     run_dir = tempfile.mkdtemp(prefix="mdb-")
     # One symbol more than is published: the topic that says nothing.
     most = f"max_connections = {args.clients + idle + 100}"
@@ -274,7 +278,7 @@ def measure(args: argparse.Namespace, idle: int = 0) -> None:
                     rss = psutil.Process(bridge.pid).memory_info().rss
                     sent = json.loads(sender.communicate(timeout=20)[0])
                     got = json.loads(client.communicate(timeout=20)[0])
-        show(args, sent, got, spent, rss)
+        return show(args, sent, got, spent, rss)
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -285,7 +289,7 @@ def show(
     got: dict[str, Any],
     spent: dict[str, float],
     rss_bytes: int,
-) -> None:
+) -> dict[str, float]:
     print(
         f"load:    {args.rate:,} messages/s in, over {args.topics} topics; {args.clients} clients, "
         f"{args.per_client} topics each; {args.seconds} s after {WARM_UP_S:g} s of warm-up"
@@ -303,10 +307,11 @@ def show(
     if not values:
         sys.exit("no frame was measured")
     marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
-    shown = "  ".join(
-        f"{name} {values[min(int(len(values) * share), len(values) - 1)] / 1000:.2f}"
+    found = {
+        name: values[min(int(len(values) * share), len(values) - 1)] / 1000
         for name, share in marks.items()
-    )
+    }
+    shown = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
     print(f"latency: {shown} ms, due time to client read, {len(values):,} samples")
     cpu = "  ".join(f"{name} {100 * used / args.seconds:.0f} %" for name, used in spent.items())
     print(f"CPU:     {cpu} of one core each")
@@ -316,6 +321,14 @@ def show(
     )
     if lost:
         sys.exit(f"{lost} frames are missing")
+    found["µs a frame"] = spent["bridge"] * 1e6 / max(frames, 1)
+    return found
+
+
+def medians(runs: list[dict[str, float]]) -> str:
+    return "  ".join(
+        f"{name} {statistics.median(run[name] for run in runs):.2f}" for name in runs[0]
+    )
 
 
 def main() -> None:
@@ -326,6 +339,7 @@ def main() -> None:
     parser.add_argument("--per-client", type=int, default=5, help="topics of each client (5)")
     parser.add_argument("--seconds", type=int, default=15, help="time measured (15)")
     parser.add_argument("--idle", type=int, default=0, help="measure again with so many idle ones")
+    parser.add_argument("--rounds", type=int, default=1, help="so often, in turns (1)")
     for hidden in ("--role", "--config"):
         parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
     for hidden in ("--begin", "--end", "--port"):
@@ -337,11 +351,17 @@ def main() -> None:
         receive(args.port, args, args.begin, args.end)
     else:
         print(machine(("uvloop", "websockets", "pyzmq", "msgspec")))
-        measure(args)
-        if args.idle:
-            allow_files(args.idle + 1_000)
-            print()
-            measure(args, args.idle)
+        allow_files(args.idle + 1_000)
+        kinds = {"alone": 0, f"beside {args.idle:,} idle": args.idle} if args.idle else {"alone": 0}
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
+        for _ in range(args.rounds):
+            for name, idle in kinds.items():
+                print()
+                runs[name].append(measure(args, idle))
+        if args.rounds > 1:
+            print("\nmedians, in ms:")
+            for name, found in runs.items():
+                print(f"{name:>22}: {medians(found)}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ order of the fields of its struct in :mod:`bus.model`. Malformed input raises ki
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgpack
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from bus.errors import PayloadError, TopicError
 from bus.model.streams import STREAMS
 from bus.model.tick import Body, Tick
+from bus.model.topic import Topic
 from bus.wire.topic import parse_topic
 
 SCHEMA = 1
@@ -76,13 +78,25 @@ def decode_frame(frame: bytes) -> Tick:
 def decode_payload(key: bytes, payload: bytes) -> Tick:
     """Decode a payload whose topic was split off already. Raises as :func:`decode_frame`."""
     topic = parse_topic(key)
-    spec = STREAMS.get(topic.stream)
-    if spec is None:  # unreachable by parse_topic's own check; kept for the type checker
+    decode = _WHOLE.get(topic.stream)
+    if decode is None:  # unreachable by parse_topic's own check; kept for the type checker
         raise TopicError(key, "unknown stream")
+    body_type = STREAMS[topic.stream].body_type
+    try:
+        _, epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, *fields = _astuple(decode(payload))
+    except (msgspec.DecodeError, RecursionError):
+        return _decode_slowly(topic, key, payload)
+    if len(payload) > MAX_FRAME_BYTES or not _are_finite(fields):
+        return _decode_slowly(topic, key, payload)
+    return Tick(topic, epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, body_type(*fields))
+
+
+def _decode_slowly(topic: Topic, key: bytes, payload: bytes) -> Tick:
+    """The same in steps, for the words of the error."""
     fields = unpack(payload, key)
     epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns = _header(fields, key)
     try:
-        body = _convert(fields[HEADER_FIELDS:], spec.body_type)
+        body = _convert(fields[HEADER_FIELDS:], STREAMS[topic.stream].body_type)
     except msgspec.ValidationError as error:
         raise PayloadError(str(error), key) from None
     return Tick(topic, epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns, body)
@@ -149,11 +163,18 @@ def unpack(payload: bytes, key: bytes | str = "") -> list[Any]:
 
 
 def _convert(fields: list[Any], body_type: type[_BodyT]) -> _BodyT:
+    if not _are_finite(fields):
+        _refuse_non_finite(fields)
+    return msgspec.convert(fields, body_type)
+
+
+def _are_finite(fields: list[Any]) -> bool:
+    """Whether there is surely no NaN or infinity in them."""
     for field in fields:
         kind = field.__class__
         if (kind is float and not isfinite(field)) or (kind is list and _is_suspect(field)):
-            _refuse_non_finite(field)
-    return msgspec.convert(fields, body_type)
+            return False
+    return True
 
 
 def _is_suspect(levels: list[Any]) -> bool:
@@ -195,3 +216,26 @@ def _header(fields: list[Any], key: bytes) -> tuple[int, int, int | None, int, i
     if venue_ts_ns is not None and venue_ts_ns.__class__ is not int:
         raise PayloadError(f"venue_ts_ns must be an integer or nil, not {venue_ts_ns!r:.40}", key)
     return epoch, seq, venue_ts_ns, recv_ts_ns, pub_ts_ns
+
+
+def _whole_decoder(body_type: type[Body]) -> Callable[[bytes], Any]:
+    """Decodes header and body of a payload in one step."""
+    natural = Annotated[int, msgspec.Meta(ge=0)]
+    header = [
+        ("_schema", Annotated[int, msgspec.Meta(ge=1)]),
+        ("_epoch", natural),
+        ("_seq", natural),
+        ("_venue_ts_ns", int | None),
+        ("_recv_ts_ns", natural),
+        ("_pub_ts_ns", natural),
+    ]
+    body = [
+        (one.name, one.type) if one.required else (one.name, one.type, one.default)
+        for one in msgspec.structs.fields(body_type)
+    ]
+    name = f"Whole{body_type.__name__}"
+    whole = msgspec.defstruct(name, [*header, *body], array_like=True, gc=False)
+    return msgspec.msgpack.Decoder(whole).decode
+
+
+_WHOLE = {name: _whole_decoder(spec.body_type) for name, spec in STREAMS.items()}

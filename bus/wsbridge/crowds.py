@@ -11,7 +11,7 @@ older count is laid out anew at its next message. That costs less than one write
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -101,4 +101,16 @@ def by_crowd(channels: Iterable[Channel[ClientT]]) -> dict[Crowd[ClientT], list[
                 crowd.count()
                 channel.crowd = known
             together.append(channel)
+    return found
+
+
+def in_several(crowds: Collection[Crowd[ClientT]]) -> set[ClientT]:
+    """The clients that belong to more than one of them."""
+    found: set[ClientT] = set()
+    if len(crowds) > 1:
+        seen: set[ClientT] = set()
+        for crowd in crowds:
+            if not seen.isdisjoint(crowd):
+                found |= seen & crowd
+            seen |= crowd
     return found

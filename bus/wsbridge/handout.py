@@ -1,8 +1,8 @@
 """From what channels have for their clients to bytes on the clients' sockets, once per turn.
 
 Units of channels with the same clients are joined once for all of them; what one client gets of
-several crowds is joined for it, and written by its ``flush``; where nobody gets anything else, and
-that is every tick at low rates, the bytes go to all sockets of the crowd in one loop
+several crowds is joined for it, and written by its ``flush``; to whom gets nothing else, and that
+is everybody at low rates, the bytes go in one loop over the sockets of the crowd
 (:mod:`bus.wsbridge.crowds`). Who is told something of his own (an answer, a feed's new state)
 *gathers*: until the end of the loop's turn whatever comes for him is collected, in order, and
 written once. Conflated channels and batches have their times in one schedule:
@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from operator import methodcaller
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from bus.wsbridge.channels import Channel, Mark, Unit
-from bus.wsbridge.crowds import Crowd, Routed, by_crowd
+from bus.wsbridge.crowds import Crowd, Routed, by_crowd, in_several
 from bus.wsbridge.direct_write import write_to_all
 from bus.wsbridge.faults import Abortable, Faults
 from bus.wsbridge.market import Market
@@ -68,13 +69,15 @@ ClientT = TypeVar("ClientT", bound=Client)
 
 
 class _Turn(Generic[ClientT]):
-    """What one turn has for clients: whom to flush, and the channels whose units every client of
-    theirs gets, with where a client was before (None: that many messages before its last)."""
+    """What one batch has for clients: whom to flush (``touched``), who gets several things and has
+    them collected first (``collecting``), and the channels whose units every client of theirs gets
+    (``shared``), with where a client was before (None: that many messages before its last)."""
 
-    __slots__ = ("shared", "touched")
+    __slots__ = ("collecting", "shared", "touched")
 
     def __init__(self) -> None:
         self.touched: dict[ClientT, None] = {}
+        self.collecting: set[ClientT] = set()
         self.shared: dict[Channel[ClientT], Mark | None] = {}
 
 
@@ -130,16 +133,17 @@ class Handout(Generic[ClientT]):
                     self._hand_out(channel, turn)
                 else:
                     turn.shared.setdefault(channel)
-        shared, touched = turn.shared, turn.touched
-        crowds = by_crowd(shared)
-        # Then nobody has anything else: what is written once needs not be collected first.
-        is_all = not touched and (len(crowds) == 1 or len({one.topic.name for one in shared}) == 1)
-        for crowd, channels in crowds.items():
-            self._hand_to_crowd(crowd, channels, turn, is_all=is_all)
-        if self._gathering:
+        touched = turn.touched
+        if turn.shared:
+            crowds = by_crowd(turn.shared)
+            if touched or self._gathering or len(crowds) > 1:
+                turn.collecting = {*touched, *self._gathering, *in_several(crowds)}
+            for crowd, channels in crowds.items():
+                self._hand_to_crowd(crowd, channels, turn)
+        if touched:
             for client in touched.keys() & self._gathering.keys():
                 del touched[client]
-        self._faults.each(touched, _FLUSH)
+            self._faults.each(touched, _FLUSH)
 
     # ------------------------------------------------------------------ clients that gather
 
@@ -174,14 +178,9 @@ class Handout(Generic[ClientT]):
             turn.touched[client] = None
 
     def _hand_to_crowd(
-        self,
-        crowd: Crowd[ClientT],
-        channels: list[Channel[ClientT]],
-        turn: _Turn[ClientT],
-        *,
-        is_all: bool,
+        self, crowd: Crowd[ClientT], channels: list[Channel[ClientT]], turn: _Turn[ClientT]
     ) -> None:
-        """The units of channels with the same clients; ``is_all``: nobody has any others."""
+        """The units of channels with the same clients: past everything to who gets nothing else."""
         taken = [(channel, channel.units) for channel in channels]
         for channel in channels:
             channel.units = []
@@ -189,9 +188,13 @@ class Handout(Generic[ClientT]):
         self.messages_out += len(frames) * len(crowd)
         blob = frames[0] if len(frames) == 1 else b"".join(frames)
         clients: Iterable[ClientT] = crowd
-        if is_all:
+        collecting = turn.collecting and crowd & turn.collecting
+        if 2 * len(collecting) <= len(crowd):
             crowd.lay_out(self._layout)
-            clients = crowd.others + self._write_to_crowd(crowd, blob)
+            clients = crowd.others
+            if collecting:
+                clients = collecting.union(clients)
+            self._write_to_crowd(crowd, blob, collecting)
         for client in clients:
             if client.is_direct:
                 client.pending.append(blob)
@@ -200,21 +203,21 @@ class Handout(Generic[ClientT]):
                 for channel, units in taken:
                     self._offer(client, channel, units, turn.shared[channel], turn)
 
-    def _write_to_crowd(self, crowd: Crowd[ClientT], blob: bytes) -> list[ClientT]:
-        """Write to everybody who can be written to but for those who gather, who are returned; the
-        rest of it is left to those who lag."""
+    def _write_to_crowd(
+        self, crowd: Crowd[ClientT], blob: bytes, collecting: AbstractSet[ClientT]
+    ) -> None:
+        """Write to everybody who can be written to, but for those who are ``collecting``; the rest
+        of it is left to those who lag."""
         fds, size = crowd.fds, len(blob)
-        apart: dict[int, ClientT] = {}
-        if self._gathering:
-            apart = {client.route(): client for client in self._gathering if client in crowd}
-            apart.pop(-1, None)
-            if apart:
-                fds = array("i", [fd for fd in fds if fd not in apart])
+        if collecting:
+            apart = {client.route() for client in collecting}
+            fds = array("i", [fd for fd in fds if fd not in apart])
+            for client in collecting:
+                if client.route() >= 0:
+                    client.direct_bytes -= size  # its own write counts them
         short = write_to_all(fds, blob)
         crowd.written(size)
         self.direct_bytes += size * len(fds)
-        for client in apart.values():
-            client.direct_bytes -= size  # its own write counts them
         if short:
             by_fd = dict(zip(crowd.fds, crowd.direct, strict=True))
             for fd, taken in short:
@@ -223,7 +226,6 @@ class Handout(Generic[ClientT]):
                     client.write_rest(blob, taken)
                 except Exception as error:  # noqa: BLE001  (the boundary between clients)
                     self._faults.cut_off(client, error)
-        return list(apart.values())
 
     def _conflate(self, channel: Channel[ClientT], turn: _Turn[ClientT]) -> None:
         """Flush a conflated channel if its interval is over, else see that it will be."""

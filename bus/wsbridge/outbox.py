@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from bus.wsbridge.channels import Channel, Mark, Unit
-from bus.wsbridge.frames import array_of
+from bus.wsbridge.helping import Helping, batch_frame
 from bus.wsbridge.lines import Kept
 from bus.wsbridge.messages import (
     ConnectionStatus,
@@ -36,17 +36,17 @@ from bus.wsbridge.notices import Notice
 from bus.wsbridge.steps import Given
 from bus.wsbridge.style import OnSlow, Wire
 
-HELPING_BYTES: Final = 65_536
-HELPING_MESSAGES: Final = 64
 MAX_BATCH_MESSAGES: Final = 1_000
 """More of them do not wait for the end of their ``batch_ms``."""
 _RESYNC: Final = Mark(-1, 0)
 
 
-class _Entry(NamedTuple):
-    """One thing that waits: bytes of a channel (``unit``), control bytes, or a message to make."""
+class _Run(NamedTuple):
+    """One thing that waits: units of a channel, a message of the client's own (a unit without one),
+    or messages to make. Units are shared with everybody who gets them: a run is cut, not changed.
+    """
 
-    unit: Unit | None
+    units: Sequence[Unit]
     at_ns: int = 0
     channel: Channel[Any] | None = None
     given: Given | None = None
@@ -88,7 +88,7 @@ class Outbox(ABC):
         self.is_overrun = False
         self.dropped_messages = 0
         self.on_slow: dict[str, OnSlow] = {}
-        self._queue: list[_Entry] = []  # a deque would be 760 bytes for everybody who is not slow
+        self._queue: list[_Run] = []  # a deque would be 760 bytes for everybody who is not slow
         self._queued_bytes = 0
         self._given = 0
         self._given_done_ns = 0
@@ -138,7 +138,7 @@ class Outbox(ABC):
         """A message for this client and others, after everything before it."""
         told = notice.on(self.wire)
         if self._queue or self._marks or self._gaps:
-            self._put(_Entry(Unit(told.payload), now_ns))
+            self._put(_Run((Unit(told.payload),), now_ns))
             return
         self.close_batch()
         self.pending.append(told.frame)
@@ -146,12 +146,15 @@ class Outbox(ABC):
     def give(self, given: Given) -> None:
         """Messages that are made when their turn comes."""
         self.close_batch()
-        self._queue.append(_Entry(None, given=given))
+        self._queue.append(_Run((), given=given))
         self._given += 1
         self._set_direct(False)
 
     def hold(self, channel: Channel[Any], units: Sequence[Unit], mark: Mark, now_ns: int) -> None:
-        """Units of a channel for a client that is not direct; it was at ``mark`` before them."""
+        """Units of a channel for a client that is not direct; it was at ``mark`` before them.
+
+        They are kept as they are: ``units`` must not change any more.
+        """
         if not self.is_pressed and not self._queue and not self._marks:
             self.batch += [unit.data for unit in units]  # nothing is behind: it only batches
             if len(self.batch) >= MAX_BATCH_MESSAGES:
@@ -162,9 +165,9 @@ class Outbox(ABC):
             return
         if channel in self._marks:
             return  # it will be brought up to date, with these
-        for unit in units:
-            self._put(_Entry(unit, now_ns, channel))
-        self.keep_to_limit(now_ns)
+        self._put(_Run(units, now_ns, channel))
+        if self._is_over(now_ns):
+            self.keep_to_limit(now_ns)
 
     def rewire(self, wire: Wire) -> None:
         """Messages look like this from here on."""
@@ -200,10 +203,9 @@ class Outbox(ABC):
             self.is_direct = is_direct
             self.reroute()
 
-    def _put(self, entry: _Entry) -> None:
-        assert entry.unit is not None, "only what is made already is put"
-        self._queue.append(entry)
-        self._queued_bytes += len(entry.unit.data)
+    def _put(self, run: _Run) -> None:
+        self._queue.append(run)
+        self._queued_bytes += _size_of(run.units)
         self._set_direct(False)
 
     # ------------------------------------------------------------------ pressure
@@ -234,7 +236,7 @@ class Outbox(ABC):
                 self._drop_all_of(channel)
                 self._marks[channel] = _RESYNC
             else:
-                self._drop(index)
+                self._drop_from(index)
 
     def _is_over(self, now_ns: int) -> bool:
         if self._queued_bytes >= self.limit_bytes:
@@ -244,27 +246,42 @@ class Outbox(ABC):
         oldest_ns = max(self._queue[0].at_ns, self._given_done_ns)
         return oldest_ns > 0 and now_ns - oldest_ns >= self.limit_age_ns
 
-    def _drop(self, index: int) -> None:
-        entry = self._queue[index]
-        del self._queue[index]
-        unit, channel = entry.unit, entry.channel
-        assert unit is not None and channel is not None, "only channels' units are dropped"  # noqa: PT018
-        self._queued_bytes -= len(unit.data)
-        if not unit.last:
-            return
-        self.dropped_messages += unit.last - unit.first + 1
-        first, _ = self._gaps.get((channel, unit.epoch), (unit.first, 0))
-        self._gaps[channel, unit.epoch] = (first, unit.last)
+    def _drop_from(self, index: int) -> None:
+        """The oldest units of a run go: as many as are too much, or all when they are too old."""
+        run = self._queue[index]
+        channel, units = run.channel, run.units
+        assert channel is not None, "only what is a channel's is dropped"
+        excess_bytes = self._queued_bytes - self.limit_bytes
+        count = len(units)
+        if excess_bytes >= 0:
+            freed_bytes = count = 0
+            while count < len(units) and freed_bytes <= excess_bytes:
+                freed_bytes += len(units[count].data)
+                count += 1
+        self._cut(index, count)
+        for unit in units[:count]:
+            if unit.last:
+                self.dropped_messages += unit.last - unit.first + 1
+                first, _ = self._gaps.get((channel, unit.epoch), (unit.first, 0))
+                self._gaps[channel, unit.epoch] = (first, unit.last)
+
+    def _cut(self, index: int, count: int) -> None:
+        """The first units of a run are in the queue no more."""
+        run = self._queue[index]
+        units = run.units
+        if count == len(units):
+            del self._queue[index]
+        else:
+            self._queue[index] = run._replace(units=units[count:])
+            units = units[:count]
+        self._queued_bytes -= _size_of(units)
 
     def _drop_all_of(self, channel: Channel[Any]) -> None:
-        kept: list[_Entry] = []
-        for entry in self._queue:
-            if entry.channel is channel and entry.unit is not None:
-                self._queued_bytes -= len(entry.unit.data)
-                self.dropped_messages += 1
-            else:
-                kept.append(entry)
-        self._queue = kept
+        for run in self._queue:
+            if run.channel is channel:
+                self._queued_bytes -= _size_of(run.units)
+                self.dropped_messages += len(run.units)
+        self._queue = [run for run in self._queue if run.channel is not channel]
 
     def _notice(self, state: Any, now_ns: int, buffered_bytes: int) -> None:
         if self.wire.events:
@@ -299,33 +316,27 @@ class Outbox(ABC):
 
         Afterwards the client is direct again if that was everything.
         """
-        payloads, self.batch = self.batch, []  # whatever waits came after it
-        size = sum(map(len, payloads))
+        helping = Helping(self.wire)
+        helping.add(self.batch)  # whatever waits came after it
+        self.batch = []
         for (channel, epoch), (first, last) in self._gaps.items():
             if self.wire.events:
-                payloads.append(self._gap(channel, epoch, first, last, now_ns))
+                helping.add([self._gap(channel, epoch, first, last, now_ns)])
         self._gaps.clear()
-        while self._queue and size < HELPING_BYTES and len(payloads) < HELPING_MESSAGES:
-            entry = self._queue.pop(0)
-            if entry.given is not None:
-                made = self._make(entry.given, source, HELPING_MESSAGES - len(payloads), now_ns)
+        while self._queue and helping.room:
+            run = self._queue[0]
+            if run.given is not None:
+                helping.add(self._make(run.given, source, helping.room, now_ns))
             else:
-                assert entry.unit is not None, "an entry is a unit or messages to make"
-                payload = entry.unit.data
-                self._queued_bytes -= len(payload)
-                made = [_Framed(payload) if entry.unit.is_frame else payload]
-            payloads += made
-            size += sum(map(len, made))
+                self._cut(0, helping.add_units(run.units))
         if not self._queue:
-            while self._marks and size < HELPING_BYTES and len(payloads) < HELPING_MESSAGES:
+            while self._marks and helping.room:
                 channel, mark = self._marks.popitem()
-                if mark is _RESYNC:
-                    made = source.rebuilt(channel, self)
-                else:
-                    made = source.latest(channel, mark, self)
-                payloads += made
-                size += sum(map(len, made))
-        blob = self._framed(payloads)
+                is_anew = mark is _RESYNC
+                helping.add(
+                    source.rebuilt(channel, self) if is_anew else source.latest(channel, mark, self)
+                )
+        blob = helping.blob()
         if not self.has_waiting:
             if self.is_pressed:
                 self.is_pressed = False
@@ -334,12 +345,13 @@ class Outbox(ABC):
         return blob
 
     def _make(self, given: Given, source: Source, count: int, now_ns: int) -> list[bytes]:
-        """The next messages of a run; the rest of it stays first in the queue."""
+        """The next messages of what is first in the queue, where the rest of it stays."""
         kepts = given.kepts
         made = [source.show(kept, given, self.wire) for kept in kepts[:count]]
         if len(kepts) > count:
-            self._queue.insert(0, _Entry(None, given=replace(given, kepts=kepts[count:])))
+            self._queue[0] = _Run((), given=replace(given, kepts=kepts[count:]))
         else:
+            del self._queue[0]
             self._given -= 1
             if not self._given:
                 self._given_done_ns = now_ns
@@ -356,23 +368,6 @@ class Outbox(ABC):
         )
         return blob + self.wire.frame(encode(message, self.wire.codec))
 
-    def _framed(self, payloads: list[bytes]) -> bytes:
-        frames: list[bytes] = []
-        together: list[bytes] = []
-        for payload in payloads:
-            if not isinstance(payload, _Framed):
-                together.append(payload)
-                if self.wire.batched:
-                    continue
-            if together:
-                frames.append(batch_frame(together, self.wire))
-                together = []
-            if isinstance(payload, _Framed):
-                frames.append(payload)
-        if together:
-            frames.append(batch_frame(together, self.wire))
-        return b"".join(frames)
-
     def _gap(self, channel: Channel[Any], epoch: int, first: int, last: int, now_ns: int) -> bytes:
         message = Gap(
             topic=channel.topic.name,
@@ -386,12 +381,7 @@ class Outbox(ABC):
         return encode(message, self.wire.codec)
 
 
-class _Framed(bytes):
-    """Bytes that are frames already."""
-
-
-def batch_frame(payloads: Sequence[bytes], wire: Wire) -> bytes:
-    """Encoded messages as one frame: an array, or the message itself where there is one."""
-    if len(payloads) == 1:
-        return wire.frame(payloads[0])
-    return wire.frame(array_of(payloads, binary=wire.is_binary), always_deflate=True)
+def _size_of(units: Sequence[Unit]) -> int:
+    if len(units) == 1:  # as most are
+        return len(units[0].data)
+    return sum([len(unit.data) for unit in units])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bus.wsbridge.channels import Channel
-from bus.wsbridge.crowds import Crowd, by_crowd
+from bus.wsbridge.crowds import Crowd, by_crowd, in_several
 from bus.wsbridge.style import Style, Wire
 from bus.wsbridge.topics import Directory, MarketTopic
 from tests.wsbridge.makers import Nobody, settings_of
@@ -79,3 +79,10 @@ def test_nothing_written_is_forgotten_when_a_crowd_dissolves_or_joins_another() 
     second.remove(b)
     first.remove(b)
     assert (a.direct_bytes, b.direct_bytes) == (7, 2)
+
+
+def test_who_belongs_to_several() -> None:
+    one, two, three, four = (Nobody() for _ in range(4))
+    crowds = [Crowd([one, two]), Crowd([two, three]), Crowd([four]), Crowd([two, four])]
+    assert in_several(crowds) == {two, four}
+    assert in_several(crowds[:1]) == in_several([]) == set()

@@ -81,6 +81,29 @@ def test_styles_of_one_topic_have_no_client_in_common_and_all_pass(
     assert [client.own_writes for client in clients] == [0, 0, 0]
 
 
+def test_only_who_gets_something_else_too_is_not_passed_by(
+    bridge: Bridge, clients: list[SocketClient]
+) -> None:
+    subscribe(bridge, *clients)
+    bridge.received(
+        clients[0], b'{"action":"subscribe","topics":["quote.BTC"],"snapshot":false}', T0_NS
+    )
+    deliver(bridge, warm("quote"))
+    clients[0].read()
+    for client in clients:
+        client.take()
+        client.own_writes = 0
+    deliver(bridge, live("price", 1), live("quote", 1))
+    for client in clients:
+        client.read()
+    assert [client.packets for client in clients] == [1, 1, 1]
+    assert [client.own_writes for client in clients] == [1, 0, 0]
+    assert [seqs(client.take()) for client in clients] == [[1]] * 3
+    bridge.fanout.out.count_bytes()
+    assert clients[0].direct_bytes == 0, "its own write counts them"
+    assert clients[1].direct_bytes == clients[2].direct_bytes > 0
+
+
 def test_a_full_socket_leaves_the_rest_to_its_client_and_the_others_have_theirs(
     bridge: Bridge, clients: list[SocketClient]
 ) -> None:

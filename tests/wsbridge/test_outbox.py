@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.wsbridge.bridge import Bridge
-from bus.wsbridge.outbox import HELPING_MESSAGES
+from bus.wsbridge.helping import HELPING_MESSAGES
 from tests.wsbridge.makers import (
     SECOND_NS,
     T0_NS,
@@ -106,6 +106,32 @@ def test_at_the_limit_the_client_is_given_up_unless_it_asked_for_gaps() -> None:
     assert gap["count"] == gap["to"] - 1
     assert seqs(got[1:], "trades.BTC") == list(range(gap["to"] + 1, 100))
     assert client.dropped_messages == gap["count"]
+
+
+@pytest.mark.parametrize("burst", [1, 7, 200])
+def test_a_burst_is_one_run_that_is_cut_to_a_message_at_the_limit_and_in_helpings(
+    burst: int,
+) -> None:
+    bridge, client = reading(["trades.BTC"], on_slow="gap")
+    client.limit_bytes = 50_000
+    stick(client)
+    client.take()
+    numbers = list(range(2, 402))
+    for start in range(0, 400, burst):
+        deliver(bridge, *[live("trades", n) for n in numbers[start : start + burst]])
+        assert client.queued_bytes < 50_000
+    assert client.queued_bytes > 49_000, "no more than had to be dropped"
+    helpings: list[int] = []
+    client.is_stuck, before = False, len(client.got)
+    while client.has_waiting or client.is_pressed:
+        client.write(client.helping(bridge.source, T0_NS))
+        helpings.append(len(client.got) - before)
+        before = len(client.got)
+    assert max(helpings) <= HELPING_MESSAGES + 1, "and the word that it is over"
+    gap, *trades = [message for message in client.take() if message["type"] != "status"]
+    assert (gap["type"], gap["from"], gap["count"]) == ("gap", 2, client.dropped_messages)
+    assert seqs(trades, "trades.BTC") == list(range(gap["to"] + 1, 402))
+    assert client.queued_bytes == 0
 
 
 def test_time_is_a_limit_too() -> None:

@@ -13,6 +13,7 @@ from bus.client import Publisher
 from bus.clock import now_ns
 from bus.model import News, OrderBook, Price, Trade
 from bus.model.topic import Topic
+from bus.testing import eventually
 from tests.wsbridge.access.tokens import JWT, SECRET, jwt_of, now_s, token
 from tests.wsbridge.browser import Browser, chromium
 from tests.wsbridge.conftest import StartServer
@@ -101,6 +102,36 @@ async def test_the_page_shows_the_market_says_it_is_simulated_and_comes_back(
     await browser.shows(f"{text.format('detail-symbol')} === 'ETH'")
     await browser.shows("document.querySelector('#prices tr').dataset.state === 'live'")
     moved = 2000
+
+
+@pytest.mark.browser
+async def test_the_page_goes_from_a_server_that_leaves_to_the_next_without_a_break(
+    start_server: StartServer, publisher: Publisher, browser: Browser
+) -> None:
+    old = await start_server("bridge.drain_s=5")
+    writer = publisher.writer(Topic.md("price", "sim", "BTC-USDT"))
+
+    def publish(price: float) -> None:
+        writer.publish(Price(price), venue_ts_ns=None, recv_ts_ns=now_ns())
+
+    publish(61_000.0)
+    state = "document.getElementById('state')"
+    last = "document.getElementById('detail-last').textContent"
+    await browser.do("Page.navigate", url=old.http_url + "/")
+    await browser.shows(f"{state}.textContent === 'Connected' && {last}.startsWith('61,')")
+    await browser.evaluate(
+        f"window.states = []; new MutationObserver(() => states.push({state}.textContent))"
+        f".observe({state}, {{ subtree: true, childList: true, attributes: true }})"
+    )
+    drained = asyncio.create_task(old.server.drain())
+    await eventually(lambda: old.server.is_draining)
+    new = await start_server(f"bridge.port={old.port}")
+    await drained
+    assert new.server.client_count == 1
+    publish(62_000.0)
+    await browser.shows(f"{last}.startsWith('62,')")
+    assert set(await browser.evaluate("states")) <= {"Connected"}
+    assert browser.complaints == []
 
 
 @pytest.mark.browser

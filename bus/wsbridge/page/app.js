@@ -1,6 +1,7 @@
 // The page of the bridge. It uses nothing but the public WebSocket API, documented in
-// docs/websocket.md: what it can do, any program can. Data is drawn at most once a frame.
-"use strict";
+// docs/websocket.md, through the client that any page may use: what it can do, any program can.
+// Data is drawn at most once a frame.
+import { Mdbus } from "/ws/mdbus.js";
 
 const $ = (id) => document.getElementById(id);
 const make = (tag, className, text) => {
@@ -57,20 +58,12 @@ const redraw = (what) => {
 
 // ---------------------------------------------------------------- the connection
 
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 30000;
-const STEADY_MS = 60000;
-let socket = null;
-let attempts = 0;
-let steadyTimer = 0;
-let retryTimer = 0;
-let retryAfterMs = 0;
+let bus = null; // comes back by itself, and goes from a server that leaves to the next one
+let isOpen = false;
+let farewell = ""; // why the server says that it closes the connection
 let received = 0;
 let ages = [];
 let categories = [];
-
-// The one rule for clients: these codes mean "do not come back as you are".
-const isFinal = (code) => [1000, 1002, 1003, 1007].includes(code) || (code >= 4500 && code <= 4999);
 
 function setState(state, text) {
   $("state").dataset.state = state;
@@ -80,7 +73,7 @@ function setState(state, text) {
 // A bridge that wants a token says so; the token lives as long as this tab, and nowhere else.
 const TOKEN_KEY = "mdbus.token";
 let token = "";
-let isReady = false; // greeted on this connection; before that only `auth` is answered
+let isExpiring = false; // the token that was shown ends soon: it is not shown again
 try { token = sessionStorage.getItem(TOKEN_KEY) || ""; } catch { /* storage is switched off */ }
 
 function keepToken(text) {
@@ -111,91 +104,70 @@ $("token-form").addEventListener("submit", (event) => {
   if (!text) return;
   keepToken(text);
   forgetForm();
-  attempts = 0;
-  if (socket && socket.readyState === WebSocket.OPEN) send({ action: "auth", token });
-  else if (!socket) connect();
+  if (isOpen) bus.send({ action: "auth", token });
+  else connect();
 });
 
 function connect() {
-  clearTimeout(retryTimer);
-  isReady = false;
-  setState("connecting", attempts ? "Reconnecting…" : "Connecting…");
+  if (bus) bus.close();
+  [isExpiring, farewell, trades] = [false, "", []];
+  setState("connecting", "Connecting…");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const mine = new WebSocket(`${scheme}://${location.host}/ws/market-multi/`);
-  socket = mine;
-  retryAfterMs = 0;
-  mine.onopen = () => {
-    steadyTimer = setTimeout(() => { attempts = 0; }, STEADY_MS);
-  };
-  mine.onmessage = (event) => {
+  const mine = new Mdbus(`${scheme}://${location.host}/ws/v1/`, { token: () => (isExpiring ? "" : token) });
+  bus = mine;
+  mine.on("state", (state) => { if (bus === mine) become(state); });
+  mine.on("message", (message) => {
     received += 1;
-    const message = JSON.parse(event.data);
-    (handlers[message.type] || (() => {}))(message);
-  };
-  mine.onclose = (event) => {
-    if (socket !== mine) return;
-    socket = null;
-    clearTimeout(steadyTimer);
-    for (const row of rows.values()) row.state = "down";
-    redraw("prices");
-    isReady = false;
-    if (event.code === 4501 || event.code === 4004) keepToken("");
-    if (!token && (event.code === 4501 || event.code === 4004 || !$("token-form").hidden)) {
-      askForToken($("token-note").textContent || "The token has ended.");
-      setState("stopped", "Waiting for a token");
-      return;
-    }
-    if (isFinal(event.code)) {
-      setState("stopped", `Closed by the server: ${event.reason || event.code}`);
-      return;
-    }
-    // Full jitter, so that a thousand pages do not come back at the same moment.
-    const span = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempts);
-    const delay = retryAfterMs + Math.random() * span;
-    attempts = Math.min(attempts + 1, 10);
-    setState("connecting", `Disconnected, retrying in ${Math.ceil(delay / 1000)} s`);
-    retryTimer = setTimeout(connect, delay);
-  };
+    if (bus === mine) (handlers[message.type] || (() => {}))(message);
+  });
+  follow([...rows.keys()]);
+  read(categories);
+  if (selected) watch(selected);
+  redraw("tape");
 }
-addEventListener("online", () => { if (!socket && $("state").dataset.state !== "stopped") connect(); });
 
-const send = (request) => {
-  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(request));
-};
+function become(state) {
+  isOpen = state === "open";
+  if (isOpen) {
+    setState("open", "Connected");
+    bus.send({ action: "status" });
+    return;
+  }
+  for (const row of rows.values()) row.state = "down";
+  redraw("prices");
+  if (state === "waiting") setState("connecting", "Disconnected, retrying…");
+  else if (!$("token-form").hidden) setState("stopped", "Waiting for a token");
+  else setState("stopped", `Closed by the server: ${farewell || "for good"}`);
+}
+addEventListener("online", () => { if (!isOpen && $("state").dataset.state === "connecting") connect(); });
+
+const follow = (symbols) => symbols.length && bus.subscribe(symbols.map((symbol) => `price.${symbol}`));
+const read = (names) => names.length && bus.subscribe(names.map((name) => `news.${name}`), { history: 20 });
 
 const handlers = {
   connection(message) {
-    if (message.status === "auth_required") {
-      if (token) send({ action: "auth", token });
-      else {
-        askForToken("This bridge asks who you are.");
-        setState("connecting", "Waiting for a token");
-      }
-      return;
-    }
-    if (message.status === "auth_expiring") {
+    if (message.status === "auth_required" && !token) {
+      askForToken("This bridge asks who you are.");
+      bus.close(); // until there is one
+    } else if (message.status === "auth_expiring") {
+      isExpiring = true;
       const seconds = Math.round(message.expires_in_ms / 1000);
       askForToken(`The token ends in ${seconds} s. A newer one goes on without a break.`);
-      return;
+    } else if (message.status === "closing") {
+      farewell = message.reason;
+    } else if (message.status === "connected") {
+      isExpiring = false;
+      forgetForm();
+      $("simulated").hidden = !message.simulated;
+      $("server").textContent = `${message.server} · ${message.connection_id}`;
+      showFeeds(message.feeds);
+      const fresh = message.symbols.filter((symbol) => !rows.has(symbol));
+      for (const symbol of fresh) rows.set(symbol, newRow(symbol));
+      follow(fresh);
+      read(message.categories.filter((name) => !categories.includes(name)));
+      categories = message.categories;
+      if (!selected && rows.size) select(rows.keys().next().value);
     }
-    if (message.status !== "connected") {
-      retryAfterMs = message.retry_after_ms || 0;
-      return;
-    }
-    forgetForm();
-    if (isReady) return; // a newer token was taken; everything else goes on
-    isReady = true;
-    setState("open", "Connected");
-    $("simulated").hidden = !message.simulated;
-    $("server").textContent = `${message.server} · ${message.connection_id}`;
-    categories = message.categories || [];
-    showFeeds(message.feeds);
-    for (const symbol of message.symbols) if (!rows.has(symbol)) rows.set(symbol, newRow(symbol));
-    if (rows.size) send({ action: "subscribe", symbols: [...rows.keys()], stream_type: "price" });
-    if (categories.length) send({ action: "subscribe", topics: categories.map((c) => `news.${c}`), history: 20 });
-    if (selected) watch(selected);
-    else if (rows.size) select(rows.keys().next().value);
-    send({ action: "status" });
   },
   error(message) {
     if (!["unauthorized", "token_expired"].includes(message.code)) return;
@@ -290,12 +262,12 @@ function showFeeds(states) {
 const DETAIL = ["orderbook", "trades", "ticker"];
 
 function watch(symbol) {
-  send({ action: "subscribe", topics: DETAIL.map((stream) => `${stream}.${symbol}`), history: TRADES, snapshot: true });
+  bus.subscribe(DETAIL.map((stream) => `${stream}.${symbol}`), { history: TRADES });
 }
 
 function select(symbol) {
   if (symbol === selected) return;
-  if (selected) send({ action: "unsubscribe", topics: DETAIL.map((stream) => `${stream}.${selected}`) });
+  if (selected) bus.unsubscribe(DETAIL.map((stream) => `${stream}.${selected}`));
   selected = symbol;
   [book, ticker, trades] = [null, null, []];
   chart = rows.get(symbol).trend.map((price) => [Date.now(), price]).slice(-1);
@@ -517,9 +489,9 @@ setInterval(() => {
   ages = [];
 }, 1000);
 setInterval(() => {
-  if (!isReady) return;
-  send({ action: "status" });
-  send({ action: "list" });
+  if (!isOpen) return;
+  bus.send({ action: "status" });
+  bus.send({ action: "list" });
 }, 5000);
 
 connect();
