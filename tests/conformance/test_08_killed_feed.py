@@ -117,12 +117,16 @@ async def _is_live(client: Client, topic: str) -> bool:
 
 async def positions(client: Client) -> dict[str, tuple[str, int]]:
     """Where some topics stand, of those by name and of those by wildcard."""
-    await client.say(action="list", id="before")
-    listed = (await client.until("list", id="before"))["subscriptions"]
-    watched = {
-        one["topic"]: (one["epoch"], one["seq"]) for one in listed if one["topic"] in COUNTED
-    }
-    assert watched.keys() == COUNTED
+    watched: dict[str, tuple[str, int]] = {}
+
+    async def all_have_one() -> bool:
+        await client.say(action="list", id="before")
+        listed = (await client.until("list", id="before"))["subscriptions"]
+        counted = [one for one in listed if one["topic"] in COUNTED and "epoch" in one]
+        watched.update({one["topic"]: (one["epoch"], one["seq"]) for one in counted})
+        return watched.keys() == COUNTED
+
+    await eventually(all_have_one, 20, "each has a value, and so a position")
     return watched
 
 
