@@ -304,7 +304,7 @@ async def test_a_program_shows_its_token_with_the_handshake(
     market.say("trades", "ETH", 3)
     async with following(node, url(running), "trades.ETH") as refused:
         await eventually(lambda: {"failed": "unreachable"} in refused.said, 20, "it is told")
-        assert refused.states == ["waiting"]
+        await eventually(lambda: refused.states == ["waiting"], 20)
     monkeypatch.setenv("MDBUS_TOKEN", token("u-1"))
     async with following(node, url(running), "trades.ETH") as follower:
         await eventually(lambda: follower.acks, 20, "it has subscribed")
