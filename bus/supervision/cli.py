@@ -17,6 +17,7 @@ from typing import Final
 
 from bus.supervision import exit_codes
 from bus.supervision.arguments import make_parser
+from bus.supervision.lean import import_asyncio
 
 _VERBS: Final = {
     "up": "up",
@@ -44,6 +45,8 @@ _VERBS: Final = {
     "token": "token_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
+_STAYING: Final = ("up", "replay")
+"""The verbs that become the supervisor."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as of any program that SIGINT ends."""
 
@@ -67,6 +70,8 @@ def _run(argv: Sequence[str] | None) -> int:
     if arguments.verb is None:
         parser.print_help()
         return exit_codes.USAGE
+    if arguments.verb in _STAYING:
+        import_asyncio()
     verb = importlib.import_module(f"bus.supervision.{_VERBS[arguments.verb]}")
     try:
         code: int = getattr(verb, f"run_{arguments.verb}")(arguments)

@@ -6,7 +6,6 @@ together. They stop in reverse order.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -80,6 +79,8 @@ def layers(specs: Sequence[ProcessSpec]) -> list[list[ProcessSpec]]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name a mistyped one most likely means, or an empty text."""
+    import difflib  # of no use to an idle supervisor
+
     names = list(known)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if match:
