@@ -14,7 +14,7 @@ from typing import Any, Final
 from bus.errors import MdbusError
 from bus.supervision import exit_codes
 from bus.supervision.generation import Sender
-from bus.supervision.plan import nearest
+from bus.supervision.nearest import nearest
 from bus.supervision.unit import Unit
 from bus.wire.link import Command, LinkError, LinkMessage, Reply
 

@@ -26,7 +26,7 @@ from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
 from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.handover import try_out
-from bus.supervision.plan import nearest
+from bus.supervision.nearest import nearest
 from bus.supervision.policy import Phase
 from bus.supervision.reload import reload, scale
 from bus.supervision.replacement import replace_all, settled

@@ -64,6 +64,7 @@ class Rounds:
     def begin(self) -> None:
         """Look from now on; the limit of open files is raised first."""
         self._allowed_fds = raise_fd_limit()
+        self._tell_manager()
         self._look_at(asyncio.get_running_loop().time() + BUSY_S)
 
     def end(self) -> None:
@@ -106,13 +107,18 @@ class Rounds:
         )
         if supervisor.state == "running" and self._is_calm(units):
             supervisor.premises.keep_spares()
+        self._tell_manager()
+        supervisor.manager.alive(now_s)
+        self._consider_giving_up(units)
+        self._look_at(now_s + self._interval_s(is_calm=is_calm))
+
+    def _tell_manager(self) -> None:
+        """How far a start or stop is, and that it gets on."""
+        supervisor = self._supervisor
         if supervisor.manager.listens:
             supervisor.manager.status(supervisor.in_words())
             if supervisor.state != "running":
                 supervisor.manager.busy()
-        supervisor.manager.alive(now_s)
-        self._consider_giving_up(units)
-        self._look_at(now_s + self._interval_s(is_calm=is_calm))
 
     def _look_at(self, due_at: float) -> None:
         if self._timer is not None:

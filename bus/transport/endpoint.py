@@ -1,10 +1,11 @@
-"""What may be an endpoint of the bus. Without ZeroMQ, which who only checks one has no use for."""
+"""What may be an endpoint of the bus. Imports neither ZeroMQ nor the settings: whoever checks one
+need not use the other.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from bus.config.bridge import is_loopback
 from bus.errors import ConfigError
 
 _IPC_PATH_LIMIT_BYTES: Final = 107
@@ -39,7 +40,7 @@ def check_endpoint(endpoint: str, key: str = "endpoint") -> str:
     if scheme != "tcp":
         raise ConfigError.of(key, f"{endpoint!r}: only ipc://, tcp:// and inproc:// are supported")
     host, port = _split_tcp(endpoint, rest, key)
-    if not is_loopback(host.removeprefix("[").removesuffix("]")):
+    if not _is_loopback(host):
         raise ConfigError.of(
             key,
             f"{endpoint!r} is off loopback, and no CURVE keys protect it",
@@ -55,3 +56,14 @@ def _split_tcp(endpoint: str, rest: str, key: str) -> tuple[str, str]:
     if port != "*" and not (port.isascii() and port.isdigit() and int(port) <= 65_535):
         raise ConfigError.of(key, f"{endpoint!r}: the port must be 0 to 65535")
     return host, port
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("localhost", "127.0.0.1", "[::1]"):
+        return True
+    from ipaddress import ip_address  # hardly any endpoint needs it
+
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:  # a name, an interface or *
+        return False
