@@ -6,7 +6,6 @@ Pure. What is found is reported by key, with a hint where there is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_network
 
 from bus.config.access import ALGORITHMS
 from bus.config.bridge import CLOSES_PER_S, LEAST_TTL_S, is_loopback
@@ -124,6 +123,8 @@ def _check_access(settings: Settings, problem: Report) -> None:
         tier = bridge.access.default_tier
         problem("bridge.access.default_tier", f"there is no tier {tier!r}", near)
     for proxy in bridge.limits.trusted_proxies:
+        from ipaddress import ip_network  # there are hardly ever any
+
         try:
             ip_network(proxy)
         except ValueError:

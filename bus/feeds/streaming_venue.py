@@ -250,6 +250,9 @@ class StreamingVenue(ABC, Generic[C]):
         except (RestError, ParseError, TimeoutError) as error:
             self._not_listed(str(error) or "no answer", 0)
             return Choice(self._guesses(), {}), False
+        if all(symbol in listed for symbol in wanted):
+            return choose(wanted, listed), True
+        # To find what was meant instead, among thousands, takes long: not on the loop.
         return await asyncio.to_thread(choose, wanted, listed), True
 
     def _guesses(self) -> tuple[Listed, ...]:

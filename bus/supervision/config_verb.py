@@ -21,7 +21,7 @@ def run_config(arguments: argparse.Namespace) -> int:
         config = config_file(arguments) or DEFAULT_FILE
         text = unit_file(
             sys.executable,
-            str(config.absolute()),
+            str(Path(config).absolute()),
             user="" if of_user_manager else _user(),
             of_user_manager=of_user_manager,
         )
@@ -29,7 +29,7 @@ def run_config(arguments: argparse.Namespace) -> int:
             Path("mdbus.service"), text, "its first lines say how to install it", arguments.force
         )
     if arguments.what == "init":
-        return _init(Path(arguments.config) if arguments.config else DEFAULT_FILE, arguments.force)
+        return _init(Path(arguments.config or DEFAULT_FILE), arguments.force)
     settings = settings_for(arguments)
     if arguments.what == "show":
         sys.stdout.write(to_toml(settings))

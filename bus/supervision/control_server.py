@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import ConfigError, MdbusError
-from bus.runtime import get_logger
+from bus.runtime.log import get_logger
 from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
 from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.handover import try_out
-from bus.supervision.plan import nearest
+from bus.supervision.nearest import nearest
 from bus.supervision.policy import Phase
 from bus.supervision.reload import reload, scale
 from bus.supervision.replacement import replace_all, settled
@@ -154,7 +154,7 @@ class ControlServer:
             return _error(exit_codes.FAILED, str(error))
 
     async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
-        self._supervisor.hear()
+        self._supervisor.read_beats()
         return bus_status(self._supervisor)
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Reads the file itself, so that it also tells how a supervisor ended that is gone
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -78,11 +77,11 @@ def _follow(
 
 def _show(events: Iterable[Happening]) -> None:
     for event in events:
-        line = dated_event_line(*dataclasses.astuple(event), colour=sys.stdout.isatty())
+        line = dated_event_line(*event, colour=sys.stdout.isatty())
         sys.stdout.write(line + "\n")
 
 
 def _show_json(events: Iterable[Happening]) -> None:
     """One object a line, so that it can be followed."""
     for event in events:
-        sys.stdout.write(json_line(dataclasses.asdict(event)) + "\n")
+        sys.stdout.write(json_line(event._asdict()) + "\n")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bus.supervision.log_files import rotate_log
 
@@ -17,8 +15,7 @@ MAX_FILE_BYTES: Final = 2 * 1024 * 1024
 """Two files of this size are kept: some ten thousand events each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(NamedTuple):
     """One event. ``process`` is empty for one of the supervisor itself; ``at_ns`` is wall time.
 
     ``kind`` is one of begun, ended (the supervisor), starting, ready, exited, restarting, hung,
@@ -32,7 +29,7 @@ class Happening:
 
     def to_json(self) -> str:
         """One line without its newline."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return json.dumps(self._asdict(), ensure_ascii=False)
 
     @classmethod
     def of_json(cls, line: str) -> Happening | None:

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bus.runtime import get_logger
-from bus.runtime.log import reopen
+from bus.runtime.log import get_logger, reopen
 
 ASK_AGAIN_S: Final = 1.0
 MOST_FILES: Final = 100
@@ -81,9 +80,11 @@ class LogKeeper:
         self._limits = limits
         self._asked_at: dict[str, float] = {}
         self._failed: set[str] = set()
+        self._sizes: dict[str, int] = {}
 
-    def check(self, name: str, now_s: float, ask: Callable[[str], bool]) -> None:
-        """Look after the log of the running process ``name``.
+    def check(self, name: str, now_s: float, ask: Callable[[str], bool]) -> bool:
+        """Look after the log of the running process ``name``; whether to look again soon: it is
+        being moved, or grows so fast that it might be too large by the look after the next.
 
         ``ask(path)`` tells it to write to ``path`` from now on, and is False when it cannot be
         told, which is then done again later.
@@ -96,29 +97,41 @@ class LogKeeper:
             if now_s - self._asked_at.get(name, -ASK_AGAIN_S) >= ASK_AGAIN_S:
                 self._asked_at[name] = now_s
                 ask(str(path))
-            return
+            return True
         except OSError as error:
             self._fail(name, error)
-            return
+            return False
         if size > max_bytes:
             try:
                 set_aside(path, files)
             except OSError as error:
                 self._fail(name, error)
-                return
+                return False
             self._asked_at[name] = now_s
             ask(str(path))
+            return True
+        return self._grows_fast(name, size, max_bytes)
 
-    def check_own(self, path: Path) -> None:
-        """Look after the log of this very program, if ``path`` is where it writes."""
+    def check_own(self, path: Path) -> bool:
+        """As `check`, for the log of this very program, if ``path`` is where it writes."""
         max_bytes, files = self._limits()
         try:
-            if os.path.samestat(path.stat(), os.fstat(2)) and rotate_log(path, max_bytes, files):
+            found = path.stat()
+            if not os.path.samestat(found, os.fstat(2)):
+                return False
+            if rotate_log(path, max_bytes, files):
                 reopen(str(path))
         except FileNotFoundError:  # the supervisor runs in a terminal, or the file was just moved
-            return
+            return False
         except OSError as error:
             self._fail(path.stem, error)
+            return False
+        return self._grows_fast(path.stem, found.st_size, max_bytes)
+
+    def _grows_fast(self, name: str, size: int, max_bytes: int) -> bool:
+        growth = size - self._sizes.get(name, size)
+        self._sizes[name] = size
+        return size + 2 * growth > max_bytes
 
     def _fail(self, name: str, error: OSError) -> None:
         """Say once for each log that it cannot be bounded."""

@@ -9,13 +9,12 @@ import contextlib
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
 from bus.supervision.documents import print_document
-from bus.supervision.locate import run_path_for
+from bus.supervision.locate import run_dir_for
 from bus.supervision.lock import running_pid, wait_unlocked
 from bus.supervision.tables import status_table
 
@@ -26,7 +25,7 @@ HEARD_S: Final = 5.0
 def run_status(arguments: argparse.Namespace) -> int:
     """Show what runs; 0 whenever it could ask."""
     try:
-        status = ask(run_path_for(arguments), "status")
+        status = ask(run_dir_for(arguments), "status")
     except NoSupervisorError as error:
         if arguments.json:
             print_document({"state": "stopped", "endpoints": {}, "processes": []})
@@ -41,7 +40,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 def run_check(arguments: argparse.Namespace) -> int:
     """0 when healthy, 1 when not, with the reasons."""
-    result = ask(run_path_for(arguments), "check", names=arguments.names)
+    result = ask(run_dir_for(arguments), "check", names=arguments.names)
     if arguments.json:
         print_document(result)
     elif result["healthy"]:
@@ -72,7 +71,7 @@ def run_restart(arguments: argparse.Namespace) -> int:
 def run_scale(arguments: argparse.Namespace) -> int:
     """Change how many bridges run and wait until they do."""
     result = ask(
-        run_path_for(arguments),
+        run_dir_for(arguments),
         "scale",
         wait_s=arguments.timeout * 4,
         name=arguments.name,
@@ -95,7 +94,7 @@ def run_scale(arguments: argparse.Namespace) -> int:
 
 def run_reexec(arguments: argparse.Namespace) -> int:
     """Have the supervisor run its installed code anew, and wait until that answers."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     end = time.monotonic() + arguments.timeout
     heard_by = end
     before = ask(path, "reexec", wait_s=arguments.timeout, timeout_s=arguments.timeout)
@@ -130,7 +129,7 @@ def _all_heard(status: dict[str, Any]) -> bool:
 def run_dump(arguments: argparse.Namespace) -> int:
     """Show the stacks of a process's threads."""
     result = ask(
-        run_path_for(arguments),
+        run_dir_for(arguments),
         "dump",
         wait_s=arguments.timeout,
         name=arguments.name,
@@ -145,7 +144,7 @@ def run_dump(arguments: argparse.Namespace) -> int:
 
 def run_down(arguments: argparse.Namespace) -> int:
     """Stop everything and wait until the supervisor is gone."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     pid = running_pid(path)
     try:
         ask(path, "down")
@@ -168,7 +167,7 @@ def run_down(arguments: argparse.Namespace) -> int:
 
 def _act(arguments: argparse.Namespace, verb: str) -> int:
     result = ask(
-        run_path_for(arguments),
+        run_dir_for(arguments),
         verb,
         wait_s=arguments.timeout,
         names=arguments.names,
@@ -184,7 +183,7 @@ def _act(arguments: argparse.Namespace, verb: str) -> int:
 
 def _rotate(arguments: argparse.Namespace) -> int:
     """Have each named feed open new venue connections before it closes the old ones."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     code = exit_codes.OK
     answers = []
     for name in _without_kinds(path, arguments.names):
@@ -212,7 +211,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _without_kinds(path: Path, names: list[str]) -> list[str]:
+def _without_kinds(path: str, names: list[str]) -> list[str]:
     """The names, each once, with ``feed`` and the like replaced by all processes of that kind."""
     rows = ask(path, "status")["processes"]
     exact = {row["name"] for row in rows}

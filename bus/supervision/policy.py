@@ -130,6 +130,10 @@ def decide(
     ``jitter`` in [-1, 1] spreads the waits by up to a quarter; ``exit_code`` belongs to EXITED
     (negative: the signal that ended it, as in :mod:`subprocess`). Never raises.
     """
+    if event is Event.BEAT:  # first, as it is nearly all that ever happens
+        if state.phase is not Phase.READY:
+            return Decision(state)
+        return Decision(replace(state, deadline=now + settings.hang_timeout_s))
     match state.phase, event:
         case Phase.STOPPED | Phase.FATAL | Phase.BACKOFF, Event.START | Event.RESTART:
             fresh = replace(state, wanted=True, unstable_starts=0, crashes=(), cause="")
@@ -146,7 +150,7 @@ def decide(
             return _abort(state, now, f"not ready after {settings.ready_timeout_s:g} s")
         case Phase.STARTING, Event.PAUSED:
             return Decision(replace(state, deadline=now + settings.ready_timeout_s))
-        case Phase.READY, Event.BEAT | Event.PAUSED:
+        case Phase.READY, Event.PAUSED:
             return Decision(replace(state, deadline=now + settings.hang_timeout_s))
         case Phase.READY, Event.DEADLINE:
             return _abort(state, now, f"no heartbeat for {settings.hang_timeout_s:g} s")

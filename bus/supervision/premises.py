@@ -1,7 +1,7 @@
 """Everything the supervised processes share, made before the first starts and freed at the end.
 
-The run directory with its lock, the settings in force, the lifeline, the listening sockets, the
-link. Whatever is wrong with any of it is found here, before anything runs.
+The run directory with its lock, the settings in force, the lifeline, the listening sockets.
+Whatever is wrong with any of it is found here, before anything runs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from bus.config import Settings
 from bus.config.render import to_toml
 from bus.errors import MdbusError
-from bus.runtime import get_logger
 from bus.runtime.environment import Spawned
+from bus.runtime.log import get_logger
 from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
 from bus.supervision.log_files import rotate_log
 from bus.supervision.plan import ProcessSpec, imports
@@ -25,7 +25,9 @@ from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
 from bus.supervision.spares import Spares
 from bus.supervision.spawn import Child, module_command, process_arguments, spawn
-from bus.transport.sockets import check_endpoint
+from bus.transport.endpoint import check_endpoint
+from bus.transport.link import LinkEnd
+from bus.transport.pulse import Pulse
 
 _log = get_logger("supervision.premises")
 
@@ -92,18 +94,24 @@ class Premises:
             listener.setblocking(False)
 
     def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
+        self,
+        spec: ProcessSpec,
+        generation: int,
+        link: tuple[LinkEnd, Pulse],
+        on_exit: Callable[[int], None],
     ) -> Child:
-        """Start one process of the plan; raises `OSError` when it cannot be started."""
+        """Start one process of the plan, with its end of the ``link`` and the memory for its
+        heartbeats; raises `OSError` when it cannot be started.
+        """
         assert self._lifeline is not None
         log_path = self.directory.log_dir / f"{spec.name}.log"
         limits = self.settings.supervisor
         rotate_log(log_path, limits.log_max_bytes, limits.log_files)
         listener = None if spec.slot is None else self._listener(spec.slot)
         spawned = Spawned(
-            link=self.settings.endpoints.link,
+            link_fd=link[0].fileno(),
+            pulse_fd=link[1].fileno(),
             generation=generation,
-            token=token,
             parent_pid=os.getpid(),
             lifeline_fd=self._lifeline[0],
             listen_fd=listener.fileno() if listener is not None else None,
@@ -111,9 +119,7 @@ class Premises:
         )
         if not spec.command:
             arguments = process_arguments(spec.name, self.directory.effective_config)
-            child = self.spares.take(
-                spec.module, arguments, log_path, spawned, listener, on_exit
-            ) or spawn(
+            child = self.spares.take(spec.module, arguments, log_path, spawned, on_exit) or spawn(
                 module_command(spec.module, arguments),
                 spawned=spawned,
                 log_path=log_path,
@@ -162,6 +168,11 @@ class Premises:
             self.spares.keep(imports(self.settings), wanted.spares, self._lifeline[0])
         else:
             self.spares.close()
+
+    @property
+    def wants_spares(self) -> bool:
+        """Whether `keep_spares` was called and has not made all there is to be."""
+        return self.spares.is_short
 
     async def renew_code(self) -> None:
         """Have every process that starts from now on run the code that is installed now."""

@@ -11,14 +11,14 @@ from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import print_document
 from bus.supervision.feed_verbs import refusal_line
-from bus.supervision.locate import run_path_for
+from bus.supervision.locate import run_dir_for
 
 
 def run_reload(arguments: argparse.Namespace) -> int:
     """Apply the file, or show what that would do; 1 when not all came out as wanted."""
     try:
         result = ask(
-            run_path_for(arguments),
+            run_dir_for(arguments),
             "reload",
             wait_s=arguments.timeout * 4,  # each of stop, tell, replace, start may take that long
             dry_run=arguments.dry_run,

@@ -84,7 +84,7 @@ def _state(unit: Unit) -> str:
 
 def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
     child, beat_age_s = unit.child, unit.beat_age_s()
-    usage = supervisor.rounds.figures.usage(unit.name, child.pid) if child is not None else None
+    usage = supervisor.rounds.figures.look(unit.name, child.pid) if child is not None else None
     deadline = unit.state.deadline
     waiting = unit.phase is Phase.BACKOFF and deadline is not None
     now = asyncio.get_running_loop().time()

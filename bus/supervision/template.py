@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.runtime import get_logger
+from bus.runtime.log import get_logger
 from bus.supervision.spawn import Child, import_path
 
 RETRY_FIRST_S: Final = 2.0

@@ -10,7 +10,6 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console, Group
@@ -21,7 +20,7 @@ from rich.text import Text
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import json_line
-from bus.supervision.locate import run_path_for
+from bus.supervision.locate import run_dir_for
 from bus.supervision.top import HEADINGS, NUMBERS, Cell, rows, system_line
 
 _WIDE: Final = 200
@@ -30,7 +29,7 @@ _STYLES: Final = {"good": "green", "odd": "yellow", "bad": "bold red", "faint": 
 
 def run_top(arguments: argparse.Namespace) -> int:
     """Show it until ``q`` or Ctrl-C; once with ``--once`` or when nobody looks."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     status = ask(path, "status")
     if arguments.json:
         return _follow_json(path, status, arguments.interval, once=arguments.once)
@@ -58,7 +57,7 @@ def picture(status: dict[str, Any]) -> Group:
     return Group(line, Text(""), table)
 
 
-def _next_picture(path: Path) -> Group:
+def _next_picture(path: str) -> Group:
     """The screen as it is now; a supervisor that has gone is said and waited for."""
     try:
         return picture(ask(path, "status"))
@@ -70,7 +69,7 @@ def _styled(cell: Cell) -> Text:
     return Text(cell.text, style=_STYLES[cell.mood])
 
 
-def _follow_json(path: Path, status: dict[str, Any], interval_s: float, *, once: bool) -> int:
+def _follow_json(path: str, status: dict[str, Any], interval_s: float, *, once: bool) -> int:
     """The answer to ``status``, one line each time."""
     while True:
         sys.stdout.write(json_line(status) + "\n")

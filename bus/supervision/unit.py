@@ -17,14 +17,13 @@ from typing import Any, Final
 
 from bus.clock import now_ns
 from bus.config.supervision import SupervisorSettings
-from bus.runtime.link import new_token
 from bus.supervision.events import Happening
-from bus.supervision.generation import Generation, LastExit, Vitals
+from bus.supervision.generation import Generation, LastExit, Sender, Vitals
 from bus.supervision.ground import Ground
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Action, Event, Phase, State, decide, is_failing
 from bus.supervision.spawn import Child, signal_name
-from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Sender, Stop
+from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Stop
 
 LATE_S: Final = 0.5
 """A timer of ours that is later than this shows that the supervisor itself did not run."""
@@ -40,7 +39,7 @@ class Unit:
         self.operator_lock: Final = asyncio.Lock()
         self.settings = settings
         self._ground = ground
-        self._current = Generation(spec.name, 0, "", 0.0)
+        self._current = Generation(spec.name, 0, 0.0)
         self._successor: Generation | None = None
         self._retired: list[Generation] = []
         self._last_number = 0
@@ -175,15 +174,26 @@ class Unit:
                     self._take_over(run)
                 elif is_current and self.phase is Phase.STARTING:
                     self._serve(run, Event.READY)
-            case Beat(number, loop_lag_ms, counters):
-                run.vitals.take_beat(number, loop_lag_ms, counters, self._loop.time())
-                if is_current:
-                    self._happen(Event.BEAT)
+            case Beat(number, at_ns, loop_lag_ms, counters):
+                run.vitals.take_beat(number, loop_lag_ms, counters, self._beaten(run, at_ns))
             case Draining(reason) if is_current and self.phase is not Phase.STOPPING:
                 self._say("note", f"draining: {reason}")
             case Bye(_, line):
                 run.vitals.farewell = line
         return True
+
+    def felt(self, sender: Sender, at_ns: int) -> None:
+        """It had a heartbeat at ``at_ns`` of the monotonic clock, whatever that says."""
+        run = next((run for run in self._generations() if run.is_sender(sender)), None)
+        if run is not None:
+            run.vitals.beat_at = self._beaten(run, at_ns)
+
+    def _beaten(self, run: Generation, at_ns: int) -> float:
+        """Trust a generation until its hang timeout from then; when it was, in seconds."""
+        at = max(run.started_at, min(at_ns / 1e9, self._loop.time()))
+        if run is self._current:
+            self._happen(Event.BEAT, at=at)
+        return at
 
     def age_s(self) -> float | None:
         """Seconds since the current generation was started; None when none runs."""
@@ -240,12 +250,13 @@ class Unit:
             return met(self)
         return True
 
-    def _happen(self, event: Event, exit_code: int | None = None) -> None:
+    def _happen(self, event: Event, exit_code: int | None = None, at: float | None = None) -> None:
+        """``at`` is the monotonic second at which it happened, when that is not now."""
         before = self.state
         decision = decide(
             before,
             event,
-            self._loop.time(),
+            self._loop.time() if at is None else at,
             self.settings,
             jitter=random.uniform(-1.0, 1.0),
             exit_code=exit_code,
@@ -276,11 +287,11 @@ class Unit:
 
     def _new_generation(self) -> Generation:
         self._last_number += 1
-        return Generation(self.name, self._last_number, new_token(), self._loop.time())
+        return Generation(self.name, self._last_number, self._loop.time())
 
     def _launch(self, run: Generation) -> Child:
         on_exit = partial(self._on_exit, run)
-        return self._ground.launch(self.spec, run.number, run.token, on_exit)
+        return self._ground.launch(self.spec, run.number, on_exit)
 
     def _spawn(self) -> None:
         run = self._current = self._new_generation()
@@ -318,7 +329,7 @@ class Unit:
             self._loop.call_later(self.settings.stop_grace_s, run.child.kill_group)
 
     def _on_exit(self, run: Generation, exit_code: int) -> None:
-        self._ground.hear()  # its last words
+        self._ground.hear(run.sender)  # its last words
         is_current = run is self._current
         cause = self.state.cause
         asked = (is_current and self.phase is Phase.STOPPING) or run in self._retired
@@ -378,9 +389,9 @@ class Unit:
 
     def _on_deadline(self, deadline: float) -> None:
         self._timer = None
-        self._ground.hear()
+        self._ground.feel_pulses()
         if self.state.deadline != deadline:
-            return  # a heartbeat had come, and was not read yet
+            return  # a heartbeat had come, and was not looked at yet
         late = self._loop.time() - deadline > LATE_S
         doubtful = late and self.phase in (Phase.READY, Phase.STARTING)
         self._happen(Event.PAUSED if doubtful else Event.DEADLINE)

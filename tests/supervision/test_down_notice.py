@@ -17,7 +17,7 @@ from bus.wire.codec import decode_frame
 async def test_a_notice_reaches_a_broker_that_comes_later(run_dir: Path) -> None:
     context: ZmqContext = new_context()
     endpoint = f"ipc://{run_dir}/publish.sock"
-    notices = DownNotices(context, endpoint, run_dir)
+    notices = DownNotices(endpoint, run_dir)
     notices.post("binance", ["BTC-USDT"], "signal SIGKILL")
     broker = proxy_ingress(context, receive_hwm=0)
     bind(broker, endpoint)

@@ -17,6 +17,8 @@ from bus.supervision.lock import running_pid
 from bus.supervision.plan import ProcessSpec, plan
 from bus.supervision.premises import Premises
 from bus.testing import eventually
+from bus.transport.link import link_pair
+from bus.transport.pulse import Pulse
 
 
 def settings(run_dir: Path, *overrides: str) -> Settings:
@@ -151,8 +153,11 @@ def test_a_pid_that_cannot_be_recorded_does_not_lose_the_process(run_dir: Path) 
     async def launch() -> None:
         (run_dir / "pids").rmdir()
         spec = ProcessSpec("x", "x", "", 0, command=("/bin/true",))
-        child = premises.launch(spec, 1, "t", exits.append)
+        (ours, theirs), pulse = link_pair(), Pulse.make()
+        child = premises.launch(spec, 1, (theirs, pulse), exits.append)
         await eventually(lambda: exits)
+        for each in (ours, theirs, pulse):
+            each.close()
         assert child.exit_code == 0
 
     try:

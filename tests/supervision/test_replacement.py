@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.generation import Sender
 from bus.supervision.replacement import replace_all
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import Ready, Sender
+from bus.wire.link import Ready
 from tests.supervision.conftest import Driven
 from tests.supervision.test_supervisor import driven_bus
 from tests.supervision.test_unit import SETTINGS, SPEC, PretendedGround
@@ -82,14 +83,14 @@ async def test_the_old_ones_drain_side_by_side() -> None:
     units = [
         Unit(replace(SPEC, name=f"x.{number}", slot=number), SETTINGS, ground) for number in (0, 1)
     ]
-    for number, unit in enumerate(units):
+    for unit in units:
         unit.start()
-        assert unit.heard(Sender(unit.name, 1, ground.tokens[number]), Ready({}))
+        assert unit.heard(Sender(unit.name, 1), Ready({}))
     rolling = asyncio.create_task(replace_all(units, 20))
     for number, unit in enumerate(units):
         await eventually(lambda: len(ground.children) == 3 + number)  # noqa: B023
         assert [len(child.signals) for child in ground.children] == [1] * number + [0] * 3
-        assert unit.heard(Sender(unit.name, 2, ground.tokens[-1]), Ready({}))
+        assert unit.heard(Sender(unit.name, 2), Ready({}))
     await eventually(lambda: ground.children[1].signals)
     assert not rolling.done(), "neither has gone"
     ground.children[1].end(0)

@@ -25,7 +25,7 @@ from tests.supervision.conftest import WholeBus
 RESTART_S = 0.2  # with a spare: a tenth of this when left alone
 assert become_subreaper()  # what a template forks comes to this very process
 
-SPAWNED = Spawned(link="", generation=1, token="t", parent_pid=os.getpid(), lifeline_fd=0)
+SPAWNED = Spawned(link_fd=0, pulse_fd=0, generation=1, parent_pid=os.getpid(), lifeline_fd=0)
 
 
 class Pool:
@@ -68,7 +68,7 @@ async def pool(path: Path) -> AsyncIterator[Pool]:
 def broker_as(path: Path, spares: Spares, exits: list[int]) -> Child | None:
     """The broker with a settings file that there is not."""
     arguments = ["--config", str(path / "none.toml"), "--name", "broker"]
-    return spares.take("bus.broker", arguments, path / "broker.log", SPAWNED, None, exits.append)
+    return spares.take("bus.broker", arguments, path / "broker.log", SPAWNED, exits.append)
 
 
 async def test_the_pool_is_filled_and_cut_to_what_is_wanted(tmp_path: Path) -> None:
