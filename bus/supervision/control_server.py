@@ -218,6 +218,7 @@ class ControlServer:
     async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
         name, count = request.get("name"), request.get("count")
         if name != "bridge":
+            self._named({"names": [name]})  # which refuses a name that there is not
             raise _Refused(exit_codes.USAGE, f"only bridge can be scaled, not {name!r}")
         if isinstance(count, bool) or not isinstance(count, int):
             raise _Refused(exit_codes.USAGE, "count is not a whole number")

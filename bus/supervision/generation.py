@@ -48,9 +48,10 @@ class LastExit:
 
 @dataclass(slots=True)
 class Vitals:
-    """What a generation last said of itself. ``rates`` are its counters' growth in one second;
-    ``beat_at`` is when it last had a heartbeat, ``counted_at`` that of the counters, ``moved_at``
-    when it last reported more messages in than before (monotonic s).
+    """What a generation last said of itself. ``rates`` are its counters' growth in one second,
+    between the last two heartbeats that were read; ``beat_at`` is when it last had one,
+    ``counted_at`` that of the counters, ``moved_at`` when it last reported more messages in than
+    before (monotonic s).
     """
 
     endpoints: Mapping[str, str] = field(default_factory=dict)

@@ -74,7 +74,8 @@ def up_summary(
 ) -> str:
     """What runs, where to find it, and what to do next, after ``up``.
 
-    ``where`` are options that a command needs to find this bus.
+    ``where`` are options that a command needs to find this bus. An address is shown only where
+    somebody serves it now.
     """
     http = status["endpoints"]["http"]
     websocket = "ws" + http.removeprefix("http")
@@ -82,16 +83,28 @@ def up_summary(
     total = len(status["processes"])
     simulated = status["mode"] == "embedded"
     sample = symbols[0] if symbols else "BTC"
+    kinds = {process["kind"] for process in status["processes"] if process["state"] == "ready"}
+    if "bridge" in kinds:
+        served = [
+            f"  browser     {http}/",
+            f"  WebSocket   {websocket}/ws/market/{sample}/price/",
+            f"              {websocket}/ws/v1/",
+        ]
+    else:
+        served = [f"  browser     not yet: no bridge is ready to serve {http}/"]
+    if "broker" in kinds:
+        served += [
+            f"  subscribe   {status['endpoints']['subscribe']}",
+            f"  publish     {status['endpoints']['publish']}",
+        ]
+    else:
+        served.append("  subscribe   not yet: the broker is not ready")
     lines = [
         "",
         f"mdbus is running: {ready} of {total} processes ready"
         + (', the data is simulated (venue "sim")' if simulated else ", live venues"),
         "",
-        f"  browser     {http}/",
-        f"  WebSocket   {websocket}/ws/market/{sample}/price/",
-        f"              {websocket}/ws/v1/",
-        f"  subscribe   {status['endpoints']['subscribe']}",
-        f"  publish     {status['endpoints']['publish']}",
+        *served,
         f"  run dir     {status['run_dir']}   (logs: {status['run_dir']}/log/)",
         f"  stop        {'Ctrl-C, or ' if foreground else ''}{prog} down{where}",
         "",

@@ -1,6 +1,7 @@
 """What ``top`` shows, from the answer to ``status``: rows of text and a line for the system. Pure.
 
-Rates are what a process's counters grew by between its last two heartbeats, a second apart.
+Rates are what a process's counters grew by, in a second, between the last two heartbeats that were
+read: a second apart while somebody asks every second, at most twelve else.
 """
 
 from __future__ import annotations

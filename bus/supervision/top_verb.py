@@ -10,18 +10,17 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import json_line
 from bus.supervision.locate import run_dir_for
 from bus.supervision.top import HEADINGS, NUMBERS, Cell, rows, system_line
+
+if TYPE_CHECKING:  # at run time where there is somebody to draw for: it takes 30 ms
+    from rich.console import Group
+    from rich.text import Text
 
 _WIDE: Final = 200
 _STYLES: Final = {"good": "green", "odd": "yellow", "bad": "bold red", "faint": "dim", "": ""}
@@ -33,6 +32,9 @@ def run_top(arguments: argparse.Namespace) -> int:
     status = ask(path, "status")
     if arguments.json:
         return _follow_json(path, status, arguments.interval, once=arguments.once)
+    from rich.console import Console
+    from rich.live import Live
+
     console = Console()
     if arguments.once or not console.is_terminal:
         wide = console if console.is_terminal else Console(width=_WIDE)
@@ -46,6 +48,10 @@ def run_top(arguments: argparse.Namespace) -> int:
 
 def picture(status: dict[str, Any]) -> Group:
     """The screen: the line for the system and the table of processes."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     line = Text("  ").join(_styled(cell) for cell in system_line(status))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in HEADINGS:
@@ -59,6 +65,9 @@ def picture(status: dict[str, Any]) -> Group:
 
 def _next_picture(path: str) -> Group:
     """The screen as it is now; a supervisor that has gone is said and waited for."""
+    from rich.console import Group
+    from rich.text import Text
+
     try:
         return picture(ask(path, "status"))
     except RefusedError as error:
@@ -66,6 +75,8 @@ def _next_picture(path: str) -> Group:
 
 
 def _styled(cell: Cell) -> Text:
+    from rich.text import Text
+
     return Text(cell.text, style=_STYLES[cell.mood])
 
 

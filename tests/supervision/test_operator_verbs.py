@@ -107,12 +107,23 @@ def test_bridges_are_scaled_and_told_how_to_keep_it(
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "why"), [("bridge", "0", "from 1 to 64"), ("broker", "2", "only bridge")]
+    ("name", "count", "code", "why"),
+    [
+        ("bridge", "0", 2, "from 1 to 64"),
+        ("feed.binance", "2", 2, "only bridge"),
+        ("feed", "2", 2, "only bridge"),
+        ("bridges", "2", 3, "there is no process 'bridges'; did you mean bridge"),
+    ],
 )
-def test_what_cannot_be_scaled_is_usage(
-    played_bus: Driven, name: str, count: str, why: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_scaled_is_said_with_its_code(
+    played_bus: Driven,
+    name: str,
+    count: str,
+    code: int,
+    why: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["scale", name, count, "--run-dir", str(played_bus.run_dir)]) == 2
+    assert main(["scale", name, count, "--run-dir", str(played_bus.run_dir)]) == code
     assert why in capsys.readouterr().err
 
 

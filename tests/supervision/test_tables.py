@@ -82,10 +82,26 @@ def test_an_event_names_its_process() -> None:
     assert line.split("  ", 1)[1].split() == ["broker", "ready", "in", "0.3", "s"]
 
 
+BROKER, BRIDGE = {**ROW, "kind": "broker"}, {**ROW, "kind": "bridge"}
+SERVING = {**STATUS, "processes": [ROW, BROKER, BRIDGE]}
+
+
+@pytest.mark.parametrize("kind", ["broker", "bridge"])
+def test_an_address_where_nobody_serves_is_not_offered(kind: str) -> None:
+    rows = [{**ROW, "kind": each} for each in ("feed", "broker", "bridge")]
+    late = [{**row, "state": "backoff"} if row["kind"] == kind else row for row in rows]
+    status = {**STATUS, "processes": late}
+    text = up_summary(status, prog="mdbus", symbols=["BTC"], foreground=True)
+    no_bridge, no_broker = kind == "bridge", kind == "broker"
+    assert ("ws://" in text, "no bridge is ready" in text) == (not no_bridge, no_bridge)
+    assert ("ipc://s" in text, "broker is not ready" in text) == (not no_broker, no_broker)
+    assert "2 of 3 processes ready" in text
+
+
 def test_the_summary_says_where_everything_is() -> None:
-    text = up_summary(STATUS, prog="mdbus", symbols=["BTC"], foreground=True)
+    text = up_summary(SERVING, prog="mdbus", symbols=["BTC"], foreground=True)
     for part in (
-        "1 of 1 processes ready",
+        "3 of 3 processes ready",
         "simulated",
         "http://127.0.0.1:8000/",
         "ws://127.0.0.1:8000/ws/market/BTC/price/",
