@@ -224,10 +224,12 @@ def _add_questions(verbs: Any) -> None:
     check = add_verb(
         verbs,
         "check",
-        "exit 0 when healthy, 1 when not (for probes)",
-        "check                    all of them",
+        "exit 0 when the processes are healthy, 1 when not (for probes)",
+        "check                    all processes; a venue that is down is not their fault",
         "check bridge.1 broker    these",
+        "check --data             and 1 when a feed's data is not live, too",
     )
+    check.add_argument("--data", action="store_true", help="judge the data of the feeds, too")
     check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
     add_json(check)
     doctor = add_verb(

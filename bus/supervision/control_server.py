@@ -24,6 +24,7 @@ from bus.errors import ConfigError, MdbusError
 from bus.runtime.log import get_logger
 from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
+from bus.supervision.data_state import data_problems
 from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.handover import try_out
 from bus.supervision.nearest import nearest
@@ -31,7 +32,7 @@ from bus.supervision.policy import Phase
 from bus.supervision.reload import reload, scale
 from bus.supervision.replacement import replace_all, settled
 from bus.supervision.stacks import dump
-from bus.supervision.status import bus_status, reason_of, unhealthy
+from bus.supervision.status import bus_status, data_state, reason_of, unhealthy
 from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
 
@@ -167,7 +168,13 @@ class ControlServer:
             ]
         else:
             problems = unhealthy(self._supervisor)
-        return {"healthy": not problems, "problems": problems}
+            units = tuple(self._supervisor.units.values())
+        self._supervisor.read_beats()
+        data = data_state(units)
+        if request.get("data"):
+            at_fault = {problem["name"] for problem in problems}
+            problems += [each for each in data_problems(data) if each["name"] not in at_fault]
+        return {"healthy": not problems, "problems": problems, "data": data}
 
     async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         self._named(request)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
+from bus.supervision.data_state import UNKNOWN, data_in_words
 from bus.supervision.documents import print_document
 from bus.supervision.locate import run_dir_for
 from bus.supervision.lock import running_pid, wait_unlocked
@@ -39,12 +40,14 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """0 when healthy, 1 when not, with the reasons."""
-    result = ask(run_dir_for(arguments), "check", names=arguments.names)
+    """0 when healthy, 1 when not, with the reasons: of processes, and of their data if asked."""
+    result = ask(run_dir_for(arguments), "check", names=arguments.names, data=arguments.data)
     if arguments.json:
         print_document(result)
     elif result["healthy"]:
-        sys.stdout.write("healthy\n")
+        odd = data_in_words(result.get("data", UNKNOWN))
+        note = "" if arguments.data else ", which is not judged without --data"
+        sys.stdout.write(f"healthy; data: {odd}{note}\n" if odd else "healthy\n")
     else:
         for problem in result["problems"]:
             sys.stdout.write(f"{problem['name']}: {problem['reason']}\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import bus
+from bus.supervision.data_state import data_of
 from bus.supervision.generation import LastExit
 from bus.supervision.policy import Phase
 from bus.supervision.unit import Unit
@@ -46,6 +48,7 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
             "forks": supervisor.premises.spares.template.forks,
         },
         "endpoints": endpoints,
+        "data": data_state(supervisor.units.values()),
         "processes": [_process(supervisor, unit) for unit in supervisor.units.values()],
     }
 
@@ -68,6 +71,22 @@ def reason_of(unit: Unit) -> str:
     if unit.last_exit is not None and unit.phase is not Phase.STOPPED:
         return f"{state}, last exit: {unit.last_exit.in_words()}"
     return state
+
+
+def data_state(units: Iterable[Unit]) -> dict[str, Any]:
+    """What the data of those processes is worth that are feeds; see `data_of`."""
+    return data_of(
+        [
+            {
+                "name": unit.name,
+                "kind": unit.spec.kind,
+                "state": _state(unit),
+                "wanted": unit.state.wanted,
+                "counters": unit.vitals.counters,
+            }
+            for unit in units
+        ]
+    )
 
 
 def http_url(host: str, port: int) -> str:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from bus.supervision.data_state import UNKNOWN, data_in_words
+
 _RESET: Final = "\x1b[0m"
 _COLOURS: Final = {
     "ready": "\x1b[32m",
@@ -144,9 +146,12 @@ def _indented(tail: Sequence[str]) -> list[str]:
 
 def _summary(status: Mapping[str, Any]) -> str:
     health = "healthy" if status.get("healthy") else "NOT healthy"
-    data = "simulated data" if status.get("mode") == "embedded" else "live data"
+    simulated = status.get("mode") == "embedded"
+    data = ", simulated data" if simulated else ", live data"
+    if odd := data_in_words(status.get("data", UNKNOWN)):
+        data = f"{', simulated' if simulated else ''}; data: {odd}"
     return (
-        f"{status['state']}, {health}, {data}   {status['endpoints'].get('http', '')}   "
+        f"{status['state']}, {health}{data}   {status['endpoints'].get('http', '')}   "
         f"pid {status.get('pid')}   {status.get('run_dir')}"
     )
 

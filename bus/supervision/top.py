@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bus.supervision.data_state import UNKNOWN
 from bus.supervision.tables import age
 
 HEADINGS: Final = (
@@ -46,9 +47,16 @@ def system_line(status: Mapping[str, Any]) -> list[Cell]:
     rates = broker.get("rates", {})
     spares = status.get("spares", {})
     health = "healthy" if status["healthy"] else "NOT healthy"
+    data = status.get("data", UNKNOWN)
+    feeds = data["feeds"]
+    live = sum(feed["state"] == "live" for feed in feeds)
     cells = [
         Cell(f"{status['state']}, {health}", "good" if status["healthy"] else "bad"),
-        Cell("simulated data" if status["mode"] == "embedded" else "live data", "faint"),
+        Cell("simulated" if status["mode"] == "embedded" else "live venues", "faint"),
+        Cell(
+            f"data live {live} of {len(feeds)}",
+            "good" if live == len(feeds) else "odd" if data["live"] else "bad",
+        ),
         Cell(f"bus {_rate(rates.get('messages_in'))} in, {_rate(rates.get('messages_out'))} out"),
         Cell(f"CPU {cpu:.0f}%"),
         Cell(f"memory {rss / 1048576:.0f} MiB"),

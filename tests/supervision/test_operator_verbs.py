@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import pytest
 
 from bus.supervision.cli import main
+from bus.supervision.control_client import ask
+from bus.testing import wait_until
 from tests.supervision.conftest import Driven, WholeBus
 
 
@@ -23,10 +27,41 @@ def test_status_is_a_table(whole_bus: WholeBus) -> None:
 
 
 def test_a_healthy_bus_checks_0(whole_bus: WholeBus) -> None:
+    wait_until(lambda: whole_bus.ask("check", "--data").returncode == 0, what="data is live")
     done = whole_bus.ask("check")
     assert (done.returncode, done.stdout) == (0, "healthy\n")
     checked = whole_bus.json("check", "broker")
-    assert checked == {"version": 1, "healthy": True, "problems": []}
+    data = {"live": True, "feeds": []}
+    assert checked == {"version": 1, "healthy": True, "problems": [], "data": data}
+
+
+def test_a_venue_that_is_down_is_said_and_judged_when_asked(played_bus: Driven) -> None:
+    def said(*words: str) -> tuple[int, str]:
+        out = io.StringIO()
+        with redirect_stdout(out):
+            code = main([*words, "--run-dir", str(played_bus.run_dir)])
+        return code, out.getvalue()
+
+    def say(**verdict: str) -> None:
+        ask(played_bus.run_dir, "command", name="feed.binance", command="say", arguments=verdict)
+
+    wait_until(lambda: played_bus.status()["data"]["live"], what="both say what their data is")
+    say(state="down", reason="dns_failure")
+    try:
+        wait_until(
+            lambda: not played_bus.status()["data"]["live"], what="the heartbeat that says so"
+        )
+        _, table = said("status")
+        assert "running, healthy, simulated; data: binance down (dns_failure)" in table
+        note = "healthy; data: binance down (dns_failure), which is not judged without --data\n"
+        assert said("check") == (0, note)
+        why = "feed.binance: data is down (dns_failure)\n"
+        assert said("check", "--data") == (1, why)
+        assert said("check", "--data", "feed.finnhub") == (0, "healthy\n")
+        say(state="closed", reason="market_closed")
+        wait_until(lambda: said("check", "--data")[0] == 0, what="a shut market is no fault")
+    finally:
+        say(state="live", reason="data")
 
 
 def test_a_stop_holds_and_a_start_ends_it(whole_bus: WholeBus) -> None:

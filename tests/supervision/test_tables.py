@@ -41,6 +41,14 @@ def test_the_table_says_all_there_is_to_say() -> None:
     assert text.splitlines()[-1].endswith("code 1: no route to host")
 
 
+def test_data_that_is_not_live_is_said_beside_the_health() -> None:
+    down = {"name": "feed.binance", "state": "down", "reason": "dns_failure"}
+    text = status_table({**STATUS, "data": {"live": False, "feeds": [down]}}, colour=False)
+    assert "running, healthy, simulated; data: binance down (dns_failure)   http" in text
+    live = {**STATUS, "mode": "live", "data": {"live": True, "feeds": []}}
+    assert "running, healthy, live data   http" in status_table(live, colour=False)
+
+
 def test_colour_changes_nothing_but_colour() -> None:
     coloured = status_table(STATUS, colour=True)
     assert "\x1b[32m" in coloured

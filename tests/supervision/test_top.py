@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bus.supervision.data_state import data_of
 from bus.supervision.top import HEADINGS, Cell, rows, system_line
 
 
@@ -13,6 +14,7 @@ def process(**facts: Any) -> dict[str, Any]:
         "kind": "feed",
         "pid": 7,
         "state": "ready",
+        "wanted": True,
         "uptime_s": 61.0,
         "cpu_percent": 2.5,
         "rss_bytes": 50 * 1024 * 1024,
@@ -32,6 +34,7 @@ def status(*processes: dict[str, Any], **facts: Any) -> dict[str, Any]:
         "state": "running",
         "healthy": True,
         "mode": "embedded",
+        "data": data_of(list(processes)),
         "spares": {"wanted": 1, "ready": 1, "taken": 0},
         "processes": list(processes),
         **facts,
@@ -84,6 +87,16 @@ def test_the_system_line_sums_what_was_lost_missed_and_stale() -> None:
     assert texts["gaps 7"] == "bad"
     assert texts["stale 1"] == "bad"
     assert "spares 1 of 1" in texts
+
+
+def test_the_system_line_counts_the_feeds_whose_data_is_live() -> None:
+    def shown(*states: str) -> Cell:
+        rows = [process(counters={"state": state}) for state in states]
+        return next(cell for cell in system_line(status(*rows)) if cell.text.startswith("data "))
+
+    assert shown("live", "live") == Cell("data live 2 of 2", "good")
+    assert shown("live", "closed") == Cell("data live 1 of 2", "odd")
+    assert shown("live", "down") == Cell("data live 1 of 2", "bad")
 
 
 def test_nothing_lost_is_good() -> None:
