@@ -11,6 +11,8 @@ from bus.config.access import ALGORITHMS
 from bus.config.bridge import CLOSES_PER_S, LEAST_TTL_S, is_loopback
 from bus.config.settings import Settings
 from bus.config.venues import MARKET_STREAMS
+from bus.endpoint import check_endpoint
+from bus.errors import ConfigError
 
 Report = Callable[..., None]
 """``problem(key, message, hint="")``."""
@@ -34,6 +36,24 @@ def check_together(settings: Settings, problem: Report) -> None:
     _check_access(settings, problem)
     _check_stop(settings, problem)
     _check_exposed(settings, problem)
+    _check_endpoints(settings, problem)
+
+
+def _check_endpoints(settings: Settings, problem: Report) -> None:
+    """The broker's endpoints can be used, by this machine alone, and are told before it binds."""
+    for name in ("publish", "subscribe"):
+        key, endpoint = f"broker.{name}", getattr(settings.broker, name)
+        if not endpoint:
+            continue
+        try:
+            check_endpoint(endpoint, key)
+        except ConfigError as error:
+            for each in error.problems:
+                problem(key, each.message, each.hint)
+            continue
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        if endpoint.startswith("tcp://") and port in ("*", "0"):
+            problem(key, f"{endpoint!r}: a port is needed", f"e.g. tcp://{host}:5555")
 
 
 def _check_stop(settings: Settings, problem: Report) -> None:

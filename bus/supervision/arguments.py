@@ -237,8 +237,10 @@ def _add_questions(verbs: Any) -> None:
         "doctor",
         "check machine and settings, and say how to mend what is wrong",
         "doctor              before the first `up`, or when something is odd",
+        "doctor --live       whether `up --live` has what it needs, API keys included",
         "doctor --venues     whether the venues can be reached, too",
     )
+    doctor.add_argument("--live", action="store_true", help="as `up --live` would need it")
     doctor.add_argument("--venues", action="store_true", help="look at the venues in any mode")
     add_settings(doctor)
     add_json(doctor)

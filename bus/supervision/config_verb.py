@@ -11,6 +11,7 @@ from pathlib import Path
 from bus.config.render import default_toml, to_toml
 from bus.supervision import exit_codes
 from bus.supervision.locate import DEFAULT_FILE, config_file, settings_for
+from bus.supervision.premises import check_keys
 from bus.supervision.systemd_unit import unit_file
 
 
@@ -34,6 +35,7 @@ def run_config(arguments: argparse.Namespace) -> int:
     if arguments.what == "show":
         sys.stdout.write(to_toml(settings))
         return exit_codes.OK
+    check_keys(settings)
     checked = config_file(arguments)
     sys.stdout.write(f"{checked}: ok\n" if checked else "no file, all defaults: ok\n")
     return exit_codes.OK

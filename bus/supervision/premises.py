@@ -11,21 +11,22 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from bus.config import Settings
 from bus.config.render import to_toml
+from bus.endpoint import check_endpoint
 from bus.errors import MdbusError
 from bus.runtime.environment import Spawned
 from bus.runtime.log import get_logger
-from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
+from bus.supervision.listeners import PortBusyError, claim_endpoint, claim_port, open_listeners
 from bus.supervision.log_files import rotate_log
 from bus.supervision.plan import ProcessSpec, imports
 from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
 from bus.supervision.spares import Spares
 from bus.supervision.spawn import Child, module_command, process_arguments, spawn
-from bus.transport.endpoint import check_endpoint
 from bus.transport.link import LinkEnd
 from bus.transport.pulse import Pulse
 
@@ -52,8 +53,8 @@ class Premises:
 
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
-        self._check_endpoints()
-        _check_keys(self.settings)
+        check_endpoint(f"ipc://{self.settings.endpoints.control}", "run_dir")
+        check_keys(self.settings)
         slots = sum(spec.slot is not None for spec in specs)
         unused = self.directory.check()
         try:
@@ -186,7 +187,7 @@ class Premises:
         was. ``slots`` is the number of listening sockets.
         """
         before = self.settings
-        _check_keys(wanted)
+        check_keys(wanted)
         settings = keep_ports(wanted, before)
         for key, endpoint in _changed_endpoints(before, settings):
             claim_endpoint(endpoint, key)
@@ -204,7 +205,8 @@ class Premises:
         dropped: list[socket.socket | None] = []
         bridge = settings.bridge
         if (bridge.host, bridge.port) != (before.bridge.host, before.bridge.port):
-            claim_port(bridge.host, bridge.port, "bridge.port")
+            with suppress(PortBusyError) if bridge.port == before.bridge.port else nullcontext():
+                claim_port(bridge.host, bridge.port, "bridge.port")  # else we may be who is there
             listeners, dropped = [*open_listeners(bridge.host, bridge.port, slots)], listeners
         elif slots > len(listeners):
             more = open_listeners(bridge.host, bridge.port, slots - len(listeners))
@@ -233,13 +235,6 @@ class Premises:
             self._lifeline = None
         self.directory.unlock()
 
-    def _check_endpoints(self) -> None:
-        """Raise `ConfigError` for an endpoint that no process could use."""
-        endpoints = self.settings.endpoints
-        check_endpoint(f"ipc://{endpoints.control}", "run_dir")
-        check_endpoint(endpoints.publish, "broker.publish")
-        check_endpoint(endpoints.subscribe, "broker.subscribe")
-
     def _claim_ports(self, slots: int) -> None:
         """Take every port there is, with ``slots`` listening sockets for the bridges."""
         for key, endpoint in _endpoints(self.settings):
@@ -261,7 +256,7 @@ class Premises:
         self.settings = settings
 
 
-def _check_keys(settings: Settings) -> None:
+def check_keys(settings: Settings) -> None:
     """Raise `ConfigError` for keys that every bridge would refuse to start with."""
     if settings.bridge.auth == "jwt":
         from bus.tokens import load_keyring  # with cryptography: only who has tokens waits
@@ -283,8 +278,4 @@ def _endpoints(settings: Settings) -> list[tuple[str, str]]:
 
 def _changed_endpoints(before: Settings, after: Settings) -> list[tuple[str, str]]:
     in_use = dict(_endpoints(before)).values()
-    return [
-        (key, check_endpoint(endpoint, key))
-        for key, endpoint in _endpoints(after)
-        if endpoint not in in_use
-    ]
+    return [(key, endpoint) for key, endpoint in _endpoints(after) if endpoint not in in_use]

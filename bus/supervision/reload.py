@@ -23,6 +23,7 @@ from bus.supervision.commands import CommandError
 from bus.supervision.events import Happening
 from bus.supervision.plan import layers
 from bus.supervision.policy import Phase
+from bus.supervision.premises import check_keys
 from bus.supervision.replacement import replace, settled
 from bus.supervision.settings_diff import Consequences, SymbolChange, consequences, keep_ports
 from bus.supervision.status import reason_of
@@ -127,6 +128,8 @@ async def _change(
 ) -> dict[str, Any]:
     following = consequences(supervisor.settings, wanted, supervisor.planner)
     outcome = expected(following, supervisor.units)
+    if dry_run:
+        check_keys(wanted)  # as it would be refused for them
     if following.changes and not dry_run:
         supervisor.manager.reloading(monotonic_ns())
         try:

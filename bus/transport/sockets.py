@@ -14,8 +14,8 @@ from typing import Final
 
 import zmq
 
+from bus.endpoint import check_endpoint
 from bus.errors import BusError
-from bus.transport.endpoint import check_endpoint
 from bus.wire.codec import MAX_FRAME_BYTES
 
 ZmqContext = zmq.Context[zmq.Socket[bytes]]

@@ -1,6 +1,4 @@
-"""What may be an endpoint of the bus. Imports neither ZeroMQ nor the settings: whoever checks one
-need not use the other.
-"""
+"""What may be an endpoint of the bus. Imports neither ZeroMQ nor the settings."""
 
 from __future__ import annotations
 
@@ -15,9 +13,9 @@ def check_endpoint(endpoint: str, key: str = "endpoint") -> str:
     """Return ``endpoint`` unchanged, or raise :class:`~bus.errors.ConfigError` saying why not.
 
     Allowed: ``ipc://<absolute path>`` (at most 107 bytes), ``inproc://<name>``, and
-    ``tcp://<host>:<port>`` on loopback. A tcp endpoint off loopback would be readable and writable
-    by the network, so it is refused as long as no CURVE keys protect it. ``key`` names the setting
-    in the message.
+    ``tcp://<host>:<port>`` on loopback. ZeroMQ has no authentication here: a tcp endpoint off
+    loopback would be readable and writable by the network, so it is refused. ``key`` names the
+    setting in the message.
     """
     scheme, separator, rest = endpoint.partition("://")
     if not separator or not rest:
@@ -43,7 +41,7 @@ def check_endpoint(endpoint: str, key: str = "endpoint") -> str:
     if not _is_loopback(host):
         raise ConfigError.of(
             key,
-            f"{endpoint!r} is off loopback, and no CURVE keys protect it",
+            f"{endpoint!r} is off loopback, and nothing there asks who is asking",
             hint=f"use ipc://, or tcp://127.0.0.1:{port} behind a tunnel (ssh, WireGuard)",
         )
     return endpoint
