@@ -5,12 +5,14 @@ than its successor's, so that consumers order the three without knowing who sent
 publisher stays until the feed serves again: a broker that restarts meanwhile is told again.
 
 A feed that is back within `PATIENCE_S` has said itself how it is. The rest is rare, so the client
-library is imported when there is something to publish, and never while the successor is started.
+library is imported when there is something to publish: in a thread, for the loop has a successor to
+start and to hear meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,8 +38,7 @@ class DownNotices:
     def __init__(self, publish_endpoint: str, run_path: Path) -> None:
         self._run_path = run_path
         self.endpoint = publish_endpoint
-        self._loop = asyncio.get_running_loop()
-        self._waiting: dict[str, asyncio.TimerHandle] = {}
+        self._waiting: dict[str, asyncio.Task[None]] = {}
         self._publishers: dict[str, Publisher] = {}
         self._context: ZmqContext | None = None
 
@@ -52,9 +53,20 @@ class DownNotices:
         except MdbusError as error:
             _log.error("cannot tell the bus that a feed is down", feed=feed, error=error)
             return
-        self._waiting[feed] = self._loop.call_later(
-            PATIENCE_S, self._publish, feed, tuple(symbols), detail, epoch, now
+        self._waiting[feed] = asyncio.create_task(
+            self._publish_later(feed, tuple(symbols), detail, epoch, now)
         )
+
+    async def _publish_later(
+        self, feed: str, symbols: tuple[str, ...], detail: str, epoch: int, at_ns: int
+    ) -> None:
+        await asyncio.sleep(PATIENCE_S)
+        try:
+            await asyncio.to_thread(importlib.import_module, "bus.client.publisher")
+            self._publish(feed, symbols, detail, epoch, at_ns)
+        except ImportError as error:  # of code that was installed since: `reexec` mends it
+            _log.error("cannot tell the bus that a feed is down", feed=feed, error=error)
+        del self._waiting[feed]
 
     def _publish(
         self, feed: str, symbols: tuple[str, ...], detail: str, epoch: int, at_ns: int
@@ -65,7 +77,6 @@ class DownNotices:
         from bus.transport.sockets import new_context
 
         self._context = self._context or new_context()
-        del self._waiting[feed]
         status = Status("down", "exited", at_ns, detail)
         try:
             publisher = self._publishers[feed] = Publisher(
