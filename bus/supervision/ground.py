@@ -42,8 +42,8 @@ class Ground(Protocol):
         """A generation, the current one or another, has ended and is reaped."""
         ...
 
-    def log_tail(self, name: str) -> Sequence[str]:
-        """The last lines of the process's log."""
+    def log_tail(self, sender: Sender) -> Sequence[str]:
+        """The last lines of the process's log, of that generation alone."""
         ...
 
     def served(self, unit: Unit) -> None:

@@ -30,14 +30,25 @@ def kept(path: Path) -> list[Path]:
     return [file for file in (path, *numbered) if file.exists()]  # while renaming, with a gap
 
 
-def tail_of(path: Path, lines: int = TAIL_LINES) -> list[str]:
+def end_of(path: Path) -> tuple[int, int]:
+    """Where the file ``path`` ends now: its inode and its size; both 0 when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_size
+
+
+def tail_of(path: Path, lines: int = TAIL_LINES, *, since: tuple[int, int] = (0, 0)) -> list[str]:
     """The last lines of the file ``path``, each cut to `TAIL_WIDTH` characters; none when it
-    cannot be read.
+    cannot be read. Of what `end_of` said ``since``, when it still is that file.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - lines * TAIL_WIDTH))
+            inode, begin = since
+            begin = begin if os.fstat(file.fileno()).st_ino == inode and begin <= size else 0
+            file.seek(max(begin, size - lines * TAIL_WIDTH))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return []

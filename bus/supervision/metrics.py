@@ -67,7 +67,7 @@ def _of_processes(rows: list[Mapping[str, Any]]) -> list[_Family]:
     restarts = _Family(
         "mdbus_process_restarts_total",
         "counter",
-        "Unplanned ends that it was started again after.",
+        "Starts after an end that nobody asked for.",
         "process",
     )
     info = _Family(

@@ -85,8 +85,9 @@ class State:
     """One process. Times are monotonic seconds.
 
     ``unstable_starts`` counts starts in a row that did not serve ``stable_after_s``; ``crashes``
-    are the times of the crashes within the window, at most ``crash_limit`` of them; ``cause`` says
-    why the process was last ended or ended itself.
+    are the times of the crashes within the window, at most ``crash_limit`` of them; ``restarts``
+    counts starts after an end that nobody asked for; ``cause`` says why the process was last ended
+    or ended itself.
     """
 
     phase: Phase = Phase.STOPPED
@@ -164,7 +165,7 @@ def decide(
                 phase=Phase.READY,
                 ready_at=now,
                 deadline=now + settings.hang_timeout_s,
-                restarts=state.restarts + 1,
+                restarts=state.restarts + (state.phase in (Phase.ABORTING, Phase.BACKOFF)),
                 cause="",
             )
             return Decision(taken)
@@ -249,7 +250,7 @@ def _after_exit(
         return Decision(replace(state, phase=Phase.STOPPED, deadline=None, ready_at=None))
     exceeded = state.phase is Phase.STOPPING and state.cause == EXCEEDED
     if state.phase is Phase.STOPPING and not exceeded:  # a restart the operator asked for
-        return _spawn(replace(state, restarts=state.restarts + 1), now, settings)
+        return _spawn(state, now, settings)
     if state.phase is not Phase.ABORTING and not exceeded:
         state = replace(state, cause="exited")
     if exit_code == EXIT_CONFIG:

@@ -21,7 +21,7 @@ from bus.errors import MdbusError
 from bus.runtime.environment import Spawned
 from bus.runtime.log import get_logger
 from bus.supervision.listeners import PortBusyError, claim_endpoint, claim_port, open_listeners
-from bus.supervision.log_files import rotate_log
+from bus.supervision.log_files import end_of, rotate_log, tail_of
 from bus.supervision.plan import ProcessSpec, imports
 from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
@@ -44,6 +44,7 @@ class Premises:
         self.directory = RunDirectory(self.settings.run_path)
         self._listeners: list[socket.socket | None] = []  # None: closed for now
         self._lifeline: tuple[int, int] | None = None
+        self._log_begins: dict[tuple[str, int], tuple[int, int]] = {}  # of what runs
         self.spares = Spares(
             self.directory.effective_config,
             self.directory.log_dir / "template.log",
@@ -108,6 +109,7 @@ class Premises:
         log_path = self.directory.log_dir / f"{spec.name}.log"
         limits = self.settings.supervisor
         rotate_log(log_path, limits.log_max_bytes, limits.log_files)
+        self._log_begins[spec.name, generation] = end_of(log_path)
         listener = None if spec.slot is None else self._listener(spec.slot)
         spawned = Spawned(
             link_fd=link[0].fileno(),
@@ -130,6 +132,16 @@ class Premises:
             child = spawn(spec.command, spawned=spawned, log_path=log_path, on_exit=on_exit)
         self._record(record_name(spec.name, generation), child.pid)
         return child
+
+    def log_tail(self, name: str, generation: int) -> list[str]:
+        """The last lines of a process's log since that generation was launched."""
+        path = self.directory.log_dir / f"{name}.log"
+        return tail_of(path, since=self._log_begins.get((name, generation), (0, 0)))
+
+    def ended(self, name: str, generation: int) -> None:
+        """That generation of a process is over."""
+        self._log_begins.pop((name, generation), None)
+        self.directory.forget(record_name(name, generation))
 
     def _record(self, name: str, pid: int) -> None:
         try:

@@ -24,11 +24,10 @@ from bus.supervision.events import EventLog, Happening
 from bus.supervision.generation import Sender
 from bus.supervision.handover import Handover, capture, hold_signals, release_signals
 from bus.supervision.link_server import LinkServer
-from bus.supervision.log_files import tail_of
 from bus.supervision.origin import Origin
 from bus.supervision.plan import Planner, ProcessSpec, layers, patience, plan
 from bus.supervision.policy import Phase
-from bus.supervision.premises import Premises, record_name
+from bus.supervision.premises import Premises
 from bus.supervision.rounds import Rounds
 from bus.supervision.service_manager import ServiceManager
 from bus.supervision.spawn import Child
@@ -290,13 +289,13 @@ class Supervisor:
 
     def ended(self, sender: Sender) -> None:
         """One generation of a process has ended."""
-        self.premises.directory.forget(record_name(sender.name, sender.generation))
+        self.premises.ended(sender.name, sender.generation)
         if self._link is not None:
             self._link.forget(sender)
 
-    def log_tail(self, name: str) -> Sequence[str]:
-        """The last lines of a process's log."""
-        return tail_of(self.premises.directory.log_dir / f"{name}.log")
+    def log_tail(self, sender: Sender) -> Sequence[str]:
+        """The last lines of a process's log, of that generation alone."""
+        return self.premises.log_tail(sender.name, sender.generation)
 
     def tell(self, happening: Happening) -> None:
         """Keep an event and show it to whoever looks."""

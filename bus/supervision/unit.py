@@ -20,6 +20,7 @@ from bus.config.supervision import SupervisorSettings
 from bus.supervision.events import Happening
 from bus.supervision.generation import Generation, LastExit, Sender, Vitals
 from bus.supervision.ground import Ground
+from bus.supervision.narration import narrated
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Action, Event, Phase, State, decide, is_failing
 from bus.supervision.spawn import Child, signal_name
@@ -125,7 +126,8 @@ class Unit:
         """
         limit_s = min(timeout_s, self.settings.ready_timeout_s)
         heir = self._successor = self._new_generation()
-        self._say("starting", f"starting generation {heir.number} beside the one that serves")
+        beside = "beside the one that serves, as asked for"
+        self._say("starting", f"starting generation {heir.number} {beside}")
         try:
             heir.child = self._launch(heir)
         except OSError as error:
@@ -262,7 +264,10 @@ class Unit:
             exit_code=exit_code,
         )
         self.state = decision.state
-        self._narrate(before, event)
+        if self.phase is not before.phase or event is Event.EXITED:  # hardly ever: most is a beat
+            told = narrated(before, self.state, event, self._loop.time(), failing=self.failing())
+            if told is not None:
+                self._say(*told)
         for action in decision.actions:
             self._carry_out(action)
         if self.state.deadline != before.deadline or self._timer is None:
@@ -318,6 +323,8 @@ class Unit:
         self._serve(heir, Event.SUCCEEDED)
         if old.child is not None:
             self._retire(old, at_once=hung)
+            if not hung:
+                self._say("stopping", f"generation {old.number} (pid {old.child.pid}) drains")
 
     def _retire(self, run: Generation, *, at_once: bool) -> None:
         assert run.child is not None
@@ -339,12 +346,14 @@ class Unit:
             line=run.vitals.farewell,
             cause=cause if is_current and (asked or self.phase is Phase.ABORTING) else "exited",
             at_ns=now_ns(),
-            log_tail=() if asked else tuple(self._ground.log_tail(self.name)),
+            log_tail=() if asked else tuple(self._ground.log_tail(run.sender)),
         )
+        age = self._loop.time() - run.started_at
+        which = "" if is_current else f"generation {run.number} "
         if not asked or exit_code != 0:
-            age = self._loop.time() - run.started_at
-            which = "" if is_current else f"generation {run.number} "
             self._say("exited", f"{which}exited with {run.last_exit.in_words()} after {age:.1f} s")
+        elif not is_current:
+            self._say("stopped", f"{which}has drained and left after {age:.1f} s")
         run.child = None
         self._ground.ended(run.sender)
         if is_current:
@@ -357,26 +366,6 @@ class Unit:
             if run.ready:  # not a successor that never served
                 self.last_exit = run.last_exit
         self._changed.set()
-
-    def _narrate(self, before: State, event: Event) -> None:
-        """Say what an operator should know of a transition."""
-        phase = self.phase
-        if phase is before.phase and phase is not Phase.STARTING:
-            return
-        match phase:
-            case Phase.STARTING if event is Event.EXITED:
-                self._say("restarting", "restarting now")
-            case Phase.BACKOFF if self.state.deadline is not None:
-                wait = self.state.deadline - self._loop.time()
-                how = "failing, next try" if self.failing() else "restarting"
-                kind = "failing" if self.failing() else "restarting"
-                self._say(kind, f"{how} in {wait:.1f} s")
-            case Phase.ABORTING:
-                self._say("hung", f"{self.state.cause}; taking its stacks and replacing it")
-            case Phase.FATAL:
-                self._say("fatal", "refused its settings; not started again until you say so")
-            case Phase.STOPPED if event is Event.EXITED:
-                self._say("stopped", "stopped")
 
     def _set_timer(self) -> None:
         if self._timer is not None:

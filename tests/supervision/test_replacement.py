@@ -51,7 +51,11 @@ def test_the_new_one_serves_before_the_old_one_is_told_to_stop(bus: Driven) -> N
     assert old not in bus.living()
     kinds = [e["kind"] for e in bus.events_of("bridge.1")]
     assert kinds[kinds.index("ready") + 1 :][:2] == ["starting", "ready"]
-    assert bus.row("bridge.1")["restarts"] == 1
+    row = bus.row("bridge.1")
+    assert (row["generation"], row["restarts"]) == (2, 0), "nobody counts what was asked for"
+    left = [e["text"] for e in bus.events_of("bridge.1") if e["kind"] == "stopped"]
+    assert len(left) == 1
+    assert left[0].startswith("generation 1 has drained and left after")
 
 
 def test_replacing_one_after_the_other_is_told_by_the_generations(bus: Driven) -> None:

@@ -80,8 +80,8 @@ class PretendedGround:
     def ended(self, sender: Sender) -> None:
         self.calls.append(f"ended {sender.generation}")
 
-    def log_tail(self, name: str) -> list[str]:
-        return [f"the last line of {name}"]
+    def log_tail(self, sender: Sender) -> list[str]:
+        return [f"the last line of {sender.name}"]
 
     def served(self, unit: Unit) -> None:
         self.calls.append("served")
@@ -259,8 +259,14 @@ async def test_a_successor_takes_over_only_once_it_serves() -> None:
     assert not await unit.rid(0.01)
     ground.children[0].end(0)
     assert await unit.rid(5)
-    assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 1, False)
+    assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 0, False)
     assert ground.calls == ["served", "served", "ended 1"], "the role was never empty"
+    told = [(happening.kind, happening.text.partition(" after ")[0]) for happening in ground.told]
+    assert told[1:2] + told[3:] == [
+        ("starting", "starting generation 2 beside the one that serves, as asked for"),
+        ("stopping", "generation 1 (pid 42) drains"),
+        ("stopped", "generation 1 has drained and left"),
+    ]
 
 
 async def test_a_successor_that_ends_leaves_the_old_one_in_place() -> None:
