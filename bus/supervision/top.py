@@ -18,6 +18,14 @@ HEADINGS: Final = (
     *("IN/S", "OUT/S", "LAG", "FRESH", "RESTARTS", "LAST EXIT"),
 )
 NUMBERS: Final = frozenset(HEADINGS) - {"NAME", "STATE", "LAST EXIT"}
+_FIRST_TO_GO: Final = (
+    *("LAST EXIT", "FDS", "MEMORY", "LAG", "UPTIME"),
+    *("CPU", "RESTARTS", "OUT/S", "IN/S", "FRESH"),
+)
+GAP: Final = 2
+"""Columns of the terminal between two of the table."""
+_LAST_EXIT_WIDTH: Final = 16
+"""At least so wide is the one column that may be broken into lines."""
 LAG_WARNING_MS: Final = 100.0
 QUIET_WARNING_S: Final = 10.0
 _LOSS: Final = ("drops", "malformed", "slow_closed")
@@ -36,6 +44,23 @@ class Cell:
 def rows(status: Mapping[str, Any]) -> list[tuple[Cell, ...]]:
     """One row a process, in order of start; cells as in `HEADINGS`."""
     return [_row(process) for process in status["processes"]]
+
+
+def fitting(table: Sequence[Sequence[Cell]], width: int) -> list[int]:
+    """The columns of `HEADINGS`, by index, that a terminal of ``width`` has room for.
+
+    The least wanted go first; name, state and pid always stay.
+    """
+    needed = {
+        heading: max(len(heading), *(len(row[index].text) for row in table), 0)
+        for index, heading in enumerate(HEADINGS)
+    }
+    needed["LAST EXIT"] = min(needed["LAST EXIT"], _LAST_EXIT_WIDTH)
+    for heading in _FIRST_TO_GO:
+        if sum(needed.values()) + GAP * len(needed) <= width + GAP:
+            break
+        del needed[heading]
+    return [index for index, heading in enumerate(HEADINGS) if heading in needed]
 
 
 def system_line(status: Mapping[str, Any]) -> list[Cell]:
@@ -75,7 +100,9 @@ def _row(process: Mapping[str, Any]) -> tuple[Cell, ...]:
     quiet = process.get("quiet_s")
     rss, cpu = process["rss_bytes"], process["cpu_percent"]
     restarts = process["restarts"]
-    is_feed = process["kind"] == "feed"  # a bridge without clients hears nothing, rightly
+    is_feed = process["kind"] == "feed"
+    if process["kind"] == "bridge" and not process.get("counters", {}).get("clients"):
+        quiet = None  # it asks for nothing, and hears nothing, rightly
     return (
         Cell(process["name"]),
         _state(process),

@@ -16,7 +16,7 @@ from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import json_line
 from bus.supervision.locate import run_dir_for
-from bus.supervision.top import HEADINGS, NUMBERS, Cell, rows, system_line
+from bus.supervision.top import GAP, HEADINGS, NUMBERS, Cell, fitting, rows, system_line
 
 if TYPE_CHECKING:  # at run time where there is somebody to draw for: it takes 30 ms
     from rich.console import Group
@@ -38,38 +38,43 @@ def run_top(arguments: argparse.Namespace) -> int:
     console = Console()
     if arguments.once or not console.is_terminal:
         wide = console if console.is_terminal else Console(width=_WIDE)
-        wide.print(picture(status))
+        wide.print(picture(status, wide.width))
         return exit_codes.OK
-    with _keys() as quit_asked, Live(picture(status), console=console, screen=True) as live:
+    with (
+        _keys() as quit_asked,
+        Live(picture(status, console.width), console=console, screen=True) as live,
+    ):
         while not quit_asked(arguments.interval):
-            live.update(_next_picture(path), refresh=True)
+            live.update(_next_picture(path, console.width), refresh=True)
     return exit_codes.OK
 
 
-def picture(status: dict[str, Any]) -> Group:
-    """The screen: the line for the system and the table of processes."""
+def picture(status: dict[str, Any], width: int) -> Group:
+    """The screen: the line for the system and the table of processes, as far as it has room."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     line = Text("  ").join(_styled(cell) for cell in system_line(status))
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in HEADINGS:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    cells = rows(status)
+    columns = fitting(cells, width)
+    for heading in (HEADINGS[index] for index in columns):
         right = heading in NUMBERS
         last = heading == HEADINGS[-1]  # the one that may be broken when the screen is narrow
         table.add_column(heading, justify="right" if right else "left", no_wrap=not last)
-    for row in rows(status):
-        table.add_row(*(_styled(cell) for cell in row))
+    for row in cells:
+        table.add_row(*(_styled(row[index]) for index in columns))
     return Group(line, Text(""), table)
 
 
-def _next_picture(path: str) -> Group:
+def _next_picture(path: str, width: int) -> Group:
     """The screen as it is now; a supervisor that has gone is said and waited for."""
     from rich.console import Group
     from rich.text import Text
 
     try:
-        return picture(ask(path, "status"))
+        return picture(ask(path, "status"), width)
     except RefusedError as error:
         return Group(Text(f"{error}", style="bold red"), Text("waiting; q to leave", style="dim"))
 
