@@ -156,7 +156,7 @@ def _add_life(verbs: Any) -> None:
         verbs,
         "scale",
         "change how many bridges run",
-        "scale bridge 4     until `mdbus down`; the settings file decides the next time",
+        "scale bridge 4     until the next `reload` or `up`, which go by the settings file",
     )
     scale.add_argument("name", metavar="NAME", help="bridge")
     scale.add_argument("count", type=int, metavar="N", help="how many are to run")

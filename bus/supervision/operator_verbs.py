@@ -17,6 +17,7 @@ from bus.supervision.data_state import UNKNOWN, data_in_words
 from bus.supervision.documents import print_document
 from bus.supervision.locate import run_dir_for
 from bus.supervision.lock import running_pid, wait_unlocked
+from bus.supervision.progress import progress
 from bus.supervision.tables import status_table
 
 HEARD_S: Final = 5.0
@@ -73,14 +74,16 @@ def run_restart(arguments: argparse.Namespace) -> int:
 
 def run_scale(arguments: argparse.Namespace) -> int:
     """Change how many bridges run and wait until they do."""
-    result = ask(
-        run_dir_for(arguments),
-        "scale",
-        wait_s=arguments.timeout * 4,
-        name=arguments.name,
-        count=arguments.count,
-        timeout_s=arguments.timeout,
-    )
+    path = run_dir_for(arguments)
+    with progress(path, [arguments.name]):
+        result = ask(
+            path,
+            "scale",
+            wait_s=arguments.timeout * 4,
+            name=arguments.name,
+            count=arguments.count,
+            timeout_s=arguments.timeout,
+        )
     if arguments.json:
         print_document(result)
         return exit_codes.OK if result["ok"] else exit_codes.FAILED
@@ -88,8 +91,8 @@ def run_scale(arguments: argparse.Namespace) -> int:
         note = f": {step['note']}" if step["note"] else ""
         sys.stdout.write(f"{step['process']}: {step['action']}{note}\n")
     if result["applied"]:
-        keep = f"to keep this beyond `mdbus reload`, set bridge.workers = {arguments.count}"
-        sys.stdout.write(f"{keep} in the settings\n")
+        keep = f"set bridge.workers = {arguments.count} in the settings"
+        sys.stdout.write(f"this holds until the next `mdbus reload` or `up`; to keep it, {keep}\n")
     else:
         sys.stdout.write("nothing has changed\n")
     return exit_codes.OK if result["ok"] else exit_codes.FAILED
@@ -169,13 +172,15 @@ def run_down(arguments: argparse.Namespace) -> int:
 
 
 def _act(arguments: argparse.Namespace, verb: str) -> int:
-    result = ask(
-        run_dir_for(arguments),
-        verb,
-        wait_s=arguments.timeout,
-        names=arguments.names,
-        timeout_s=arguments.timeout,
-    )
+    path = run_dir_for(arguments)
+    with progress(path, arguments.names):
+        result = ask(
+            path,
+            verb,
+            wait_s=arguments.timeout,
+            names=arguments.names,
+            timeout_s=arguments.timeout,
+        )
     if arguments.json:
         print_document(result)
     else:
