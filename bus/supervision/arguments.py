@@ -25,7 +25,7 @@ examples:
   {prog} status                      what runs, how long, how much it takes
   {prog} tail md/trades/             print every trade as it comes
   {prog} get md/price/sim/BTC-USDT/  the last price
-  {prog} top                         the same, live
+  {prog} top                         what runs and what goes through, live
   {prog} events                      what happened, and why
   {prog} restart bridge              replace the bridges, without refusing a connection
   {prog} feed add binance XRP-USDT   one more symbol, while it runs
@@ -214,7 +214,7 @@ def _add_questions(verbs: Any) -> None:
     top = add_verb(
         verbs,
         "top",
-        "the same, live, with messages a second, lag, freshness and what was lost",
+        "the processes, live: messages a second, lag, freshness, and what was lost",
         "top              again every second; q leaves",
         "top --once       one look",
     )

@@ -84,6 +84,10 @@ def _run(argv: Sequence[str] | None) -> int:
         explained = _explained(error)
         if explained is None:
             raise
+        if getattr(arguments, "json", False) and not isinstance(error, OSError):  # a full disk
+            from bus.supervision.documents import json_line
+
+            sys.stdout.write(json_line({"error": str(error), "code": explained}) + "\n")
         return explained
 
 

@@ -44,6 +44,8 @@ MAX_REQUEST_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 64
 IDLE_S: Final = 10.0
 _MAX_WAIT_S: Final = 600.0
+_KINDS: Final = ("bridge", "feed")
+"""The kinds that may stand for several processes."""
 
 _log = get_logger("supervision.control")
 
@@ -316,7 +318,7 @@ class ControlServer:
                 raise _Refused(
                     exit_codes.NO_SUCH_PROCESS,
                     f"there is no process {name!r}",
-                    nearest=nearest(str(name), known),
+                    nearest=nearest(str(name), dict.fromkeys([*_KINDS, *known])),
                     known=list(known),
                 )
             found |= {each.name: each for each in ([unit] if unit is not None else of_kind)}

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from bus.supervision import exit_codes
+from bus.supervision.control_client import RefusedError
 from bus.supervision.documents import json_line
-from bus.supervision.events import FILE_NAME, Happening
+from bus.supervision.events import FILE_NAME, KINDS, Happening
 from bus.supervision.locate import run_path_for
 from bus.supervision.log_verb import Followed, last_lines, reader_has_left
 from bus.supervision.tables import dated_event_line
@@ -23,7 +24,12 @@ _MOST_LINES: Final = 100_000
 
 
 def run_events(arguments: argparse.Namespace) -> int:
-    """Print events; 4 when none were ever kept in that run directory, 3 when none of a name."""
+    """Print events; 4 when none were ever kept in that run directory, 3 when none of a name, 2 for
+    a kind that there is not.
+    """
+    if arguments.kind not in (None, *KINDS):
+        known = f"the kinds are {', '.join(KINDS)}"
+        raise RefusedError(exit_codes.USAGE, f"there is no kind {arguments.kind!r}; {known}")
     path = run_path_for(arguments) / "log" / FILE_NAME
     if not path.exists():
         sys.stderr.write(f"mdbus: no events in {path.parent} (start: mdbus up)\n")

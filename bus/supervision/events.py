@@ -14,12 +14,16 @@ FILE_NAME: Final = "events.jsonl"
 MAX_FILE_BYTES: Final = 2 * 1024 * 1024
 """Two files of this size are kept: some ten thousand events each."""
 
+KINDS: Final = (
+    *("begun", "waiting", "starting", "ready", "exited", "restarting", "hung", "limit"),
+    *("failing", "fatal", "stopping", "stopped", "note", "ended"),
+)
+
 
 class Happening(NamedTuple):
     """One event. ``process`` is empty for one of the supervisor itself; ``at_ns`` is wall time.
 
-    ``kind`` is one of begun, ended (the supervisor), starting, ready, exited, restarting, hung,
-    stopping, stopped, fatal, failing, limit, waiting, note.
+    ``kind`` is one of `KINDS`; the supervisor itself has begun, or ended.
     """
 
     at_ns: int

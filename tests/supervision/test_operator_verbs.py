@@ -92,6 +92,10 @@ def test_an_unknown_process_is_3_with_the_nearest_name(whole_bus: WholeBus, verb
     done = whole_bus.ask(verb, "feed.binanc")
     assert done.returncode == 3
     assert "did you mean feed.binance?" in done.stderr
+    assert "did you mean bridge?" in whole_bus.ask(verb, "bridg").stderr
+    document = json.loads(whole_bus.ask(verb, "feed.binanc", "--json").stdout)
+    assert document["code"] == 3
+    assert document["error"].startswith("there is no process 'feed.binanc'")
 
 
 def test_a_rotation_keeps_the_process_and_says_what_it_did(
