@@ -73,8 +73,8 @@ def run_get(arguments: argparse.Namespace) -> int:
         if last is None or update.tick.pub_ts_ns >= last.tick.pub_ts_ns:
             last = update
     if last is None:
-        sys.stderr.write(f"mdbus: nothing is cached under {prefix} (see: mdbus topics)\n")
-        return exit_codes.FAILED
+        text = f"nothing is cached under {prefix} (see: mdbus topics)"
+        raise RefusedError(exit_codes.FAILED, text)
     if last.tick.topic.name != prefix:
         sys.stderr.write(f"mdbus: {prefix} is not one topic; this is the newest under it\n")
     if arguments.json:

@@ -32,8 +32,8 @@ def run_events(arguments: argparse.Namespace) -> int:
         raise RefusedError(exit_codes.USAGE, f"there is no kind {arguments.kind!r}; {known}")
     path = run_path_for(arguments) / "log" / FILE_NAME
     if not path.exists():
-        sys.stderr.write(f"mdbus: no events in {path.parent} (start: mdbus up)\n")
-        return exit_codes.NO_SUPERVISOR
+        text = f"no events in {path.parent} (start: mdbus up)"
+        raise RefusedError(exit_codes.NO_SUPERVISOR, text)
     wanted = max(0, min(arguments.lines, _MOST_LINES))
     followed = Followed(path) if arguments.follow else None
     passes = event_filter(arguments.names, arguments.kind)
@@ -41,8 +41,8 @@ def run_events(arguments: argparse.Namespace) -> int:
     unknown = set(arguments.names) - {event.process or "supervisor" for event in events}
     if unknown and not arguments.follow:
         names = ", ".join(sorted(unknown))
-        sys.stderr.write(f"mdbus: no events of {names} are kept in {path.parent}\n")
-        return exit_codes.NO_SUCH_PROCESS
+        text = f"no events of {names} are kept in {path.parent}"
+        raise RefusedError(exit_codes.NO_SUCH_PROCESS, text)
     found = list(filter(passes, events))
     show = _show_json if arguments.json else _show
     show(found[-wanted:] if wanted else [])

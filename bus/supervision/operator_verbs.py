@@ -112,8 +112,8 @@ def run_reexec(arguments: argparse.Namespace) -> int:
                 if _all_heard(status) or time.monotonic() >= heard_by:
                     break
         if time.monotonic() > end:
-            sys.stderr.write(f"mdbus: not replaced within {arguments.timeout:g} s\n")
-            return exit_codes.TIMEOUT
+            text = f"not replaced within {arguments.timeout:g} s"
+            raise RefusedError(exit_codes.TIMEOUT, text)
         time.sleep(0.02)
     if arguments.json:
         print_document({"pid": status["pid"], "mdbus": status["mdbus"]})
@@ -160,10 +160,8 @@ def run_down(arguments: argparse.Namespace) -> int:
         if running_pid(path) is not None:
             raise
     if not wait_unlocked(path, arguments.timeout):
-        sys.stderr.write(
-            f"mdbus: the supervisor (pid {pid}) still runs after {arguments.timeout:g} s\n"
-        )
-        return exit_codes.TIMEOUT
+        text = f"the supervisor (pid {pid}) still runs after {arguments.timeout:g} s"
+        raise RefusedError(exit_codes.TIMEOUT, text)
     if arguments.json:
         print_document({"state": "stopped", "pid": pid})
     else:
