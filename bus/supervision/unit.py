@@ -338,13 +338,13 @@ class Unit:
     def _on_exit(self, run: Generation, exit_code: int) -> None:
         self._ground.hear(run.sender)  # its last words
         is_current = run is self._current
-        cause = self.state.cause
+        cause = self.state.cause if is_current else "restarted"
         asked = (is_current and self.phase is Phase.STOPPING) or run in self._retired
         run.last_exit = LastExit(
             code=None if exit_code < 0 else exit_code,
             signal=signal_name(-exit_code) if exit_code < 0 else None,
             line=run.vitals.farewell,
-            cause=cause if is_current and (asked or self.phase is Phase.ABORTING) else "exited",
+            cause=cause if asked or (is_current and self.phase is Phase.ABORTING) else "exited",
             at_ns=now_ns(),
             log_tail=() if asked else tuple(self._ground.log_tail(run.sender)),
         )

@@ -261,6 +261,8 @@ async def test_a_successor_takes_over_only_once_it_serves() -> None:
     assert await unit.rid(5)
     assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 0, False)
     assert ground.calls == ["served", "served", "ended 1"], "the role was never empty"
+    assert unit.last_exit is not None
+    assert unit.last_exit.in_words() == "code 0 (restarted)"
     told = [(happening.kind, happening.text.partition(" after ")[0]) for happening in ground.told]
     assert told[1:2] + told[3:] == [
         ("starting", "starting generation 2 beside the one that serves, as asked for"),
