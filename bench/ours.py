@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 
-from bus.config import load
-from bus.runtime.log import configure
-from bus.supervision.plan import ProcessSpec
-from bus.supervision.supervisor import Supervisor
+from bus.supervision.lean import import_asyncio
 
 
 def main() -> int:
-    """Run until stopped."""
+    """Run until stopped, with the imports of ``mdbus up``."""
+    import_asyncio()
+    import asyncio
+
+    from bus.config import load
+    from bus.runtime.log import configure
+    from bus.supervision.plan import ProcessSpec
+    from bus.supervision.supervisor import Supervisor
+
     commands = json.loads(sys.argv[1])
     specs = tuple(
         ProcessSpec(name, "bench", "", 0, command=tuple(command))

@@ -46,7 +46,7 @@ GROWTH_BYTES: Final = 16 * 1024 * 1024
 """By how much the supervisor's own memory may grow: modules it imports at its first reload, and
 what the allocator keeps.
 """
-SOCKETS: Final = {"control.sock", "link.sock", "publish.sock", "subscribe.sock"}
+SOCKETS: Final = {"control.sock", "publish.sock", "subscribe.sock"}
 
 
 FILES: Final = SOCKETS | {"effective.toml", "epoch", "log", "pids", "shared", "supervisor.pid"}

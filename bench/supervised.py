@@ -27,7 +27,7 @@ async def body(life: Life, _: Settings) -> None:
 
 def main() -> int:
     """Run; the exit code."""
-    if not os.environ.get("MDBUS_LINK"):
+    if not os.environ.get("MDBUS_LINK_FD"):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.argv[1] == "family":
         subprocess.Popen([sys.executable, "-c", STUBBORN])

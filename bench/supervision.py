@@ -11,7 +11,7 @@ and run with their default settings, on the same programs. Rows:
   it was started again; how many are left after that one was stopped
 * ``grandchild``: a child whose own child ignores SIGTERM, and the manager is stopped: left over
 * ``crash loop``: a child that exits with 1 at once: how often it is started, and what is said of it
-* ``idle``: CPU and memory (PSS, unshared part) of the manager with five children
+* ``idle``: CPU and memory (PSS: shared pages count by share) of the manager with five children
 
 and of ours alone, on the bus itself: restarts of its real workers from a spare, from the template
 and from neither; how long the whole bus takes to start and how much memory it holds; 40 rolling
@@ -225,15 +225,22 @@ def idle(make: Make, directory: Path, seconds: float) -> str:
         time.sleep(3.0)
         assert manager.process is not None
         process = psutil.Process(manager.process.pid)
-        before = process.cpu_times()
+        begun, before_ns = time.monotonic(), cpu_ns(process.pid)
         time.sleep(seconds)
-        after = process.cpu_times()
-        cpu = (after.user + after.system - before.user - before.system) / seconds * 100
+        cpu = (cpu_ns(process.pid) - before_ns) / (time.monotonic() - begun) / 1e7
         pss = process.memory_full_info().pss / 1048576
         manager.stop()
-        return f"{max(cpu, 0.0):.2f} % CPU, {pss:.1f} MiB"
+        return f"{cpu:.3f} % CPU, {pss:.1f} MiB"
     finally:
         manager.remove()
+
+
+def cpu_ns(pid: int) -> int:
+    """What the scheduler has given to all threads of a process: clock ticks of 10 ms are more than
+    an idle manager takes in a minute.
+    """
+    stats = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(stat.read_text().split()[0]) for stat in stats)
 
 
 def beside_peers(names: Sequence[str], work: Path, rounds: int, seconds: float) -> list[Row]:

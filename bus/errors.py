@@ -8,15 +8,14 @@ itself (those stay the built-in exceptions they are).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class MdbusError(Exception):
     """The root: ``except MdbusError`` catches whatever mdbus reports, and no bug of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong with a configuration.
 
     ``where`` is the file or the command-line option, ``key`` the dotted setting name (empty when

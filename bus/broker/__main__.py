@@ -31,8 +31,8 @@ def body(life: BlockingLife, settings: Settings) -> None:
         poller = zmq.Poller()
         poller.register(broker.outlet, zmq.POLLIN)
         poller.register(life.signal_fd, zmq.POLLIN)
-        if life.link_socket is not None:
-            poller.register(life.link_socket, zmq.POLLIN)
+        if life.link_fd is not None:
+            poller.register(life.link_fd, zmq.POLLIN)
         next_service_ns = next_warning_ns = 0
         while not life.stopping:
             broker.turn(poller)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final
 
 from bus.config.access import (
@@ -24,8 +23,10 @@ _END_S: Final = 2.0
 
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine can reach an address."""
-    if host == "localhost":
+    if host in ("localhost", "127.0.0.1", "::1"):
         return True
+    from ipaddress import ip_address  # hardly any host needs it, and every process has settings
+
     try:
         return ip_address(host).is_loopback
     except ValueError:

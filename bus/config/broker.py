@@ -14,12 +14,14 @@ class BrokerSettings:
     publish: str = setting(
         "",
         unit="endpoint",
-        doc="Where publishers connect. Empty: ipc in the run directory. Remote: tcp://host:port.",
+        doc="Where publishers connect. Empty: ipc in the run directory. tcp://127.0.0.1:PORT for "
+        "programs without access to that; other machines come by a tunnel (ssh, WireGuard).",
     )
     subscribe: str = setting(
         "",
         unit="endpoint",
-        doc="Where subscribers connect. Empty: ipc in the run directory. Remote: tcp://host:port.",
+        doc="Where subscribers connect. Empty: ipc in the run directory. tcp://127.0.0.1:PORT for "
+        "programs without access to that; other machines come by a tunnel (ssh, WireGuard).",
     )
     send_hwm: int = setting(
         100_000,

@@ -6,12 +6,13 @@ Pure. What is found is reported by key, with a hint where there is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_network
 
 from bus.config.access import ALGORITHMS
 from bus.config.bridge import CLOSES_PER_S, LEAST_TTL_S, is_loopback
 from bus.config.settings import Settings
 from bus.config.venues import MARKET_STREAMS
+from bus.endpoint import check_endpoint
+from bus.errors import ConfigError
 
 Report = Callable[..., None]
 """``problem(key, message, hint="")``."""
@@ -35,6 +36,24 @@ def check_together(settings: Settings, problem: Report) -> None:
     _check_access(settings, problem)
     _check_stop(settings, problem)
     _check_exposed(settings, problem)
+    _check_endpoints(settings, problem)
+
+
+def _check_endpoints(settings: Settings, problem: Report) -> None:
+    """The broker's endpoints can be used, by this machine alone, and are told before it binds."""
+    for name in ("publish", "subscribe"):
+        key, endpoint = f"broker.{name}", getattr(settings.broker, name)
+        if not endpoint:
+            continue
+        try:
+            check_endpoint(endpoint, key)
+        except ConfigError as error:
+            for each in error.problems:
+                problem(key, each.message, each.hint)
+            continue
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        if endpoint.startswith("tcp://") and port in ("*", "0"):
+            problem(key, f"{endpoint!r}: a port is needed", f"e.g. tcp://{host}:5555")
 
 
 def _check_stop(settings: Settings, problem: Report) -> None:
@@ -124,6 +143,8 @@ def _check_access(settings: Settings, problem: Report) -> None:
         tier = bridge.access.default_tier
         problem("bridge.access.default_tier", f"there is no tier {tier!r}", near)
     for proxy in bridge.limits.trusted_proxies:
+        from ipaddress import ip_network  # there are hardly ever any
+
         try:
             ip_network(proxy)
         except ValueError:

@@ -33,7 +33,6 @@ class Endpoints:
 
     publish: str
     subscribe: str
-    link: str
     control: Path
 
 
@@ -85,7 +84,6 @@ class Settings:
         return Endpoints(
             publish=self.broker.publish or f"ipc://{run}/publish.sock",
             subscribe=self.broker.subscribe or f"ipc://{run}/subscribe.sock",
-            link=f"ipc://{run}/link.sock",
             control=run / "control.sock",
         )
 

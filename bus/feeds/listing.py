@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,13 @@ def choose(wanted: Sequence[str], listed: Mapping[str, Listed]) -> Choice:
             hint = f"; nearest: {', '.join(alike[symbol])}" if alike[symbol] else ""
             rejected[symbol] = f"{unlisted(symbol)}{hint}"
     return Choice(tuple(chosen.values()), rejected, alike)
+
+
+async def chosen(wanted: Sequence[str], listed: Mapping[str, Listed]) -> Choice:
+    """As `choose`, and not on the loop when a name must be compared with thousands."""
+    if all(symbol in listed for symbol in wanted):
+        return choose(wanted, listed)
+    return await asyncio.to_thread(choose, wanted, listed)
 
 
 def unlisted(symbol: str) -> str:

@@ -174,6 +174,7 @@ def report(feed: Feed) -> dict[str, int | float | str]:
     sent = feed.publisher.stats()
     return {
         "state": feed.board.state() or "connecting",
+        "reason": feed.board.reason(),
         "messages_in": counters.messages_in,
         "messages_out": sent.messages,
         "drops": sent.dropped,

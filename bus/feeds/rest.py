@@ -13,9 +13,11 @@ import contextlib
 import functools
 import heapq
 import importlib
+import importlib.util
 import itertools
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -314,6 +316,8 @@ def prepare_requests() -> None:
     be had.
     """
     importlib.import_module("concurrent.futures.thread")
+    if importlib.util.find_spec("sniffio") is None:  # else it is looked for with every request
+        sys.modules["sniffio"] = None  # type: ignore[assignment]  # how imports say: not there
     with contextlib.suppress(OSError, RestError), asyncio.Runner() as runner:
         runner.run(_rehearse())
 

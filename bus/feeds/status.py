@@ -179,3 +179,8 @@ class StatusBoard:
         """The last state said."""
         status = self._said.get(symbol)
         return status.state if status else None
+
+    def reason(self, symbol: str = "") -> str:
+        """The reason of the last state said, one word; empty before."""
+        status = self._said.get(symbol)
+        return status.reason if status else ""

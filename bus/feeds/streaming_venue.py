@@ -24,7 +24,7 @@ from bus.feeds.capture_refresh import CaptureRefresh
 from bus.feeds.commands import Refusal, symbols_answer, symbols_argument
 from bus.feeds.errors import CommandRefused, ParseError, RestError
 from bus.feeds.feed import Feed
-from bus.feeds.listing import Choice, Listed, choose, nearest, unlisted
+from bus.feeds.listing import Choice, Listed, chosen, nearest, unlisted
 from bus.feeds.log_limit import LogLimit
 from bus.feeds.rotation import rotate_all
 from bus.feeds.session import Session
@@ -207,7 +207,7 @@ class StreamingVenue(ABC, Generic[C]):
         except (RestError, ParseError, TimeoutError) as error:
             why = str(error) or "no answer"
             raise CommandRefused(f"the venue's list cannot be read: {why}") from None
-        choice = await asyncio.to_thread(choose, wanted, listed)
+        choice = await chosen(wanted, listed)
         for instrument in choice.instruments:
             await self._remove(instrument.symbol)  # refused before, and listed now
             self._rejected.pop(instrument.symbol, None)
@@ -250,7 +250,7 @@ class StreamingVenue(ABC, Generic[C]):
         except (RestError, ParseError, TimeoutError) as error:
             self._not_listed(str(error) or "no answer", 0)
             return Choice(self._guesses(), {}), False
-        return await asyncio.to_thread(choose, wanted, listed), True
+        return await chosen(wanted, listed), True
 
     def _guesses(self) -> tuple[Listed, ...]:
         return tuple(map(self._guess, dict.fromkeys(self._feed.settings.symbols)))
@@ -279,7 +279,7 @@ class StreamingVenue(ABC, Generic[C]):
     async def _compare(self, listed: Mapping[str, Listed]) -> None:
         """Take over what the venue's list says of the symbols that are here."""
         symbols = [one.instrument.symbol for one in self._instruments()]
-        rejected = (await asyncio.to_thread(choose, symbols, listed)).rejected
+        rejected = (await chosen(symbols, listed)).rejected
         for session, connection in list(self._served):
             streams = []
             for symbol in list(connection.instruments):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
-_LINK = "MDBUS_LINK"
+LINK_KEY = "MDBUS_LINK_FD"
+"""The variable that holds the number of the inherited end of the link."""
+PULSE_KEY = "MDBUS_PULSE_FD"
+"""The variable that holds the number of the inherited memory for heartbeats."""
 _GENERATION = "MDBUS_GENERATION"
-_TOKEN = "MDBUS_TOKEN"  # noqa: S105 - the variable's name, not a secret
 _PARENT = "MDBUS_PARENT_PID"
 _LIFELINE = "MDBUS_LIFELINE_FD"
 LISTEN_KEY = "MDBUS_LISTEN_FD"
@@ -23,15 +25,16 @@ _GRACE = "MDBUS_DRAIN_SECONDS"
 class Spawned:
     """The facts of one spawn.
 
-    ``link`` is the supervisor's ZeroMQ endpoint, ``token`` the secret of this spawn,
-    ``parent_pid`` the supervisor, ``lifeline_fd`` a pipe that reads end-of-file when the
-    supervisor is gone, ``listen_fd`` an inherited listening socket (None for most processes),
-    ``drain_s`` how long the process may take to leave once its supervisor is gone.
+    ``link_fd`` is the process's end of the link to the supervisor, ``pulse_fd`` the memory where it
+    leaves its heartbeats, ``generation`` counts the spawns of its name from 1, ``parent_pid`` is
+    the supervisor, ``lifeline_fd`` a pipe that reads end-of-file when the supervisor is gone,
+    ``listen_fd`` an inherited listening socket (None for most processes), ``drain_s`` how long the
+    process may take to leave once its supervisor is gone.
     """
 
-    link: str
+    link_fd: int
+    pulse_fd: int
     generation: int
-    token: str
     parent_pid: int
     lifeline_fd: int
     listen_fd: int | None = None
@@ -40,9 +43,9 @@ class Spawned:
     def to_environment(self) -> dict[str, str]:
         """The variables to add to the child's environment."""
         variables = {
-            _LINK: self.link,
+            LINK_KEY: str(self.link_fd),
+            PULSE_KEY: str(self.pulse_fd),
             _GENERATION: str(self.generation),
-            _TOKEN: self.token,
             _PARENT: str(self.parent_pid),
             _LIFELINE: str(self.lifeline_fd),
             _GRACE: repr(self.drain_s),
@@ -57,16 +60,16 @@ def take_spawned(environment: MutableMapping[str, str]) -> Spawned | None:
 
     Raises `ValueError` when they are there and cannot be read: somebody set them by hand.
     """
-    names = (_LINK, _GENERATION, _TOKEN, _PARENT, _LIFELINE, LISTEN_KEY, _GRACE)
+    names = (LINK_KEY, PULSE_KEY, _GENERATION, _PARENT, _LIFELINE, LISTEN_KEY, _GRACE)
     values = {name: environment.pop(name, None) for name in names}
-    link = values[_LINK]
+    link = values[LINK_KEY]
     if not link:
         return None
     listen = values[LISTEN_KEY]
     return Spawned(
-        link=link,
+        link_fd=int(link),
+        pulse_fd=int(values[PULSE_KEY] or ""),
         generation=int(values[_GENERATION] or ""),
-        token=values[_TOKEN] or "",
         parent_pid=int(values[_PARENT] or ""),
         lifeline_fd=int(values[_LIFELINE] or ""),
         listen_fd=int(listen) if listen else None,

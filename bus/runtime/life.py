@@ -13,12 +13,10 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import zmq
-
 from bus.clock import monotonic_ns
 from bus.runtime.commands import AsyncCommands, AsyncHandler, BlockingCommands, BlockingHandler
 from bus.runtime.environment import Spawned
-from bus.runtime.link import SERVICE_INTERVAL_NS, ChildLink, Report
+from bus.runtime.link import SERVICE_INTERVAL_NS, SUPERVISOR_GONE, ChildLink, Report
 from bus.runtime.log import get_logger, set_level
 from bus.wire.link import Reply
 
@@ -37,12 +35,10 @@ class _LifeCore:
         self.exit_code = 0
         self.failure_line = ""
         self._spawned: Final = spawned
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._link: ChildLink | None = None
         self._endpoints: dict[str, str] | None = None
         if spawned is not None:
-            self._context = zmq.Context()
-            self._link = ChildLink(name, spawned, self._context)
+            self._link = ChildLink(spawned)
 
     @property
     def report(self) -> Report | None:
@@ -131,9 +127,6 @@ class _LifeCore:
         if self._link is not None:
             self._link.close(self.exit_code, self.failure_line)
             self._link = None
-        if self._context is not None:
-            self._context.term()  # waits for the last word at most its LINGER, 200 ms
-            self._context = None
 
 
 class Life(_LifeCore):
@@ -184,7 +177,7 @@ class Life(_LifeCore):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         if self._link is not None:
-            loop.add_reader(self._link.socket.FD, self._on_readable)
+            loop.add_reader(self._link.fd, self._on_readable)
             self._turn()
 
     def detach(self) -> None:
@@ -198,7 +191,7 @@ class Life(_LifeCore):
         if self._timer is not None:
             self._timer.cancel()
         if self._link is not None:
-            self._loop.remove_reader(self._link.socket.FD)
+            self._loop.remove_reader(self._link.fd)
         self._loop = None
 
     def request_stop(self, reason: str) -> None:
@@ -211,7 +204,7 @@ class Life(_LifeCore):
         """The supervisor is gone: stop. Safe from any thread."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._heed, "supervisor is gone")
+            loop.call_soon_threadsafe(self._heed, SUPERVISOR_GONE)
 
     def _on_signal(self, number: int) -> None:
         if self.stopping.is_set() and number == signal.SIGINT:
@@ -220,8 +213,12 @@ class Life(_LifeCore):
         self.request_stop(signal.Signals(number).name)
 
     def _on_readable(self) -> None:
-        if self._link is not None:
-            self._heed(self._link.receive())
+        if self._link is None or self._loop is None:
+            return
+        reason = self._link.receive()
+        if reason == SUPERVISOR_GONE:  # nothing more will come, and it would be said for ever
+            self._loop.remove_reader(self._link.fd)
+        self._heed(reason)
 
     def _turn(self) -> None:
         loop, link = self._loop, self._link
@@ -240,7 +237,7 @@ class BlockingLife(_LifeCore):
     """The life of a process with its own poll loop; made by `bus.runtime.run_blocking`.
 
     The loop calls `service` at least every 250 ms, and leaves when ``stopping`` is true. To hear
-    of a stop at once it may poll ``link_socket`` (ZeroMQ) and ``signal_fd`` (a descriptor) too.
+    of a stop at once it may poll the descriptors ``link_fd`` and ``signal_fd`` too.
     """
 
     def __init__(self, name: str, spawned: Spawned | None) -> None:
@@ -266,9 +263,9 @@ class BlockingLife(_LifeCore):
         return self._commands.verbs
 
     @property
-    def link_socket(self) -> zmq.Socket[bytes] | None:
+    def link_fd(self) -> int | None:
         """The link to the supervisor, to be polled for reading; None when run alone."""
-        return self._link.socket if self._link is not None else None
+        return self._link.fd if self._link is not None else None
 
     @property
     def signal_fd(self) -> int:
@@ -311,7 +308,7 @@ class BlockingLife(_LifeCore):
 
     def supervisor_lost(self) -> None:
         """The supervisor is gone: stop at the next `service`. Safe from any thread."""
-        self._stop_wanted = self._stop_wanted or "supervisor is gone"
+        self._stop_wanted = self._stop_wanted or SUPERVISOR_GONE
         try:
             os.write(self._wake_write, b"\0")
         except OSError:  # full, or closed already: the loop is awake or over

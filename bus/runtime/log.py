@@ -11,15 +11,13 @@ written is counted.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import sys
-import traceback
-from datetime import UTC, datetime
-from types import TracebackType
+import time
 from typing import Final
 
+from bus.clock import NS_PER_MS, NS_PER_SECOND, now_ns
 from bus.errors import ConfigError
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -51,11 +49,11 @@ def configure(process: str, level: str = "info") -> None:
 
     Lines of libraries that use :mod:`logging` come out in the same form, from WARNING up.
     """
+    from bus.runtime.library_log import take_over  # not for who only reads logs
+
     _sink.process = process
     _sink.threshold = LEVELS[level]
-    root = logging.getLogger()
-    root.handlers[:] = [_LibraryHandler()]
-    root.setLevel(logging.WARNING if level != "debug" else logging.INFO)
+    take_over(_from_library, debug=level == "debug")
 
 
 def reopen(path: str) -> bool:
@@ -116,7 +114,9 @@ class Logger:
 
     def exception(self, event: str, error: BaseException, **fields: object) -> None:
         """An error line with the traceback of ``error`` as its last field, on the same line."""
-        trace = "".join(traceback.format_exception(error)).rstrip()
+        from bus.runtime.library_log import trace_of
+
+        trace = trace_of(error)
         self._emit(
             "error", event, {**fields, "error": f"{type(error).__name__}: {error}", "trace": trace}
         )
@@ -138,11 +138,11 @@ def format_line(
     event: str,
     fields: dict[str, object],
     *,
-    at: datetime | None = None,
+    at_ns: int | None = None,
 ) -> str:
-    """One log line without its newline; ``at`` defaults to the time now."""
-    moment = at or datetime.now(UTC)
-    stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    """One log line without its newline; ``at_ns`` (wall clock) defaults to the time now."""
+    at_s, rest_ns = divmod(now_ns() if at_ns is None else at_ns, NS_PER_SECOND)
+    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at_s))}.{rest_ns // NS_PER_MS:03d}Z"
     head = f"{stamp} {level.upper():<7} {process} {logger} {_one_line(event)}"
     return " ".join([head, *(f"{key}={_value(value)}" for key, value in fields.items())])
 
@@ -170,27 +170,10 @@ def _quoted(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)
 
 
-class _LibraryHandler(logging.Handler):
-    """Turns records of :mod:`logging` (websockets, asyncio) into lines of our own form."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
-        fields: dict[str, object] = {}
-        if record.exc_info and record.exc_info[1] is not None:
-            fields["trace"] = _trace(record.exc_info[1], record.exc_info[2])
-        _sink.write(
-            format_line(
-                level if level in LEVELS else "info",
-                _sink.process,
-                record.name,
-                record.getMessage(),
-                fields,
-            )
-        )
-
-
-def _trace(error: BaseException, trace: TracebackType | None) -> str:
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+def _from_library(level: str, logger: str, event: str, trace: str) -> None:
+    fields: dict[str, object] = {"trace": trace} if trace else {}
+    known = level if level in LEVELS else "info"
+    _sink.write(format_line(known, _sink.process, logger, event, fields))
 
 
 _log: Final = Logger("runtime.log")

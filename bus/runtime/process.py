@@ -6,12 +6,12 @@ and exit code 78, so that the supervisor does not try again; a failure the proce
 is one line and 1; a bug is one line that ends in the traceback, and 1.
 
 asyncio is imported by processes with an event loop only. The broker has none, and asyncio is a
-sixth of what starting it would cost; it is down for as long as that takes.
+sixth of what starting it would cost; it is down for as long as that takes. What reads arguments is
+imported by who has some: the supervisor, which has the loggers of this package, has none.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -192,6 +192,8 @@ def _make_run_directory(path: Path) -> None:
 
 def read_arguments(argv: Sequence[str] | None) -> tuple[str, Path | None, list[str]]:
     """The name, the settings file and the overrides; ends the process for wrong arguments."""
+    import argparse
+
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     package = spec.parent if spec is not None and spec.parent else ""
     parser = argparse.ArgumentParser(

@@ -2,10 +2,10 @@
 
 It was forked by the template (`bus.runtime.template`) and holds one end of a socket pair. It says
 its pid and waits; for a longer wait it takes its memory to itself first, which the start is then
-spared. What it is told is one line of JSON, `Role`, with the listening socket, if
-there is one, as a passed descriptor. From there on it is that process, exactly as if it had been
-started as one: nearly all of a start is Python importing code, and that is already done. The
-supervisor's end closed is its end too.
+spared. What it is told is one line of JSON, `Role`, with its link and the listening socket,
+if there is one, as passed descriptors. From there on it is that process, exactly as if it
+had been started as one: nearly all of a start is Python importing code, and that is already done.
+The supervisor's end closed is its end too.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from bus.runtime.pages import own_pages
 from bus.runtime.title import show_as
 
 MAX_ROLE_BYTES = 64 * 1024
-_MAX_FDS = 1
+_MAX_FDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
     """Which process to be: its package, the arguments of its ``main``, where it logs to, and the
-    environment variables to add. ``listen_key`` names the variable that is to hold the number of
-    the passed descriptor; empty when none is passed.
+    environment variables to add. ``descriptor_keys`` name the variables that are to hold the
+    numbers of the passed descriptors, in their order.
     """
 
     module: str
     arguments: tuple[str, ...]
     log_path: str
     environment: dict[str, str]
-    listen_key: str = ""
+    descriptor_keys: tuple[str, ...] = ()
 
     def to_line(self) -> bytes:
         """The line that carries it."""
@@ -58,11 +58,10 @@ def wait_and_play(channel: socket.socket, *, is_spare: bool) -> int:
     if taken is None:
         return 0
     channel.close()
-    role, listen_fd = taken
+    role, descriptors = taken
     reopen(role.log_path)
     os.environ.update(role.environment)
-    if role.listen_key and listen_fd is not None:
-        os.environ[role.listen_key] = str(listen_fd)
+    os.environ.update(zip(role.descriptor_keys, map(str, descriptors), strict=True))
     set_process_name(role.arguments[role.arguments.index("--name") + 1])
     show_as(role.module, role.arguments)
     door = importlib.import_module(f"{role.module}.__main__")
@@ -70,12 +69,13 @@ def wait_and_play(channel: socket.socket, *, is_spare: bool) -> int:
     return exit_code
 
 
-def receive_role(channel: socket.socket) -> tuple[Role, int | None] | None:
-    """The role and the passed descriptor; None when the supervisor has gone.
+def receive_role(channel: socket.socket) -> tuple[Role, list[int]] | None:
+    """The role and the passed descriptors; None when the supervisor has gone.
 
     Raises `ValueError` for a line that is no role.
     """
-    line, fds = b"", []
+    line = b""
+    fds: list[int] = []
     while not line.endswith(b"\n"):
         if len(line) > MAX_ROLE_BYTES:
             raise ValueError("a role of more than 64 KiB")
@@ -85,5 +85,5 @@ def receive_role(channel: socket.socket) -> tuple[Role, int | None] | None:
         line += part
         fds += passed
     facts = json.loads(line)
-    role = Role(**{**facts, "arguments": tuple(facts["arguments"])})
-    return role, fds[0] if fds else None
+    listed = {key: tuple(facts[key]) for key in ("arguments", "descriptor_keys")}
+    return Role(**{**facts, **listed}), fds

@@ -39,17 +39,20 @@ from typing import Final
 
 from bus.config.load import load, prepare
 from bus.errors import ConfigError
+from bus.runtime import library_log as library_log  # which each process is about to need
 from bus.runtime import spare
 from bus.runtime.guard import die_with_parent
 from bus.runtime.process import read_arguments
+from bus.runtime.template_words import (
+    CHANGED,
+    CHECK,
+    CURRENT,
+    FORK,
+    FORK_SPARE,
+    IMPORTED,
+    MAX_WORD_BYTES,
+)
 
-FORK: Final = b"fork"
-FORK_SPARE: Final = b"spare"
-CHECK: Final = b"check"
-IMPORTED: Final = b"imported"
-CURRENT: Final = b"current"
-CHANGED: Final = b"changed"
-_MAX_COMMAND_BYTES: Final = 64
 _GO: Final = b"."
 
 Print = dict[str, tuple[int, int, int]]
@@ -124,7 +127,7 @@ def _serve(
     and whether that may take a while.
     """
     while True:
-        command, fds, _, _ = socket.recv_fds(channel, _MAX_COMMAND_BYTES, 1)
+        command, fds, _, _ = socket.recv_fds(channel, MAX_WORD_BYTES, 1)
         if not command:
             return None
         if command == CHECK:

@@ -14,8 +14,8 @@ import signal
 import sys
 from collections.abc import Container
 
-from bus.runtime import get_logger
 from bus.runtime.guard import children_of
+from bus.runtime.log import get_logger
 
 _log = get_logger("supervision.adoption")
 _PR_SET_CHILD_SUBREAPER = 36

@@ -25,7 +25,7 @@ examples:
   {prog} status                      what runs, how long, how much it takes
   {prog} tail md/trades/             print every trade as it comes
   {prog} get md/price/sim/BTC-USDT/  the last price
-  {prog} top                         the same, live
+  {prog} top                         what runs and what goes through, live
   {prog} events                      what happened, and why
   {prog} restart bridge              replace the bridges, without refusing a connection
   {prog} feed add binance XRP-USDT   one more symbol, while it runs
@@ -156,7 +156,7 @@ def _add_life(verbs: Any) -> None:
         verbs,
         "scale",
         "change how many bridges run",
-        "scale bridge 4     until `mdbus down`; the settings file decides the next time",
+        "scale bridge 4     until the next `reload` or `up`, which go by the settings file",
     )
     scale.add_argument("name", metavar="NAME", help="bridge")
     scale.add_argument("count", type=int, metavar="N", help="how many are to run")
@@ -214,7 +214,7 @@ def _add_questions(verbs: Any) -> None:
     top = add_verb(
         verbs,
         "top",
-        "the same, live, with messages a second, lag, freshness and what was lost",
+        "the processes, live: messages a second, lag, freshness, and what was lost",
         "top              again every second; q leaves",
         "top --once       one look",
     )
@@ -224,10 +224,12 @@ def _add_questions(verbs: Any) -> None:
     check = add_verb(
         verbs,
         "check",
-        "exit 0 when healthy, 1 when not (for probes)",
-        "check                    all of them",
+        "exit 0 when the processes are healthy, 1 when not (for probes)",
+        "check                    all processes; a venue that is down is not their fault",
         "check bridge.1 broker    these",
+        "check --data             and 1 when a feed's data is not live, too",
     )
+    check.add_argument("--data", action="store_true", help="judge the data of the feeds, too")
     check.add_argument("names", nargs="*", metavar="NAME", help="only these processes")
     add_json(check)
     doctor = add_verb(
@@ -235,8 +237,10 @@ def _add_questions(verbs: Any) -> None:
         "doctor",
         "check machine and settings, and say how to mend what is wrong",
         "doctor              before the first `up`, or when something is odd",
+        "doctor --live       whether `up --live` has what it needs, API keys included",
         "doctor --venues     whether the venues can be reached, too",
     )
+    doctor.add_argument("--live", action="store_true", help="as `up --live` would need it")
     doctor.add_argument("--venues", action="store_true", help="look at the venues in any mode")
     add_settings(doctor)
     add_json(doctor)

@@ -1,7 +1,8 @@
 """The command line, ``mdbus``: reads the arguments and hands them to the verb's own module.
 
 Only what a verb needs is imported, when it is needed: ``mdbus status`` is run by probes and
-prompts and must answer in some tens of milliseconds.
+prompts and must answer in some tens of milliseconds. So paths are texts here, and in what every
+query imports: `pathlib` takes as long as the answer of the supervisor.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from bus.supervision import exit_codes
 from bus.supervision.arguments import make_parser
+from bus.supervision.lean import import_asyncio
 
 _VERBS: Final = {
     "up": "up",
@@ -44,6 +45,8 @@ _VERBS: Final = {
     "token": "token_verb",
 }
 """The module of each verb; its function is named ``run_<verb>(arguments) -> exit code``."""
+_STAYING: Final = ("up", "replay")
+"""The verbs that become the supervisor."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as of any program that SIGINT ends."""
 
@@ -67,6 +70,8 @@ def _run(argv: Sequence[str] | None) -> int:
     if arguments.verb is None:
         parser.print_help()
         return exit_codes.USAGE
+    if arguments.verb in _STAYING:
+        import_asyncio()
     verb = importlib.import_module(f"bus.supervision.{_VERBS[arguments.verb]}")
     try:
         code: int = getattr(verb, f"run_{arguments.verb}")(arguments)
@@ -79,6 +84,10 @@ def _run(argv: Sequence[str] | None) -> int:
         explained = _explained(error)
         if explained is None:
             raise
+        if getattr(arguments, "json", False) and not isinstance(error, OSError):  # a full disk
+            from bus.supervision.documents import json_line
+
+            sys.stdout.write(json_line({"error": str(error), "code": explained}) + "\n")
         return explained
 
 
@@ -142,7 +151,7 @@ def _explained(error: Exception) -> int | None:
 def _nowhere() -> bool:
     """Whether the directory this runs in does not exist any more."""
     try:
-        Path.cwd()
+        os.getcwd()
     except FileNotFoundError:
         return True
     return False
@@ -154,28 +163,29 @@ def _on_the_path(name: str) -> str:
     A part of the PATH may be forbidden to this user: of whoever he was before.
     """
     for directory in os.environ.get("PATH", "").split(os.pathsep):
-        path = os.path.join(directory, name)  # noqa: PTH118  (Path.is_file raises where it may not look)
-        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113
+        path = os.path.join(directory, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     return ""
 
 
 def program_name() -> str:
     """What the user types, in this directory, to run this program."""
-    path = Path(sys.argv[0])
-    if path.name == "__main__.py":  # `python -m`: of a service, or of `up --detach`
-        path = Path(sys.executable).with_name("mdbus")
+    path = sys.argv[0]
+    if os.path.basename(path) == "__main__.py":  # `python -m`: of a service, or of `up --detach`
+        path = os.path.join(os.path.dirname(sys.executable), "mdbus")
         if not os.access(path, os.X_OK):
             return "python -m bus.supervision"
-    if path.suffix == ".py":
-        return f"python {path.name}"
-    found = _on_the_path(path.name)
+    name = os.path.basename(path)
+    if name.endswith(".py"):
+        return f"python {name}"
+    found = _on_the_path(name)
     if found and os.path.realpath(found) == os.path.realpath(path):
-        return path.name
+        return name
     # Not on the PATH (a virtual environment that is not activated): the short name would fail.
     try:
-        here = Path.cwd()
+        here = os.getcwd()
     except FileNotFoundError:  # removed under our feet
-        return str(path)
-    near = here != Path("/") and path.is_relative_to(here)  # a service runs in the root
-    return str(path.relative_to(here) if near else path)
+        return path
+    near = here != "/" and path.startswith(here + "/")  # a service runs in the root
+    return path.removeprefix(here + "/") if near else path

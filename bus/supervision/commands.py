@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from bus.errors import MdbusError
 from bus.supervision import exit_codes
-from bus.supervision.plan import nearest
+from bus.supervision.generation import Sender
+from bus.supervision.nearest import nearest
 from bus.supervision.unit import Unit
-from bus.wire.link import Command, LinkError, LinkMessage, Reply, Sender
+from bus.wire.link import Command, LinkError, LinkMessage, Reply
 
 MAX_IN_FLIGHT: Final = 16
 """Commands one process may have unanswered; further ones are refused."""

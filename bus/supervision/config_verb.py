@@ -11,6 +11,7 @@ from pathlib import Path
 from bus.config.render import default_toml, to_toml
 from bus.supervision import exit_codes
 from bus.supervision.locate import DEFAULT_FILE, config_file, settings_for
+from bus.supervision.premises import check_keys
 from bus.supervision.systemd_unit import unit_file
 
 
@@ -21,7 +22,7 @@ def run_config(arguments: argparse.Namespace) -> int:
         config = config_file(arguments) or DEFAULT_FILE
         text = unit_file(
             sys.executable,
-            str(config.absolute()),
+            str(Path(config).absolute()),
             user="" if of_user_manager else _user(),
             of_user_manager=of_user_manager,
         )
@@ -29,11 +30,12 @@ def run_config(arguments: argparse.Namespace) -> int:
             Path("mdbus.service"), text, "its first lines say how to install it", arguments.force
         )
     if arguments.what == "init":
-        return _init(Path(arguments.config) if arguments.config else DEFAULT_FILE, arguments.force)
+        return _init(Path(arguments.config or DEFAULT_FILE), arguments.force)
     settings = settings_for(arguments)
     if arguments.what == "show":
         sys.stdout.write(to_toml(settings))
         return exit_codes.OK
+    check_keys(settings)
     checked = config_file(arguments)
     sys.stdout.write(f"{checked}: ok\n" if checked else "no file, all defaults: ok\n")
     return exit_codes.OK

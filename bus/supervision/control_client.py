@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.lock import running_pid
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 CONTROL_VERSION: Final = 1
 ANSWER_MARGIN_S: Final = 5.0
 LONGEST_PATH_BYTES: Final = 107
 """Of a unix socket, on Linux."""
-SERVICE_PATH = Path("/run/mdbus")
+SERVICE_PATH = "/run/mdbus"
 """The run directory of a bus that systemd runs."""
 
 
@@ -33,7 +35,7 @@ class RefusedError(Exception):
 class NoSupervisorError(RefusedError):
     """Nobody runs in that run directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         elsewhere = _of_the_service(path)
         super().__init__(
             exit_codes.NO_SUPERVISOR,
@@ -41,23 +43,23 @@ class NoSupervisorError(RefusedError):
         )
 
 
-def _of_the_service(path: Path) -> str:
+def _of_the_service(path: StrPath) -> str:
     """The advice to look at a bus that systemd runs, where there may be one."""
     service = SERVICE_PATH
-    if path == service or not service.is_dir():
+    if os.fspath(path) == service or not os.path.isdir(service):
         return ""
     if running_pid(service) is None and os.access(service, os.R_OK):
         return ""
     return f"; the one that systemd runs: --run-dir {service}"
 
 
-def ask(run_path: Path, verb: str, *, wait_s: float = 0.0, **request: Any) -> Any:
+def ask(run_path: StrPath, verb: str, *, wait_s: float = 0.0, **request: Any) -> Any:
     """The result of ``verb``, whose answer may take ``wait_s`` seconds.
 
     Raises `NoSupervisorError`, or `RefusedError` for an error answer or none in time.
     """
     limit_s = wait_s + ANSWER_MARGIN_S
-    address = str(run_path / "control.sock")
+    address = os.path.join(run_path, "control.sock")
     if len(os.fsencode(address)) > LONGEST_PATH_BYTES:
         raise RefusedError(
             exit_codes.USAGE,

@@ -21,17 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import ConfigError, MdbusError
-from bus.runtime import get_logger
+from bus.runtime.log import get_logger
 from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
+from bus.supervision.data_state import data_problems
 from bus.supervision.feed_symbols import change_symbols
 from bus.supervision.handover import try_out
-from bus.supervision.plan import nearest
+from bus.supervision.nearest import nearest
 from bus.supervision.policy import Phase
 from bus.supervision.reload import reload, scale
 from bus.supervision.replacement import replace_all, settled
 from bus.supervision.stacks import dump
-from bus.supervision.status import bus_status, reason_of, unhealthy
+from bus.supervision.status import bus_status, data_state, reason_of, unhealthy
 from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
 
@@ -43,6 +44,8 @@ MAX_REQUEST_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 64
 IDLE_S: Final = 10.0
 _MAX_WAIT_S: Final = 600.0
+_KINDS: Final = ("bridge", "feed")
+"""The kinds that may stand for several processes."""
 
 _log = get_logger("supervision.control")
 
@@ -154,7 +157,7 @@ class ControlServer:
             return _error(exit_codes.FAILED, str(error))
 
     async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
-        self._supervisor.hear()
+        self._supervisor.read_beats()
         return bus_status(self._supervisor)
 
     async def _check(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +170,13 @@ class ControlServer:
             ]
         else:
             problems = unhealthy(self._supervisor)
-        return {"healthy": not problems, "problems": problems}
+            units = tuple(self._supervisor.units.values())
+        self._supervisor.read_beats()
+        data = data_state(units)
+        if request.get("data"):
+            at_fault = {problem["name"] for problem in problems}
+            problems += [each for each in data_problems(data) if each["name"] not in at_fault]
+        return {"healthy": not problems, "problems": problems, "data": data}
 
     async def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         self._named(request)
@@ -218,6 +227,7 @@ class ControlServer:
     async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
         name, count = request.get("name"), request.get("count")
         if name != "bridge":
+            self._named({"names": [name]})  # which refuses a name that there is not
             raise _Refused(exit_codes.USAGE, f"only bridge can be scaled, not {name!r}")
         if isinstance(count, bool) or not isinstance(count, int):
             raise _Refused(exit_codes.USAGE, "count is not a whole number")
@@ -308,7 +318,7 @@ class ControlServer:
                 raise _Refused(
                     exit_codes.NO_SUCH_PROCESS,
                     f"there is no process {name!r}",
-                    nearest=nearest(str(name), known),
+                    nearest=nearest(str(name), dict.fromkeys([*_KINDS, *known])),
                     known=list(known),
                 )
             found |= {each.name: each for each in ([unit] if unit is not None else of_kind)}

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from bus.client import EpochChange, Event, Gap, SnapshotEnd, Subscriber, Update
 from bus.clock import now_ns
-from bus.config import Settings, load
 from bus.errors import ConfigError, TopicError
 from bus.model.streams import STREAMS, StreamKind
 from bus.model.tick import Tick
 from bus.model.topic import Topic
 from bus.supervision import exit_codes
-from bus.supervision.control_client import NoSupervisorError, RefusedError
+from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
 from bus.supervision.documents import json_line, print_document
-from bus.supervision.locate import run_path_for, settings_for
+from bus.supervision.locate import run_dir_for, settings_for
 from bus.supervision.lock import running_pid
-from bus.supervision.plan import nearest
+from bus.supervision.nearest import nearest
 from bus.supervision.tables import age
 from bus.supervision.tick_lines import tick_json, tick_line, tick_table
 from bus.wire.topic import check_prefix
+
+if TYPE_CHECKING:
+    from bus.config import Settings
 
 _SLICE_S: Final = 0.25
 _SILENCE_S: Final = 3.0
@@ -69,8 +73,8 @@ def run_get(arguments: argparse.Namespace) -> int:
         if last is None or update.tick.pub_ts_ns >= last.tick.pub_ts_ns:
             last = update
     if last is None:
-        sys.stderr.write(f"mdbus: nothing is cached under {prefix} (see: mdbus topics)\n")
-        return exit_codes.FAILED
+        text = f"nothing is cached under {prefix} (see: mdbus topics)"
+        raise RefusedError(exit_codes.FAILED, text)
     if last.tick.topic.name != prefix:
         sys.stderr.write(f"mdbus: {prefix} is not one topic; this is the newest under it\n")
     if arguments.json:
@@ -209,7 +213,14 @@ def _snapshot(arguments: argparse.Namespace, prefixes: list[str]) -> list[Update
 
 
 def _subscriber(arguments: argparse.Namespace) -> Subscriber:
-    settings = _settings_in_force(arguments)
+    """Subscribes where the bus that runs says, else where the settings say: a broker may run by
+    hand.
+    """
+    run_dir = run_dir_for(arguments)
+    if running_pid(run_dir) is not None:
+        with contextlib.suppress(RefusedError):
+            return Subscriber(str(ask(run_dir, "status")["endpoints"]["subscribe"]))
+    settings = _settings(arguments, run_dir)
     endpoint = settings.endpoints.subscribe
     if running_pid(settings.run_path) is None and not _is_served(endpoint):
         raise NoSupervisorError(settings.run_path)
@@ -224,7 +235,9 @@ def _is_served(endpoint: str) -> bool:
         return probe.connect_ex(endpoint.removeprefix("ipc://")) == 0
 
 
-def _settings_in_force(arguments: argparse.Namespace) -> Settings:
-    """Those the running bus was started with, else those the command names."""
-    effective = run_path_for(arguments) / "effective.toml"
+def _settings(arguments: argparse.Namespace, run_dir: str) -> Settings:
+    """Those the bus was last started with, else those the command names."""
+    from bus.config import load  # takes longer than all the rest, and a bus that runs needs none
+
+    effective = Path(run_dir, "effective.toml")
     return load(effective) if effective.exists() else settings_for(arguments)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
@@ -51,6 +51,11 @@ for venue in sys.argv[1:]:
     module = importlib.import_module(f"bus.feeds.{venue}.endpoints")
     found[venue] = [getattr(module, "WS_BASE", ""), getattr(module, "REST_BASE", "")]
 print(json.dumps(found))
+"""
+_KEYS: Final = """
+import importlib, json, sys
+venues = {name: importlib.import_module(f"bus.feeds.{name}.venue") for name in sys.argv[1:]}
+print(json.dumps({name: getattr(venues[name], "KEY_VARIABLE", "") for name in venues}))
 """
 
 
@@ -135,6 +140,11 @@ def ports(settings: Settings, running: int | None) -> Iterator[Finding]:
     wanted = {"bridge.port": (settings.bridge.host, settings.bridge.port)}
     for venue, port in settings.simulated_ports.items():
         wanted[f"simulator.ports.{venue}"] = (settings.simulator.host, port)
+    for name in ("publish", "subscribe"):
+        endpoint = getattr(settings.broker, name)
+        if endpoint.startswith("tcp://"):
+            host, _, number = endpoint.removeprefix("tcp://").rpartition(":")
+            wanted[f"broker.{name}"] = (host.strip("[]"), int(number))
     for key, (host, port) in wanted.items():
         if port == 0 or running is not None:
             why = "any free one" if port == 0 else f"{port}, a bus runs"
@@ -197,22 +207,44 @@ def clock() -> Finding:
 def venue_addresses(settings: Settings) -> dict[str, list[str]]:
     """The addresses each enabled feed connects to in live mode, by feed."""
     feeds = [name for name, feed in settings.feeds.items() if feed.enabled]
-    venues = sorted({settings.venue_of(feed) for feed in feeds})
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _ADDRESSES, *venues],
-        env={**os.environ, **import_path(os.environ)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    own: dict[str, list[str]] = json.loads(done.stdout)
+    own: dict[str, list[str]] = _said_by_the_feeds(_ADDRESSES, settings)
     found = {}
     for name in feeds:
         ws, rest = own[settings.venue_of(name)]
         feed = settings.feeds[name]
         found[name] = [each for each in (feed.ws_url or ws, feed.rest_url or rest) if each]
     return found
+
+
+def venue_keys(settings: Settings) -> Iterator[Finding]:
+    """Whether each enabled feed has the API key without which it does not start in live mode."""
+    variables: dict[str, str] = _said_by_the_feeds(_KEYS, settings)
+    for name, feed in settings.feeds.items():
+        variable = variables.get(settings.venue_of(name), "")
+        if not feed.enabled or not variable:
+            continue
+        key, file = f"feeds.{name}.api_key_file", feed.api_key_file
+        mend = f"export {variable}=…, set {key}, or switch the feed off"
+        if file and not os.access(file, os.R_OK):
+            yield Finding(key, WRONG, f"{file} cannot be read", mend)
+        elif not file and not os.environ.get(variable, "").strip():
+            yield Finding(key, WRONG, f"no API key: neither this nor ${variable} is set", mend)
+        else:
+            yield Finding(key, OK, f"a key in {file or '$' + variable}")
+
+
+def _said_by_the_feeds(program: str, settings: Settings) -> Any:
+    """What ``program`` prints of the venues of the enabled feeds, read as JSON."""
+    feeds = [name for name, feed in settings.feeds.items() if feed.enabled]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, *sorted({settings.venue_of(f) for f in feeds})],
+        env={**os.environ, **import_path(os.environ)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 def reach(check: str, url: str) -> Finding:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bus.config import Settings
+from bus.config import Settings, load
 from bus.errors import ConfigError
 from bus.supervision import exit_codes
 from bus.supervision.doctor import (
@@ -23,9 +23,13 @@ from bus.supervision.doctor import (
     local_findings,
     reach,
     venue_addresses,
+    venue_keys,
 )
 from bus.supervision.documents import print_document
-from bus.supervision.locate import config_file, settings_for
+from bus.supervision.locate import config_file, run_dir_for, run_path_for, settings_for
+from bus.supervision.lock import running_pid
+from bus.supervision.premises import check_keys
+from bus.supervision.run_directory import RunDirectory
 
 _STYLES: Final = {OK: "green", WARNING: "yellow", WRONG: "bold red"}
 _WIDE: Final = 160
@@ -44,16 +48,30 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 
 def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
-    """All that can be found; settings that cannot be read are found wrong, and defaults used."""
+    """All that can be found; settings that cannot be read are found wrong, and defaults used.
+
+    When none are named they are those of the bus that runs, if one does.
+    """
+    if arguments.live:
+        arguments.overrides = [*arguments.overrides, 'mode="live"']
+    named = bool(arguments.config or arguments.overrides)
+    pid = None if named else running_pid(run_dir_for(arguments))
+    settings = Settings()
     try:
-        settings = settings_for(arguments)
+        if pid is not None:
+            settings = load(RunDirectory(run_path_for(arguments)).effective_config)
+            text = f"those in force, of the bus with pid {pid} ({settings.mode} mode)"
+            yield Finding("settings", OK, text)
+        else:
+            settings = settings_for(arguments)
+            check_keys(settings)
+            yield Finding("settings", OK, str(config_file(arguments) or "all default"))
     except ConfigError as error:
-        settings = Settings()
         for problem in error.problems:
             yield Finding("settings", WRONG, str(problem), "mdbus config check")
-    else:
-        yield Finding("settings", OK, str(config_file(arguments) or "all default"))
     yield from local_findings(settings)
+    if not settings.simulated and pid is None:  # one that runs has an environment of its own
+        yield from venue_keys(settings)
     yield from venues(settings, asked=arguments.venues)
 
 
@@ -81,4 +99,5 @@ def _show(findings: list[Finding]) -> None:
     wide = console if console.is_terminal else Console(width=_WIDE)
     wide.print(table)
     count = {verdict: sum(f.verdict == verdict for f in findings) for verdict in (WARNING, WRONG)}
-    wide.print(f"\n{count[WRONG]} wrong, {count[WARNING]} warnings")
+    warnings = "1 warning" if count[WARNING] == 1 else f"{count[WARNING]} warnings"
+    wide.print(f"\n{count[WRONG]} wrong, {warnings}")

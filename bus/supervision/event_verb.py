@@ -6,15 +6,15 @@ Reads the file itself, so that it also tells how a supervisor ended that is gone
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from bus.supervision import exit_codes
+from bus.supervision.control_client import RefusedError
 from bus.supervision.documents import json_line
-from bus.supervision.events import FILE_NAME, Happening
+from bus.supervision.events import FILE_NAME, KINDS, Happening
 from bus.supervision.locate import run_path_for
 from bus.supervision.log_verb import Followed, last_lines, reader_has_left
 from bus.supervision.tables import dated_event_line
@@ -24,11 +24,16 @@ _MOST_LINES: Final = 100_000
 
 
 def run_events(arguments: argparse.Namespace) -> int:
-    """Print events; 4 when none were ever kept in that run directory, 3 when none of a name."""
+    """Print events; 4 when none were ever kept in that run directory, 3 when none of a name, 2 for
+    a kind that there is not.
+    """
+    if arguments.kind not in (None, *KINDS):
+        known = f"the kinds are {', '.join(KINDS)}"
+        raise RefusedError(exit_codes.USAGE, f"there is no kind {arguments.kind!r}; {known}")
     path = run_path_for(arguments) / "log" / FILE_NAME
     if not path.exists():
-        sys.stderr.write(f"mdbus: no events in {path.parent} (start: mdbus up)\n")
-        return exit_codes.NO_SUPERVISOR
+        text = f"no events in {path.parent} (start: mdbus up)"
+        raise RefusedError(exit_codes.NO_SUPERVISOR, text)
     wanted = max(0, min(arguments.lines, _MOST_LINES))
     followed = Followed(path) if arguments.follow else None
     passes = event_filter(arguments.names, arguments.kind)
@@ -36,8 +41,8 @@ def run_events(arguments: argparse.Namespace) -> int:
     unknown = set(arguments.names) - {event.process or "supervisor" for event in events}
     if unknown and not arguments.follow:
         names = ", ".join(sorted(unknown))
-        sys.stderr.write(f"mdbus: no events of {names} are kept in {path.parent}\n")
-        return exit_codes.NO_SUCH_PROCESS
+        text = f"no events of {names} are kept in {path.parent}"
+        raise RefusedError(exit_codes.NO_SUCH_PROCESS, text)
     found = list(filter(passes, events))
     show = _show_json if arguments.json else _show
     show(found[-wanted:] if wanted else [])
@@ -78,11 +83,11 @@ def _follow(
 
 def _show(events: Iterable[Happening]) -> None:
     for event in events:
-        line = dated_event_line(*dataclasses.astuple(event), colour=sys.stdout.isatty())
+        line = dated_event_line(*event, colour=sys.stdout.isatty())
         sys.stdout.write(line + "\n")
 
 
 def _show_json(events: Iterable[Happening]) -> None:
     """One object a line, so that it can be followed."""
     for event in events:
-        sys.stdout.write(json_line(dataclasses.asdict(event)) + "\n")
+        sys.stdout.write(json_line(event._asdict()) + "\n")

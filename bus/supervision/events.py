@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bus.supervision.log_files import rotate_log
 
@@ -16,13 +14,16 @@ FILE_NAME: Final = "events.jsonl"
 MAX_FILE_BYTES: Final = 2 * 1024 * 1024
 """Two files of this size are kept: some ten thousand events each."""
 
+KINDS: Final = (
+    *("begun", "waiting", "starting", "ready", "exited", "restarting", "hung", "limit"),
+    *("failing", "fatal", "stopping", "stopped", "note", "ended"),
+)
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+
+class Happening(NamedTuple):
     """One event. ``process`` is empty for one of the supervisor itself; ``at_ns`` is wall time.
 
-    ``kind`` is one of begun, ended (the supervisor), starting, ready, exited, restarting, hung,
-    stopping, stopped, fatal, failing, limit, waiting, note.
+    ``kind`` is one of `KINDS`; the supervisor itself has begun, or ended.
     """
 
     at_ns: int
@@ -32,7 +33,7 @@ class Happening:
 
     def to_json(self) -> str:
         """One line without its newline."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return json.dumps(self._asdict(), ensure_ascii=False)
 
     @classmethod
     def of_json(cls, line: str) -> Happening | None:

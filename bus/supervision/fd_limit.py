@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
-from bus.runtime import get_logger
+from bus.runtime.log import get_logger
 
 MOST: Final = 1_048_576
 ENOUGH: Final = 4_096

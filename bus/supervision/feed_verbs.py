@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import print_document
-from bus.supervision.locate import run_path_for
+from bus.supervision.locate import run_dir_for
 
 _COMMANDS: Final = {"add": "add_symbols", "remove": "remove_symbols", "list": "list_symbols"}
 
 
 def run_feed(arguments: argparse.Namespace) -> int:
     """Change or show symbols; 1 when a symbol was refused or a feed could not be asked."""
-    run_path = run_path_for(arguments)
+    run_dir = run_dir_for(arguments)
     if arguments.what == "list":
-        return _list(run_path, arguments)
-    answer = _ask(run_path, arguments, process_name(arguments.feed), symbols=arguments.symbols)
+        return _list(run_dir, arguments)
+    answer = _ask(run_dir, arguments, process_name(arguments.feed), symbols=arguments.symbols)
     refused = answer["result"].get("refused") or []
     if arguments.json:
         print_document(answer)
@@ -50,9 +49,9 @@ def refusal_line(refused: dict[str, Any]) -> str:
     return f"{refused.get('symbol')}: {refused.get('reason') or 'refused'}{hint}"
 
 
-def _ask(run_path: Path, arguments: argparse.Namespace, name: str, **words: Any) -> dict[str, Any]:
+def _ask(run_dir: str, arguments: argparse.Namespace, name: str, **words: Any) -> dict[str, Any]:
     answer: dict[str, Any] = ask(
-        run_path,
+        run_dir,
         "command",
         wait_s=arguments.timeout,
         name=name,
@@ -63,17 +62,17 @@ def _ask(run_path: Path, arguments: argparse.Namespace, name: str, **words: Any)
     return answer
 
 
-def _list(run_path: Path, arguments: argparse.Namespace) -> int:
+def _list(run_dir: str, arguments: argparse.Namespace) -> int:
     if arguments.feed:
         names = [process_name(arguments.feed)]
     else:
-        rows = ask(run_path, "status")["processes"]
+        rows = ask(run_dir, "status")["processes"]
         names = [row["name"] for row in rows if row["kind"] == "feed"]
     found: dict[str, list[str]] = {}
     failed: dict[str, RefusedError] = {}
     for name in names:
         try:
-            found[name] = list(_ask(run_path, arguments, name)["result"].get("symbols") or [])
+            found[name] = list(_ask(run_dir, arguments, name)["result"].get("symbols") or [])
         except RefusedError as error:
             if arguments.feed:
                 raise

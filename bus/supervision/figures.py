@@ -1,6 +1,6 @@
-"""CPU and memory of each process, sampled on the supervisor's tick.
+"""CPU and memory of each process, for its ceilings and for whoever asks.
 
-Read from ``/proc/PID/stat``, one file for all: a supervisor that has nothing to do spends most of
+Read from ``/proc/PID/stat``, one file for all: a supervisor that has nothing to do spends much of
 its time here.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bus.clock import monotonic_ns
+from bus.clock import NS_PER_SECOND, monotonic_ns
 
-_EVERY_TICKS: Final = 2
+_WINDOW_NS: Final = NS_PER_SECOND
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 # The fields behind the name in parentheses (man 5 proc_pid_stat, which counts from pid = 1).
@@ -32,10 +32,9 @@ class Usage:
 
 
 @dataclass(slots=True)
-class _Sampled:
-    """What the last sample of one process found. Clock ticks since boot, and of CPU."""
+class _Window:
+    """Where the CPU figure of one process is counted from. Clock ticks since boot, and of CPU."""
 
-    pid: int
     started_ticks: int
     cpu_ticks: int
     at_ns: int
@@ -43,58 +42,50 @@ class _Sampled:
 
 
 class Figures:
-    """The sampled processes by name. ``now_ns`` is a monotonic clock."""
+    """The processes looked at, by name. ``now_ns`` is a monotonic clock."""
 
     def __init__(self, now_ns: Callable[[], int] = monotonic_ns) -> None:
         self._now_ns = now_ns
-        self._sampled: dict[str, _Sampled] = {}
-        self._ticks: dict[str, int] = {}
+        self._windows: dict[str, _Window] = {}
 
-    def sample(self, name: str, pid: int) -> bool:
-        """Call on every tick; takes the CPU figure on every second one, and then returns True."""
-        ticks = self._ticks[name] = self._ticks.get(name, -1) + 1
-        if ticks % _EVERY_TICKS:
-            return False
+    def look(self, name: str, pid: int) -> Usage | None:
+        """The figures of a running process; None when it is gone.
+
+        The CPU is that since the last look, if it was a second ago at least; else that of then.
+        """
         fields = _stat_of(pid)
         if fields is None:
             self.forget(name)
-            return False
+            return None
         now_ns, started = self._now_ns(), int(fields[_STARTED])
         cpu_ticks = int(fields[_UTIME]) + int(fields[_STIME])
-        last = self._sampled.get(name)
-        sampled = self._sampled[name] = _Sampled(pid, started, cpu_ticks, now_ns)
-        if last is not None and (last.pid, last.started_ticks) == (pid, started):
-            passed_s = (now_ns - last.at_ns) / 1e9
-            if passed_s > 0:
-                used_s = (cpu_ticks - last.cpu_ticks) / _TICKS_A_SECOND
-                sampled.cpu_percent = round(used_s / passed_s * 100, 1)
-        return True
-
-    def forget(self, name: str) -> None:
-        """The process has ended."""
-        self._sampled.pop(name, None)
-        self._ticks.pop(name, None)
-
-    def usage(self, name: str, pid: int) -> Usage | None:
-        """The figures of a running process; None when it is gone."""
-        fields = _stat_of(pid)
-        if fields is None:
-            return None
-        sampled = self._sampled.get(name)
-        known = sampled is not None and sampled.pid == pid
+        window = self._windows.get(name)
+        if window is None or window.started_ticks != started:
+            window = self._windows[name] = _Window(started, cpu_ticks, now_ns)
+        elif now_ns - window.at_ns >= _WINDOW_NS:
+            used_s = (cpu_ticks - window.cpu_ticks) / _TICKS_A_SECOND
+            window.cpu_percent = round(used_s / (now_ns - window.at_ns) * 1e11, 1)
+            window.cpu_ticks, window.at_ns = cpu_ticks, now_ns
         return Usage(
-            cpu_percent=sampled.cpu_percent if sampled is not None and known else 0.0,
+            cpu_percent=window.cpu_percent,
             rss_bytes=int(fields[_RSS]) * _PAGE_BYTES,
             fds=open_fds(pid),
             threads=int(fields[_THREADS]),
         )
 
+    def forget(self, name: str) -> None:
+        """The process has ended."""
+        self._windows.pop(name, None)
+
 
 def _stat_of(pid: int) -> list[bytes] | None:
     """The fields of a living process's ``stat`` from its state on; None when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - 20 a second
-            fields = file.read(4_096).rpartition(b")")[2].split()
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fields = os.read(fd, 4_096).rpartition(b")")[2].split()
+        finally:
+            os.close(fd)
     except OSError:
         return None
     return None if len(fields) <= _RSS or fields[_STATE] in (b"Z", b"X") else fields

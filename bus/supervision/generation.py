@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bus.supervision.spawn import Child
-from bus.wire.link import Sender
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Which spawn of which process a message is from, or to; spawns of a name count from 1."""
+
+    name: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +48,10 @@ class LastExit:
 
 @dataclass(slots=True)
 class Vitals:
-    """What a generation last said of itself. ``rates`` are its counters' growth in one second;
-    ``moved_at`` is when it last reported more messages in than before (monotonic s).
+    """What a generation last said of itself. ``rates`` are its counters' growth in one second,
+    between the last two heartbeats that were read; ``beat_at`` is when it last had one,
+    ``counted_at`` that of the counters, ``moved_at`` when it last reported more messages in than
+    before (monotonic s).
     """
 
     endpoints: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +59,7 @@ class Vitals:
     counters: Mapping[str, int | float | str] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
     beat_at: float | None = None
+    counted_at: float | None = None
     moved_at: float | None = None
     beats: int = 0
     loop_lag_ms: float = 0.0
@@ -58,17 +68,18 @@ class Vitals:
     def take_beat(
         self, number: int, loop_lag_ms: float, counters: Mapping[str, int | float | str], now: float
     ) -> None:
-        """A heartbeat came at monotonic second ``now``."""
-        if self.beat_at is not None and now > self.beat_at:
+        """What a heartbeat says that was at monotonic second ``now``."""
+        if self.counted_at is not None and now > self.counted_at:
             self.rates = {
-                key: max(0.0, (value - before) / (now - self.beat_at))
+                key: max(0.0, (value - before) / (now - self.counted_at))
                 for key in _RATED
                 if isinstance(value := counters.get(key), (int, float))
                 and isinstance(before := self.counters.get(key), (int, float))
             }
         if counters.get("messages_in", 0) != self.counters.get("messages_in", 0):
             self.moved_at = now
-        self.beat_at, self.beats, self.loop_lag_ms = now, number, loop_lag_ms
+        self.beat_at = self.counted_at = now
+        self.beats, self.loop_lag_ms = number, loop_lag_ms
         self.counters = counters
 
 
@@ -77,11 +88,10 @@ _RATED = ("messages_in", "messages_out")
 
 @dataclass(slots=True)
 class Generation:
-    """One spawn: its number, its secret, when it was started (monotonic s), its process."""
+    """One spawn: its number, when it was started (monotonic s), its process."""
 
     name: str
     number: int
-    token: str
     started_at: float
     child: Child | None = None
     vitals: Vitals = field(default_factory=Vitals)
@@ -91,13 +101,12 @@ class Generation:
     @property
     def sender(self) -> Sender:
         """How it is addressed on the link."""
-        return Sender(self.name, self.number, self.token)
+        return Sender(self.name, self.number)
 
     def to_facts(self) -> dict[str, Any]:
         """What `of_facts` makes it of again, with its pid, as JSON holds it."""
         return {
             "number": self.number,
-            "token": self.token,
             "started_at": self.started_at,
             "ready": self.ready,
             "pid": None if self.child is None else self.child.pid,
@@ -112,7 +121,6 @@ class Generation:
         return cls(
             name,
             facts["number"],
-            facts["token"],
             facts["started_at"],
             vitals=vitals,
             ready=facts["ready"],

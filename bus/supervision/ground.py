@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bus.supervision.events import Happening
+from bus.supervision.generation import Sender
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.spawn import Child
-from bus.wire.link import LinkMessage, Sender
+from bus.wire.link import LinkMessage
 
 if TYPE_CHECKING:
     from bus.supervision.unit import Unit
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 class Ground(Protocol):
     """The supervisor, as one of its processes sees it."""
 
-    def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
-    ) -> Child:
+    def launch(self, spec: ProcessSpec, generation: int, on_exit: Callable[[int], None]) -> Child:
         """Start the process; raises `OSError` when it cannot be started."""
         ...
 
@@ -27,8 +26,12 @@ class Ground(Protocol):
         """Say something to a generation; whether it is there to hear it."""
         ...
 
-    def hear(self) -> None:
-        """Hand over what processes have said and nobody has read yet."""
+    def hear(self, sender: Sender) -> None:
+        """Hand over the last words of one spawn, which nobody has read yet."""
+        ...
+
+    def feel_pulses(self) -> None:
+        """Note the heartbeats that nobody has looked at yet."""
         ...
 
     def gone(self, unit: Unit) -> None:
@@ -39,8 +42,8 @@ class Ground(Protocol):
         """A generation, the current one or another, has ended and is reaped."""
         ...
 
-    def log_tail(self, name: str) -> Sequence[str]:
-        """The last lines of the process's log."""
+    def log_tail(self, sender: Sender) -> Sequence[str]:
+        """The last lines of the process's log, of that generation alone."""
         ...
 
     def served(self, unit: Unit) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,7 @@ from bus.supervision.spawn import import_path
 if TYPE_CHECKING:
     from bus.supervision.supervisor import Supervisor
 
-VERSION: Final = 1
+VERSION: Final = 2
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 """Held back between the two programs: neither would know what to do with them."""
 _NL: Final = "\n"
@@ -41,7 +41,8 @@ class Handover:
     """What passes from one program to the next.
 
     ``units`` holds the facts of each process by name, ``descriptors`` those of the premises,
-    ``origin`` where the settings came from (None: nowhere that can be read again).
+    ``links`` name, generation and descriptors of the link to each process, ``origin`` where the
+    settings came from (None: nowhere that can be read again).
     """
 
     settings_file: str
@@ -49,6 +50,7 @@ class Handover:
     started_at_ns: int
     detached: bool
     descriptors: Mapping[str, Any]
+    links: Sequence[Sequence[Any]]
     units: Mapping[str, Mapping[str, Any]]
     version: int = VERSION
 
@@ -64,8 +66,8 @@ class Handover:
         )
 
 
-def capture(supervisor: Supervisor, *, detached: bool) -> Handover:
-    """All there is to pass on now."""
+def capture(supervisor: Supervisor, links: Sequence[Sequence[Any]], *, detached: bool) -> Handover:
+    """All there is to pass on now, with the ``links`` to the processes."""
     origin = supervisor.origin
     facts = None if origin is None else {**asdict(origin), "file": str(origin.file)}
     return Handover(
@@ -74,6 +76,7 @@ def capture(supervisor: Supervisor, *, detached: bool) -> Handover:
         started_at_ns=supervisor.started_at_ns,
         detached=detached,
         descriptors=supervisor.premises.descriptors(),
+        links=links,
         units={unit.name: unit.facts() for unit in supervisor.units.values()},
     )
 
@@ -93,7 +96,8 @@ def become(handover: Handover, environment: Mapping[str, str]) -> None:
     fd = os.memfd_create("mdbus-handover", 0)
     os.write(fd, json.dumps(asdict(handover)).encode())
     kept = handover.descriptors
-    for each in (kept["lock"], *kept["lifeline"], *kept["listeners"], fd):
+    links = (fd for _, _, *fds in handover.links for fd in fds)
+    for each in (kept["lock"], *kept["lifeline"], *kept["listeners"], *links, fd):
         if each >= 0:
             os.set_inheritable(each, True)
     arguments = ["-P", "-m", "bus.supervision", "up", "--resume-fd", str(fd)]

@@ -1,101 +1,155 @@
-"""The supervisor's end of the link: one ROUTER socket, read on the supervisor's loop.
+"""The supervisor's ends of the links, one for each process.
 
-Most of what comes is heartbeats, which may wait for a second; waking up for each is most of what
-an idle supervisor would do. So it is read at once while something is expected, and in rounds else.
+What a process says is read as it comes. Its heartbeats are looked at by whoever wants to know: they
+are in memory, and wake nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-
-import zmq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from bus.errors import WireError
-from bus.runtime import get_logger
-from bus.transport.link import make_link_router
-from bus.transport.sockets import ZmqContext
-from bus.wire.link import LinkMessage, Sender, decode_link, encode_link
+from bus.runtime.log import get_logger
+from bus.supervision.generation import Sender
+from bus.transport.link import LinkClosedError, LinkEnd, link_pair
+from bus.transport.pulse import Pulse
+from bus.wire.link import LinkMessage, decode_link, encode_link
 
 _log = get_logger("supervision.link")
 _BURST = 500
 
 
-class LinkServer:
-    """Hands each well-formed message to ``heard(sender, message)``: as it comes after `attend`,
-    which is how it begins, and when `read` is called after `rest`.
+@dataclass(frozen=True, slots=True)
+class _Link:
+    end: LinkEnd
+    pulse: Pulse
 
-    ``heard`` returns False for a message of a spawn it does not know. Those and malformed ones
-    are counted in ``refused`` and otherwise ignored.
+
+class LinkServer:
+    """Hands each well-formed message to ``heard(sender, message)``: what comes as it comes,
+    heartbeats by `read_beats`. ``felt(sender, at_ns)`` is told only when a heartbeat was, by
+    `feel`, which costs little.
+
+    ``heard`` returns False for a message that it does not expect. Those and malformed ones are
+    counted in ``refused`` and otherwise ignored.
     """
 
     def __init__(
         self,
-        context: ZmqContext,
-        endpoint: str,
         heard: Callable[[Sender, LinkMessage], bool],
+        felt: Callable[[Sender, int], None],
     ) -> None:
-        self._socket = make_link_router(context, endpoint)
         self._heard = heard
-        self._addresses: dict[Sender, bytes] = {}  # of those that run: see `forget`
+        self._felt = felt
+        self._links: dict[Sender, _Link] = {}  # of those that run: see `forget`
         self._loop = asyncio.get_running_loop()
         self.refused = 0
-        self._attends = False
-        self.attend()
 
-    def attend(self) -> None:
-        """Read what comes as it comes, from now on."""
-        if not self._attends:
-            self._attends = True
-            self._loop.add_reader(self._socket.FD, self.read)
-            self._loop.call_soon(self.read)  # what came before the reader was there has no edge
+    def open(self, sender: Sender) -> tuple[LinkEnd, Pulse]:
+        """A link for a process that is about to start: its end, which the caller is to close once
+        it was given, and where its heartbeats go. Raises `OSError` when there is no descriptor
+        left.
+        """
+        ours, theirs = link_pair()
+        try:
+            pulse = Pulse.make()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        self._add(sender, _Link(ours, pulse))
+        return theirs, pulse
 
-    def rest(self) -> None:
-        """Let what comes wait until somebody calls `read`, which must be every second or so."""
-        if self._attends:
-            self._attends = False
-            self._loop.remove_reader(self._socket.FD)
+    def read(self, sender: Sender) -> None:
+        """Hand on everything that has come from a process: it has ended, or is about to."""
+        self._read_beat(sender)
+        self._read(sender)
 
-    def read(self) -> None:
-        """Read to the end, which re-arms the edge-triggered descriptor; yield after a burst."""
-        if self._socket.closed:
-            return  # it was yet to be called when the end came
-        for _ in range(_BURST):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                sender, message = decode_link(frames[-1])
-            except WireError as error:
-                self.refused += 1
-                _log.warning("bad link message", error=error)
-                continue
-            if self._heard(sender, message):
-                self._addresses[sender] = frames[0]
-            else:
-                self.refused += 1
-        self._loop.call_soon(self.read)
+    def feel(self) -> None:
+        """Tell of each process that has had a heartbeat since this was called last."""
+        for sender, link in list(self._links.items()):
+            at_ns = link.pulse.feel()
+            if at_ns is not None:
+                self._felt(sender, at_ns)
+
+    def read_beats(self) -> None:
+        """Hand on the last heartbeat of each process that has had one since it was handed on."""
+        for sender in list(self._links):
+            self._read_beat(sender)
 
     def send(self, sender: Sender, message: LinkMessage) -> bool:
-        """Send to that spawn of that process; False when it was not heard of yet, is gone, or
-        does not read. Raises `LinkError` for a message that does not fit the wire.
+        """Send to that spawn of that process; False when it is gone or does not read. Raises
+        `LinkError` for a message that does not fit the wire.
         """
-        frame = encode_link(sender, message)
-        address = self._addresses.get(sender)
-        if address is None:
-            return False
-        try:
-            self._socket.send_multipart([address, frame], zmq.NOBLOCK)
-        except zmq.ZMQError:  # EAGAIN: its queue is full; EHOSTUNREACH: it has gone
-            return False
-        return True
+        frame = encode_link(message)
+        link = self._links.get(sender)
+        return link is not None and link.end.send(frame)
 
     def forget(self, sender: Sender) -> None:
-        """That spawn has ended."""
-        self._addresses.pop(sender, None)
+        """That spawn has ended, or was never started."""
+        link = self._links.pop(sender, None)
+        if link is not None:
+            self._loop.remove_reader(link.end.fileno())
+            link.end.close()
+            link.pulse.close()
 
     def close(self) -> None:
-        """Stop reading and free the socket."""
-        self.rest()
-        self._socket.close()
+        """Close every link."""
+        for sender in list(self._links):
+            self.forget(sender)
+
+    def leave(self) -> list[list[Any]]:
+        """Name, generation and both descriptors of every link, for `resume` in a program that takes
+        this one's place. They stay open and are used no more here.
+        """
+        left = []
+        for sender, link in self._links.items():
+            self._loop.remove_reader(link.end.fileno())
+            left.append([sender.name, sender.generation, link.end.leave(), link.pulse.leave()])
+        self._links.clear()
+        return left
+
+    def resume(self, left: Iterable[Iterable[Any]]) -> None:
+        """Go on with the links of which `leave` told."""
+        for name, generation, end_fd, pulse_fd in left:
+            link = _Link(LinkEnd.of_descriptor(end_fd), Pulse(pulse_fd))
+            self._add(Sender(name, generation), link)
+
+    def _add(self, sender: Sender, link: _Link) -> None:
+        self._links[sender] = link
+        self._loop.add_reader(link.end.fileno(), self._read, sender)
+
+    def _read(self, sender: Sender) -> None:
+        """Read to the end; yield to others after a burst."""
+        for _ in range(_BURST):
+            link = self._links.get(sender)  # what was heard may have ended it
+            if link is None:
+                return
+            try:
+                frame = link.end.receive()
+            except LinkClosedError:  # its heartbeats are still looked at: it may not have ended
+                self._loop.remove_reader(link.end.fileno())
+                return
+            if frame is None:
+                return
+            self._hand_on(sender, frame)
+        self._loop.call_soon(self._read, sender)
+
+    def _read_beat(self, sender: Sender) -> None:
+        link = self._links.get(sender)
+        frame = None if link is None else link.pulse.read()
+        if frame is not None:
+            self._hand_on(sender, frame)
+
+    def _hand_on(self, sender: Sender, frame: bytes) -> None:
+        try:
+            message = decode_link(frame)
+        except WireError as error:
+            self.refused += 1
+            _log.warning("bad link message", process=sender.name, error=error)
+            return
+        if not self._heard(sender, message):
+            self.refused += 1

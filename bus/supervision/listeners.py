@@ -57,16 +57,12 @@ def claim_endpoint(endpoint: str, setting: str) -> None:
     """Check that a tcp ``endpoint`` of the bus can be bound; one of another kind is not looked at.
 
     Raises `PortBusyError` when somebody listens there, `ConfigError` when its host is no address
-    of this machine or when it has no port: everybody is told the endpoint before it is bound.
+    of this machine. The settings' own checks have seen to it that it has a port.
     """
     if not endpoint.startswith("tcp://"):
         return
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if port in ("*", "0"):
-        raise ConfigError.of(
-            setting, f"{endpoint!r}: a port is needed", hint=f"e.g. tcp://{host}:5555"
-        )
     try:
         claim_port(host, int(port), setting)
     except PortBusyError as busy:

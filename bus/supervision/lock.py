@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 
-def running_pid(path: Path) -> int | None:
+def running_pid(path: StrPath) -> int | None:
     """The pid of the supervisor that holds ``path``, or None when nobody does."""
     try:
-        fd = os.open(path / "supervisor.pid", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(os.path.join(path, "supervisor.pid"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -24,7 +27,7 @@ def running_pid(path: Path) -> int | None:
     return None
 
 
-def wait_unlocked(path: Path, timeout_s: float) -> bool:
+def wait_unlocked(path: StrPath, timeout_s: float) -> bool:
     """Wait until no supervisor holds ``path``; False when it still does at the end."""
     deadline = time.monotonic() + timeout_s
     while running_pid(path) is not None:

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bus.runtime import get_logger
-from bus.runtime.log import reopen
+from bus.runtime.log import get_logger, reopen
 
 ASK_AGAIN_S: Final = 1.0
 MOST_FILES: Final = 100
@@ -31,14 +30,25 @@ def kept(path: Path) -> list[Path]:
     return [file for file in (path, *numbered) if file.exists()]  # while renaming, with a gap
 
 
-def tail_of(path: Path, lines: int = TAIL_LINES) -> list[str]:
+def end_of(path: Path) -> tuple[int, int]:
+    """Where the file ``path`` ends now: its inode and its size; both 0 when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_size
+
+
+def tail_of(path: Path, lines: int = TAIL_LINES, *, since: tuple[int, int] = (0, 0)) -> list[str]:
     """The last lines of the file ``path``, each cut to `TAIL_WIDTH` characters; none when it
-    cannot be read.
+    cannot be read. Of what `end_of` said ``since``, when it still is that file.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - lines * TAIL_WIDTH))
+            inode, begin = since
+            begin = begin if os.fstat(file.fileno()).st_ino == inode and begin <= size else 0
+            file.seek(max(begin, size - lines * TAIL_WIDTH))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return []
@@ -81,9 +91,11 @@ class LogKeeper:
         self._limits = limits
         self._asked_at: dict[str, float] = {}
         self._failed: set[str] = set()
+        self._sizes: dict[str, int] = {}
 
-    def check(self, name: str, now_s: float, ask: Callable[[str], bool]) -> None:
-        """Look after the log of the running process ``name``.
+    def check(self, name: str, now_s: float, ask: Callable[[str], bool]) -> bool:
+        """Look after the log of the running process ``name``; whether to look again soon: it is
+        being moved, or grows so fast that it might be too large by the look after the next.
 
         ``ask(path)`` tells it to write to ``path`` from now on, and is False when it cannot be
         told, which is then done again later.
@@ -96,29 +108,41 @@ class LogKeeper:
             if now_s - self._asked_at.get(name, -ASK_AGAIN_S) >= ASK_AGAIN_S:
                 self._asked_at[name] = now_s
                 ask(str(path))
-            return
+            return True
         except OSError as error:
             self._fail(name, error)
-            return
+            return False
         if size > max_bytes:
             try:
                 set_aside(path, files)
             except OSError as error:
                 self._fail(name, error)
-                return
+                return False
             self._asked_at[name] = now_s
             ask(str(path))
+            return True
+        return self._grows_fast(name, size, max_bytes)
 
-    def check_own(self, path: Path) -> None:
-        """Look after the log of this very program, if ``path`` is where it writes."""
+    def check_own(self, path: Path) -> bool:
+        """As `check`, for the log of this very program, if ``path`` is where it writes."""
         max_bytes, files = self._limits()
         try:
-            if os.path.samestat(path.stat(), os.fstat(2)) and rotate_log(path, max_bytes, files):
+            found = path.stat()
+            if not os.path.samestat(found, os.fstat(2)):
+                return False
+            if rotate_log(path, max_bytes, files):
                 reopen(str(path))
         except FileNotFoundError:  # the supervisor runs in a terminal, or the file was just moved
-            return
+            return False
         except OSError as error:
             self._fail(path.stem, error)
+            return False
+        return self._grows_fast(path.stem, found.st_size, max_bytes)
+
+    def _grows_fast(self, name: str, size: int, max_bytes: int) -> bool:
+        growth = size - self._sizes.get(name, size)
+        self._sizes[name] = size
+        return size + 2 * growth > max_bytes
 
     def _fail(self, name: str, error: OSError) -> None:
         """Say once for each log that it cannot be bounded."""

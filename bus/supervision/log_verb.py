@@ -15,7 +15,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -24,7 +23,7 @@ from bus.supervision import exit_codes
 from bus.supervision.locate import run_path_for
 from bus.supervision.lock import running_pid
 from bus.supervision.log_files import kept
-from bus.supervision.plan import nearest
+from bus.supervision.nearest import nearest
 
 _POLL_S: Final = 0.2
 _BLOCK: Final = 64 * 1024
@@ -219,13 +218,13 @@ class Followed:
         self._open += reversed(newer)
 
 
-@dataclass(slots=True)
 class _Reader:
     """One open file; ``quiet_reads`` counts the reads in a row that found nothing new."""
 
-    file: TextIO
-    inode: int
-    quiet_reads: int = 0
+    def __init__(self, file: TextIO, inode: int) -> None:
+        self.file = file
+        self.inode = inode
+        self.quiet_reads = 0
 
     @classmethod
     def of(cls, path: Path) -> _Reader | None:

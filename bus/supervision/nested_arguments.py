@@ -15,35 +15,52 @@ from bus.supervision.argument_forms import (
 )
 
 
-def add_feed(verbs: Any) -> None:
-    """``feed add|remove|list``."""
-    feed = verbs.add_parser(
-        "feed",
-        help="show or change the symbols of a running feed",
-        description="Show or change the symbols of a running feed, without a restart.",
-        epilog=examples_of(
-            "feed list",
-            "feed add binance XRP-USDT ADA-USDT",
-            "feed remove binance XRP-USDT",
-        ),
+class _Actions:
+    """A verb whose first word is an action; where the bus is may stand before that or after it."""
+
+    def __init__(self, verbs: Any, name: str, text: str, description: str, *examples: str) -> None:
+        parser = _parser(verbs, name, text, description, *examples)
+        add_location(parser)
+        self._actions = parser.add_subparsers(dest="what", metavar="ACTION", required=True)
+
+    def add(self, name: str, text: str, *examples: str) -> argparse.ArgumentParser:
+        """One more action."""
+        action = _parser(self._actions, name, text, text, *examples)
+        add_location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
+        return action
+
+
+def _parser(
+    among: Any, name: str, text: str, description: str, *examples: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = among.add_parser(
+        name,
+        help=text,
+        description=description,
+        epilog=examples_of(*examples),
         formatter_class=Help,
     )
-    add_location(feed)
-    what = feed.add_subparsers(dest="what", metavar="ACTION", required=True)
+    return parser
+
+
+def add_feed(verbs: Any) -> None:
+    """``feed add|remove|list``."""
+    actions = _Actions(
+        verbs,
+        "feed",
+        "show or change the symbols of a running feed",
+        "Show or change the symbols of a running feed, without a restart.",
+        "feed list",
+        "feed add binance XRP-USDT ADA-USDT",
+        "feed remove binance XRP-USDT",
+    )
     for name, text, example in (
         ("add", "have the feed take up symbols", "add binance XRP-USDT"),
         ("remove", "have the feed give up symbols", "remove binance XRP-USDT"),
         ("list", "the symbols of one feed, or of all", "list binance"),
     ):
-        action = what.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=examples_of(example),
-            formatter_class=Help,
-        )
-        add_location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
-        optional = {"nargs": "?"} if name == "list" else {}
+        action = actions.add(name, text, example)
+        optional: dict[str, Any] = {"nargs": "?"} if name == "list" else {}
         action.add_argument("feed", metavar="FEED", help="e.g. binance", **optional)
         if name != "list":
             action.add_argument("symbols", nargs="+", metavar="SYMBOL", help="e.g. XRP-USDT")
@@ -53,36 +70,25 @@ def add_feed(verbs: Any) -> None:
 
 def add_token(verbs: Any) -> None:
     """``token key|new``."""
-    token = verbs.add_parser(
+    actions = _Actions(
+        verbs,
         "token",
-        help="tokens for WebSocket clients, and keys",
-        description="Make a token with a key of the settings, or a new key.",
-        epilog=examples_of(
-            "token key jwt.key                      a new secret, for bridge.access.keys",
-            "token new --sub alice --tier pro --ttl 8h",
-            'token new --sub page --topics "price.*,trades.BTC" --ticket',
-        ),
-        formatter_class=Help,
+        "tokens for WebSocket clients, and keys",
+        "Make a token with a key of the settings, or a new key.",
+        "token key jwt.key                      a new secret, for bridge.access.keys",
+        "token new --sub alice --tier pro --ttl 8h",
+        'token new --sub page --topics "price.*,trades.BTC" --ticket',
     )
-    add_location(token)
-    what = token.add_subparsers(dest="what", metavar="ACTION", required=True)
-    key = what.add_parser(
-        "key",
-        help="write a new secret key into a file of your own",
-        epilog=examples_of("key /etc/mdbus/jwt.key"),
-        formatter_class=Help,
+    key = actions.add(
+        "key", "write a new secret key into a file of your own", "key /etc/mdbus/jwt.key"
     )
     key.add_argument("file", metavar="FILE")
-    new = what.add_parser(
+    new = actions.add(
         "new",
-        help="make a token",
-        epilog=examples_of(
-            "new --sub alice --tier pro --ttl 8h",
-            "new --sub page --topics 'price.*' --ticket",
-        ),
-        formatter_class=Help,
+        "make a token",
+        "new --sub alice --tier pro --ttl 8h",
+        "new --sub page --topics 'price.*' --ticket",
     )
-    add_location(new, default=argparse.SUPPRESS)
     new.add_argument("--sub", required=True, metavar="USER", help="who it is for")
     new.add_argument("--tier", metavar="NAME", help="his limits (the default tier)")
     new.add_argument("--ttl", type=_ttl, metavar="TIME", help="90s, 15m, 8h, 30d (1h)")

@@ -9,14 +9,15 @@ import contextlib
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
+from bus.supervision.data_state import UNKNOWN, data_in_words
 from bus.supervision.documents import print_document
-from bus.supervision.locate import run_path_for
+from bus.supervision.locate import run_dir_for
 from bus.supervision.lock import running_pid, wait_unlocked
+from bus.supervision.progress import progress
 from bus.supervision.tables import status_table
 
 HEARD_S: Final = 5.0
@@ -26,7 +27,7 @@ HEARD_S: Final = 5.0
 def run_status(arguments: argparse.Namespace) -> int:
     """Show what runs; 0 whenever it could ask."""
     try:
-        status = ask(run_path_for(arguments), "status")
+        status = ask(run_dir_for(arguments), "status")
     except NoSupervisorError as error:
         if arguments.json:
             print_document({"state": "stopped", "endpoints": {}, "processes": []})
@@ -40,12 +41,14 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """0 when healthy, 1 when not, with the reasons."""
-    result = ask(run_path_for(arguments), "check", names=arguments.names)
+    """0 when healthy, 1 when not, with the reasons: of processes, and of their data if asked."""
+    result = ask(run_dir_for(arguments), "check", names=arguments.names, data=arguments.data)
     if arguments.json:
         print_document(result)
     elif result["healthy"]:
-        sys.stdout.write("healthy\n")
+        odd = data_in_words(result.get("data", UNKNOWN))
+        note = "" if arguments.data else ", which is not judged without --data"
+        sys.stdout.write(f"healthy; data: {odd}{note}\n" if odd else "healthy\n")
     else:
         for problem in result["problems"]:
             sys.stdout.write(f"{problem['name']}: {problem['reason']}\n")
@@ -71,14 +74,16 @@ def run_restart(arguments: argparse.Namespace) -> int:
 
 def run_scale(arguments: argparse.Namespace) -> int:
     """Change how many bridges run and wait until they do."""
-    result = ask(
-        run_path_for(arguments),
-        "scale",
-        wait_s=arguments.timeout * 4,
-        name=arguments.name,
-        count=arguments.count,
-        timeout_s=arguments.timeout,
-    )
+    path = run_dir_for(arguments)
+    with progress(path, [arguments.name]):
+        result = ask(
+            path,
+            "scale",
+            wait_s=arguments.timeout * 4,
+            name=arguments.name,
+            count=arguments.count,
+            timeout_s=arguments.timeout,
+        )
     if arguments.json:
         print_document(result)
         return exit_codes.OK if result["ok"] else exit_codes.FAILED
@@ -86,8 +91,8 @@ def run_scale(arguments: argparse.Namespace) -> int:
         note = f": {step['note']}" if step["note"] else ""
         sys.stdout.write(f"{step['process']}: {step['action']}{note}\n")
     if result["applied"]:
-        keep = f"to keep this beyond `mdbus reload`, set bridge.workers = {arguments.count}"
-        sys.stdout.write(f"{keep} in the settings\n")
+        keep = f"set bridge.workers = {arguments.count} in the settings"
+        sys.stdout.write(f"this holds until the next `mdbus reload` or `up`; to keep it, {keep}\n")
     else:
         sys.stdout.write("nothing has changed\n")
     return exit_codes.OK if result["ok"] else exit_codes.FAILED
@@ -95,7 +100,7 @@ def run_scale(arguments: argparse.Namespace) -> int:
 
 def run_reexec(arguments: argparse.Namespace) -> int:
     """Have the supervisor run its installed code anew, and wait until that answers."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     end = time.monotonic() + arguments.timeout
     heard_by = end
     before = ask(path, "reexec", wait_s=arguments.timeout, timeout_s=arguments.timeout)
@@ -107,8 +112,8 @@ def run_reexec(arguments: argparse.Namespace) -> int:
                 if _all_heard(status) or time.monotonic() >= heard_by:
                     break
         if time.monotonic() > end:
-            sys.stderr.write(f"mdbus: not replaced within {arguments.timeout:g} s\n")
-            return exit_codes.TIMEOUT
+            text = f"not replaced within {arguments.timeout:g} s"
+            raise RefusedError(exit_codes.TIMEOUT, text)
         time.sleep(0.02)
     if arguments.json:
         print_document({"pid": status["pid"], "mdbus": status["mdbus"]})
@@ -130,7 +135,7 @@ def _all_heard(status: dict[str, Any]) -> bool:
 def run_dump(arguments: argparse.Namespace) -> int:
     """Show the stacks of a process's threads."""
     result = ask(
-        run_path_for(arguments),
+        run_dir_for(arguments),
         "dump",
         wait_s=arguments.timeout,
         name=arguments.name,
@@ -145,7 +150,7 @@ def run_dump(arguments: argparse.Namespace) -> int:
 
 def run_down(arguments: argparse.Namespace) -> int:
     """Stop everything and wait until the supervisor is gone."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     pid = running_pid(path)
     try:
         ask(path, "down")
@@ -155,10 +160,8 @@ def run_down(arguments: argparse.Namespace) -> int:
         if running_pid(path) is not None:
             raise
     if not wait_unlocked(path, arguments.timeout):
-        sys.stderr.write(
-            f"mdbus: the supervisor (pid {pid}) still runs after {arguments.timeout:g} s\n"
-        )
-        return exit_codes.TIMEOUT
+        text = f"the supervisor (pid {pid}) still runs after {arguments.timeout:g} s"
+        raise RefusedError(exit_codes.TIMEOUT, text)
     if arguments.json:
         print_document({"state": "stopped", "pid": pid})
     else:
@@ -167,13 +170,15 @@ def run_down(arguments: argparse.Namespace) -> int:
 
 
 def _act(arguments: argparse.Namespace, verb: str) -> int:
-    result = ask(
-        run_path_for(arguments),
-        verb,
-        wait_s=arguments.timeout,
-        names=arguments.names,
-        timeout_s=arguments.timeout,
-    )
+    path = run_dir_for(arguments)
+    with progress(path, arguments.names):
+        result = ask(
+            path,
+            verb,
+            wait_s=arguments.timeout,
+            names=arguments.names,
+            timeout_s=arguments.timeout,
+        )
     if arguments.json:
         print_document(result)
     else:
@@ -184,7 +189,7 @@ def _act(arguments: argparse.Namespace, verb: str) -> int:
 
 def _rotate(arguments: argparse.Namespace) -> int:
     """Have each named feed open new venue connections before it closes the old ones."""
-    path = run_path_for(arguments)
+    path = run_dir_for(arguments)
     code = exit_codes.OK
     answers = []
     for name in _without_kinds(path, arguments.names):
@@ -212,7 +217,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _without_kinds(path: Path, names: list[str]) -> list[str]:
+def _without_kinds(path: str, names: list[str]) -> list[str]:
     """The names, each once, with ``feed`` and the like replaced by all processes of that kind."""
     rows = ask(path, "status")["processes"]
     exact = {row["name"] for row in rows}

@@ -6,8 +6,7 @@ together. They stop in reverse order.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bus.config import Settings
@@ -76,13 +75,3 @@ def layers(specs: Sequence[ProcessSpec]) -> list[list[ProcessSpec]]:
     """The processes grouped by layer, first layer first."""
     numbers = sorted({spec.layer for spec in specs})
     return [[spec for spec in specs if spec.layer == number] for number in numbers]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name a mistyped one most likely means, or an empty text."""
-    names = list(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if match:
-        return match[0]
-    containing = [candidate for candidate in names if name and name in candidate]
-    return containing[0] if containing else ""

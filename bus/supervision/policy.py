@@ -85,8 +85,9 @@ class State:
     """One process. Times are monotonic seconds.
 
     ``unstable_starts`` counts starts in a row that did not serve ``stable_after_s``; ``crashes``
-    are the times of the crashes within the window, at most ``crash_limit`` of them; ``cause`` says
-    why the process was last ended or ended itself.
+    are the times of the crashes within the window, at most ``crash_limit`` of them; ``restarts``
+    counts starts after an end that nobody asked for; ``cause`` says why the process was last ended
+    or ended itself.
     """
 
     phase: Phase = Phase.STOPPED
@@ -130,6 +131,10 @@ def decide(
     ``jitter`` in [-1, 1] spreads the waits by up to a quarter; ``exit_code`` belongs to EXITED
     (negative: the signal that ended it, as in :mod:`subprocess`). Never raises.
     """
+    if event is Event.BEAT:  # first, as it is nearly all that ever happens
+        if state.phase is not Phase.READY:
+            return Decision(state)
+        return Decision(replace(state, deadline=now + settings.hang_timeout_s))
     match state.phase, event:
         case Phase.STOPPED | Phase.FATAL | Phase.BACKOFF, Event.START | Event.RESTART:
             fresh = replace(state, wanted=True, unstable_starts=0, crashes=(), cause="")
@@ -146,7 +151,7 @@ def decide(
             return _abort(state, now, f"not ready after {settings.ready_timeout_s:g} s")
         case Phase.STARTING, Event.PAUSED:
             return Decision(replace(state, deadline=now + settings.ready_timeout_s))
-        case Phase.READY, Event.BEAT | Event.PAUSED:
+        case Phase.READY, Event.PAUSED:
             return Decision(replace(state, deadline=now + settings.hang_timeout_s))
         case Phase.READY, Event.DEADLINE:
             return _abort(state, now, f"no heartbeat for {settings.hang_timeout_s:g} s")
@@ -160,7 +165,7 @@ def decide(
                 phase=Phase.READY,
                 ready_at=now,
                 deadline=now + settings.hang_timeout_s,
-                restarts=state.restarts + 1,
+                restarts=state.restarts + (state.phase in (Phase.ABORTING, Phase.BACKOFF)),
                 cause="",
             )
             return Decision(taken)
@@ -245,7 +250,7 @@ def _after_exit(
         return Decision(replace(state, phase=Phase.STOPPED, deadline=None, ready_at=None))
     exceeded = state.phase is Phase.STOPPING and state.cause == EXCEEDED
     if state.phase is Phase.STOPPING and not exceeded:  # a restart the operator asked for
-        return _spawn(replace(state, restarts=state.restarts + 1), now, settings)
+        return _spawn(state, now, settings)
     if state.phase is not Phase.ABORTING and not exceeded:
         state = replace(state, cause="exited")
     if exit_code == EXIT_CONFIG:

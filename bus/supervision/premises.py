@@ -1,7 +1,7 @@
 """Everything the supervised processes share, made before the first starts and freed at the end.
 
-The run directory with its lock, the settings in force, the lifeline, the listening sockets, the
-link. Whatever is wrong with any of it is found here, before anything runs.
+The run directory with its lock, the settings in force, the lifeline, the listening sockets.
+Whatever is wrong with any of it is found here, before anything runs.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from bus.config import Settings
 from bus.config.render import to_toml
+from bus.endpoint import check_endpoint
 from bus.errors import MdbusError
-from bus.runtime import get_logger
 from bus.runtime.environment import Spawned
-from bus.supervision.listeners import claim_endpoint, claim_port, open_listeners
-from bus.supervision.log_files import rotate_log
+from bus.runtime.log import get_logger
+from bus.supervision.listeners import PortBusyError, claim_endpoint, claim_port, open_listeners
+from bus.supervision.log_files import end_of, rotate_log, tail_of
 from bus.supervision.plan import ProcessSpec, imports
 from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
 from bus.supervision.spares import Spares
 from bus.supervision.spawn import Child, module_command, process_arguments, spawn
-from bus.transport.sockets import check_endpoint
+from bus.transport.link import LinkEnd
+from bus.transport.pulse import Pulse
 
 _log = get_logger("supervision.premises")
 
@@ -41,6 +44,7 @@ class Premises:
         self.directory = RunDirectory(self.settings.run_path)
         self._listeners: list[socket.socket | None] = []  # None: closed for now
         self._lifeline: tuple[int, int] | None = None
+        self._log_begins: dict[tuple[str, int], tuple[int, int]] = {}  # of what runs
         self.spares = Spares(
             self.directory.effective_config,
             self.directory.log_dir / "template.log",
@@ -50,8 +54,8 @@ class Premises:
 
     def prepare(self, specs: tuple[ProcessSpec, ...]) -> None:
         """Take the run directory and the ports; raises `MdbusError` kinds, having freed all."""
-        self._check_endpoints()
-        _check_keys(self.settings)
+        check_endpoint(f"ipc://{self.settings.endpoints.control}", "run_dir")
+        check_keys(self.settings)
         slots = sum(spec.slot is not None for spec in specs)
         unused = self.directory.check()
         try:
@@ -92,18 +96,25 @@ class Premises:
             listener.setblocking(False)
 
     def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
+        self,
+        spec: ProcessSpec,
+        generation: int,
+        link: tuple[LinkEnd, Pulse],
+        on_exit: Callable[[int], None],
     ) -> Child:
-        """Start one process of the plan; raises `OSError` when it cannot be started."""
+        """Start one process of the plan, with its end of the ``link`` and the memory for its
+        heartbeats; raises `OSError` when it cannot be started.
+        """
         assert self._lifeline is not None
         log_path = self.directory.log_dir / f"{spec.name}.log"
         limits = self.settings.supervisor
         rotate_log(log_path, limits.log_max_bytes, limits.log_files)
+        self._log_begins[spec.name, generation] = end_of(log_path)
         listener = None if spec.slot is None else self._listener(spec.slot)
         spawned = Spawned(
-            link=self.settings.endpoints.link,
+            link_fd=link[0].fileno(),
+            pulse_fd=link[1].fileno(),
             generation=generation,
-            token=token,
             parent_pid=os.getpid(),
             lifeline_fd=self._lifeline[0],
             listen_fd=listener.fileno() if listener is not None else None,
@@ -111,9 +122,7 @@ class Premises:
         )
         if not spec.command:
             arguments = process_arguments(spec.name, self.directory.effective_config)
-            child = self.spares.take(
-                spec.module, arguments, log_path, spawned, listener, on_exit
-            ) or spawn(
+            child = self.spares.take(spec.module, arguments, log_path, spawned, on_exit) or spawn(
                 module_command(spec.module, arguments),
                 spawned=spawned,
                 log_path=log_path,
@@ -123,6 +132,16 @@ class Premises:
             child = spawn(spec.command, spawned=spawned, log_path=log_path, on_exit=on_exit)
         self._record(record_name(spec.name, generation), child.pid)
         return child
+
+    def log_tail(self, name: str, generation: int) -> list[str]:
+        """The last lines of a process's log since that generation was launched."""
+        path = self.directory.log_dir / f"{name}.log"
+        return tail_of(path, since=self._log_begins.get((name, generation), (0, 0)))
+
+    def ended(self, name: str, generation: int) -> None:
+        """That generation of a process is over."""
+        self._log_begins.pop((name, generation), None)
+        self.directory.forget(record_name(name, generation))
 
     def _record(self, name: str, pid: int) -> None:
         try:
@@ -163,6 +182,11 @@ class Premises:
         else:
             self.spares.close()
 
+    @property
+    def wants_spares(self) -> bool:
+        """Whether `keep_spares` was called and has not made all there is to be."""
+        return self.spares.is_short
+
     async def renew_code(self) -> None:
         """Have every process that starts from now on run the code that is installed now."""
         assert self._lifeline is not None
@@ -175,7 +199,7 @@ class Premises:
         was. ``slots`` is the number of listening sockets.
         """
         before = self.settings
-        _check_keys(wanted)
+        check_keys(wanted)
         settings = keep_ports(wanted, before)
         for key, endpoint in _changed_endpoints(before, settings):
             claim_endpoint(endpoint, key)
@@ -193,7 +217,8 @@ class Premises:
         dropped: list[socket.socket | None] = []
         bridge = settings.bridge
         if (bridge.host, bridge.port) != (before.bridge.host, before.bridge.port):
-            claim_port(bridge.host, bridge.port, "bridge.port")
+            with suppress(PortBusyError) if bridge.port == before.bridge.port else nullcontext():
+                claim_port(bridge.host, bridge.port, "bridge.port")  # else we may be who is there
             listeners, dropped = [*open_listeners(bridge.host, bridge.port, slots)], listeners
         elif slots > len(listeners):
             more = open_listeners(bridge.host, bridge.port, slots - len(listeners))
@@ -222,13 +247,6 @@ class Premises:
             self._lifeline = None
         self.directory.unlock()
 
-    def _check_endpoints(self) -> None:
-        """Raise `ConfigError` for an endpoint that no process could use."""
-        endpoints = self.settings.endpoints
-        check_endpoint(f"ipc://{endpoints.control}", "run_dir")
-        check_endpoint(endpoints.publish, "broker.publish")
-        check_endpoint(endpoints.subscribe, "broker.subscribe")
-
     def _claim_ports(self, slots: int) -> None:
         """Take every port there is, with ``slots`` listening sockets for the bridges."""
         for key, endpoint in _endpoints(self.settings):
@@ -250,7 +268,7 @@ class Premises:
         self.settings = settings
 
 
-def _check_keys(settings: Settings) -> None:
+def check_keys(settings: Settings) -> None:
     """Raise `ConfigError` for keys that every bridge would refuse to start with."""
     if settings.bridge.auth == "jwt":
         from bus.tokens import load_keyring  # with cryptography: only who has tokens waits
@@ -272,8 +290,4 @@ def _endpoints(settings: Settings) -> list[tuple[str, str]]:
 
 def _changed_endpoints(before: Settings, after: Settings) -> list[tuple[str, str]]:
     in_use = dict(_endpoints(before)).values()
-    return [
-        (key, check_endpoint(endpoint, key))
-        for key, endpoint in _endpoints(after)
-        if endpoint not in in_use
-    ]
+    return [(key, endpoint) for key, endpoint in _endpoints(after) if endpoint not in in_use]

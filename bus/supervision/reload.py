@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +23,15 @@ from bus.supervision.commands import CommandError
 from bus.supervision.events import Happening
 from bus.supervision.plan import layers
 from bus.supervision.policy import Phase
+from bus.supervision.premises import check_keys
 from bus.supervision.replacement import replace, settled
-from bus.supervision.settings_diff import Consequences, SymbolChange, consequences, keep_ports
+from bus.supervision.settings_diff import (
+    Change,
+    Consequences,
+    SymbolChange,
+    consequences,
+    keep_ports,
+)
 from bus.supervision.status import reason_of
 from bus.supervision.symbols import ADD, REMOVE
 from bus.supervision.unit import Unit
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 TAKE_SETTINGS: Final = "settings"
 """The command that tells a process to read its settings file again: ``{"config": path}``."""
 SET_LOG_LEVEL: Final = "log_level"
+_MOST_KEYS: Final = 6
 
 
 @dataclass(slots=True)
@@ -127,6 +135,8 @@ async def _change(
 ) -> dict[str, Any]:
     following = consequences(supervisor.settings, wanted, supervisor.planner)
     outcome = expected(following, supervisor.units)
+    if dry_run:
+        check_keys(wanted)  # as it would be refused for them
     if following.changes and not dry_run:
         supervisor.manager.reloading(monotonic_ns())
         try:
@@ -138,6 +148,13 @@ async def _change(
         "applied": bool(following.changes) and not dry_run,
         **asdict(outcome),
     }
+
+
+def changed_keys(changes: Sequence[Change]) -> str:
+    """The keys that differ, as many as a line of events has room for."""
+    keys = [change.key for change in changes[:_MOST_KEYS]]
+    more = len(changes) - len(keys)
+    return ", ".join(keys) + (f" and {more} more" if more else "")
 
 
 class _Application:
@@ -153,7 +170,7 @@ class _Application:
         supervisor, wanted = self._supervisor, self._wanted
         supervisor.change(settings)
         supervisor.tell(
-            Happening(now_ns(), "note", "", f"new settings: {len(wanted.changes)} changed")
+            Happening(now_ns(), "note", "", f"new settings: {changed_keys(wanted.changes)}")
         )
         await self._stop(wanted.stopped)
         replaced = set(wanted.replaced)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, Final
 
 from bus.supervision import exit_codes
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import print_document
 from bus.supervision.feed_verbs import refusal_line
-from bus.supervision.locate import run_path_for
+from bus.supervision.locate import run_dir_for
+from bus.supervision.progress import progress
+
+KINDS: Final = ("simulator", "broker", "feed", "bridge")
 
 
 def run_reload(arguments: argparse.Namespace) -> int:
     """Apply the file, or show what that would do; 1 when not all came out as wanted."""
     try:
-        result = ask(
-            run_path_for(arguments),
-            "reload",
-            wait_s=arguments.timeout * 4,  # each of stop, tell, replace, start may take that long
-            dry_run=arguments.dry_run,
-            timeout_s=arguments.timeout,
-        )
+        path = run_dir_for(arguments)
+        with progress(path, KINDS):
+            result = ask(
+                path,
+                "reload",
+                wait_s=arguments.timeout * 4,  # each of stop, tell, replace, start may take so long
+                dry_run=arguments.dry_run,
+                timeout_s=arguments.timeout,
+            )
     except RefusedError as error:
         if error.exit_code not in (exit_codes.USAGE, exit_codes.FAILED):
             raise

@@ -19,11 +19,11 @@ import time
 from pathlib import Path
 
 from bus.errors import MdbusError
-from bus.runtime import get_logger
 from bus.runtime.guard import proc_is_ours
+from bus.runtime.log import get_logger
 from bus.supervision.lock import running_pid
 
-_SOCKETS = ("control.sock", "link.sock", "publish.sock", "subscribe.sock")
+_SOCKETS = ("control.sock", "publish.sock", "subscribe.sock")
 _SIGNS = ("supervisor.pid", "effective.toml")
 """One of these shows that a supervisor was here before."""
 _KNOWN = frozenset((*_SIGNS, *_SOCKETS, "log", "pids", "shared", "mdbus.toml"))

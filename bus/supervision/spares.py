@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.runtime import get_logger
-from bus.runtime.environment import LISTEN_KEY, Spawned
+from bus.runtime.environment import LINK_KEY, LISTEN_KEY, PULSE_KEY, Spawned
+from bus.runtime.log import get_logger
 from bus.runtime.spare import Role
 from bus.supervision.spawn import Child
 from bus.supervision.template import Forked, Template
@@ -46,7 +46,15 @@ class Spares:
         self._waiting: list[Forked] = []
         self._leaving: set[int] = set()
         self._modules: tuple[str, ...] = ()
+        self._wanted = 0
         self.taken = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether `keep` has not made all yet that it was asked for, or something has ended."""
+        return bool(self._modules) and (
+            len(self._waiting) < self._wanted or not self.template.ready
+        )
 
     @property
     def ready(self) -> int:
@@ -66,6 +74,7 @@ class Spares:
         if self._modules != tuple(modules):
             self._end_spares()
             self._modules = tuple(modules)
+        self._wanted = wanted
         self.template.keep(modules, lifeline_fd)
         while len(self._waiting) > wanted:
             self._end(self._waiting.pop())
@@ -79,26 +88,24 @@ class Spares:
         arguments: Sequence[str],
         log_path: Path,
         spawned: Spawned,
-        listener: socket.socket | None,
         on_exit: Callable[[int], None],
     ) -> Child | None:
         """A spare as the process described, or a process made for it now; None when there is
         neither a spare nor a template.
         """
+        passed = {LINK_KEY: spawned.link_fd, PULSE_KEY: spawned.pulse_fd}
+        if spawned.listen_fd is not None:
+            passed[LISTEN_KEY] = spawned.listen_fd
         role = Role(
-            module,
-            tuple(arguments),
-            str(log_path),
-            spawned.to_environment(),
-            listen_key=LISTEN_KEY if listener is not None else "",
+            module, tuple(arguments), str(log_path), spawned.to_environment(), tuple(passed)
         )
         while self._waiting:
             spare = self._waiting.pop(0)
-            if self._play(spare, role, listener, on_exit):
+            if self._play(spare, role, [*passed.values()], on_exit):
                 self.taken += 1
                 return spare.child
         fresh = self._fork(is_spare=False)
-        if fresh is not None and self._play(fresh, role, listener, on_exit):
+        if fresh is not None and self._play(fresh, role, [*passed.values()], on_exit):
             return fresh.child
         return None
 
@@ -117,6 +124,7 @@ class Spares:
 
     def close(self) -> None:
         """End them all; nobody need wait for it."""
+        self._modules = ()
         self._end_spares()
         self.template.end()
 
@@ -142,13 +150,12 @@ class Spares:
         self,
         spare: Forked,
         role: Role,
-        listener: socket.socket | None,
+        descriptors: Sequence[int],
         on_exit: Callable[[int], None],
     ) -> bool:
         """Give it its role; False when it could not be told, and is ended."""
-        fds = [] if listener is None else [listener.fileno()]
         try:
-            socket.send_fds(spare.channel, [role.to_line()], fds)
+            socket.send_fds(spare.channel, [role.to_line()], descriptors)
         except OSError as error:
             _log.warning("a spare did not take its role", pid=spare.child.pid, error=error)
             self._end(spare)

@@ -92,10 +92,10 @@ def spawn(
 ) -> Child:
     """Start ``command`` with its output appended to ``log_path``.
 
-    The child inherits the lifeline and, if any, its listening socket, and nothing else. Raises
-    `OSError` when the program or the log file cannot be opened.
+    The child inherits its link, the lifeline and, if any, its listening socket, and nothing else.
+    Raises `OSError` when the program or the log file cannot be opened.
     """
-    pass_fds = [spawned.lifeline_fd]
+    pass_fds = [spawned.lifeline_fd, spawned.link_fd, spawned.pulse_fd]
     if spawned.listen_fd is not None:
         pass_fds.append(spawned.listen_fd)
     base = dict(os.environ if environment is None else environment)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import bus
+from bus.supervision.data_state import data_of
 from bus.supervision.generation import LastExit
 from bus.supervision.policy import Phase
 from bus.supervision.unit import Unit
@@ -46,6 +48,7 @@ def bus_status(supervisor: Supervisor) -> dict[str, Any]:
             "forks": supervisor.premises.spares.template.forks,
         },
         "endpoints": endpoints,
+        "data": data_state(supervisor.units.values()),
         "processes": [_process(supervisor, unit) for unit in supervisor.units.values()],
     }
 
@@ -70,6 +73,22 @@ def reason_of(unit: Unit) -> str:
     return state
 
 
+def data_state(units: Iterable[Unit]) -> dict[str, Any]:
+    """What the data of those processes is worth that are feeds; see `data_of`."""
+    return data_of(
+        [
+            {
+                "name": unit.name,
+                "kind": unit.spec.kind,
+                "state": _state(unit),
+                "wanted": unit.state.wanted,
+                "counters": unit.vitals.counters,
+            }
+            for unit in units
+        ]
+    )
+
+
 def http_url(host: str, port: int) -> str:
     """Where a browser on this machine finds the bridge."""
     shown = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
@@ -84,7 +103,7 @@ def _state(unit: Unit) -> str:
 
 def _process(supervisor: Supervisor, unit: Unit) -> dict[str, Any]:
     child, beat_age_s = unit.child, unit.beat_age_s()
-    usage = supervisor.rounds.figures.usage(unit.name, child.pid) if child is not None else None
+    usage = supervisor.rounds.figures.look(unit.name, child.pid) if child is not None else None
     deadline = unit.state.deadline
     waiting = unit.phase is Phase.BACKOFF and deadline is not None
     now = asyncio.get_running_loop().time()

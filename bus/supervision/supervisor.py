@@ -7,13 +7,11 @@ It runs on plain asyncio and knows only monotonic time. What to do about one pro
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Final
-
-import zmq
 
 import bus
 from bus.clock import now_ns
@@ -23,19 +21,18 @@ from bus.supervision.commands import Commands
 from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
+from bus.supervision.generation import Sender
 from bus.supervision.handover import Handover, capture, hold_signals, release_signals
 from bus.supervision.link_server import LinkServer
-from bus.supervision.log_files import tail_of
 from bus.supervision.origin import Origin
 from bus.supervision.plan import Planner, ProcessSpec, layers, patience, plan
 from bus.supervision.policy import Phase
-from bus.supervision.premises import Premises, record_name
+from bus.supervision.premises import Premises
 from bus.supervision.rounds import Rounds
 from bus.supervision.service_manager import ServiceManager
 from bus.supervision.spawn import Child
 from bus.supervision.unit import Unit
-from bus.transport.sockets import new_context
-from bus.wire.link import LinkMessage, Reopen, Reply, Sender
+from bus.wire.link import LinkMessage, Reopen, Reply
 
 HOPELESS_STARTS: Final = 3
 """The start of a layer no longer waits for a process that failed this often in a row."""
@@ -85,7 +82,7 @@ class Supervisor:
         self._strangers: Final = Strangers()
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
-        self.rounds: Final = Rounds(self, self._reopen)
+        self.rounds: Final = Rounds(self, lambda unit, path: self.send(unit.sender, Reopen(path)))
 
     @property
     def settings(self) -> Settings:
@@ -113,15 +110,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._stop_wanted = asyncio.Event()
         become_subreaper()
-        context = new_context()
         control: ControlServer | None = None
         try:
-            self._link = LinkServer(context, self.settings.endpoints.link, self._heard)
+            self._link = LinkServer(self._heard, self._felt)
             control = ControlServer(self)
             await control.open(self.settings.endpoints.control)
-            self._notices = DownNotices(
-                context, self.settings.endpoints.publish, self.settings.run_path
-            )
+            self._notices = DownNotices(self.settings.endpoints.publish, self.settings.run_path)
             for spec in self.specs:
                 self.add(spec)
             for number in _STOPPING:
@@ -142,7 +136,8 @@ class Supervisor:
             if self._is_replaced:
                 self._leave()
             else:
-                self._kill_all()
+                for unit in self.units.values():
+                    unit.kill()
             self.premises.spares.close()
             if self._notices is not None:
                 self._notices.close()
@@ -151,7 +146,6 @@ class Supervisor:
             if self._link is not None:
                 self._link.close()
                 self._link = None
-            _end(context)
             for number in (*_STOPPING, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
             if not self._is_replaced:
@@ -181,6 +175,8 @@ class Supervisor:
             unit = self.units.get(name)
             if unit is not None:
                 unit.resume(facts)
+        if self._link is not None:
+            self._link.resume(self._resumed.links)
         release_signals()
         for unit in self.units.values():
             if unit.spec.feed and unit.state.wanted and not unit.serving:
@@ -190,7 +186,8 @@ class Supervisor:
         """Keep all there is for the next program, which is this very process."""
         hold_signals()
         self.say("note", "the supervisor is being replaced in place")
-        self.handover = capture(self, detached=self.detached)
+        links = [] if self._link is None else self._link.leave()
+        self.handover = capture(self, links, detached=self.detached)
         for unit in self.units.values():
             for child in unit.children():
                 child.leave()
@@ -238,28 +235,35 @@ class Supervisor:
 
     # What a `Unit` needs of its surroundings.
 
-    def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
-    ) -> Child:
+    def launch(self, spec: ProcessSpec, generation: int, on_exit: Callable[[int], None]) -> Child:
         """Start one process; raises `OSError` when it cannot be started."""
-        self.attend()
-        return self.premises.launch(spec, generation, token, on_exit)
+        if self._link is None:
+            raise ProcessLookupError(errno.ESRCH, "the supervisor does not run")
+        self.rounds.hasten()
+        sender = Sender(spec.name, generation)
+        theirs, pulse = self._link.open(sender)
+        try:
+            return self.premises.launch(spec, generation, (theirs, pulse), on_exit)
+        except OSError:
+            self._link.forget(sender)
+            raise
+        finally:
+            theirs.close()
 
-    def hear(self) -> None:
-        """Hand over what processes have said and nobody has read yet."""
+    def hear(self, sender: Sender) -> None:
+        """Hand over the last words of one spawn of a process."""
         if self._link is not None:
-            self._link.read()
+            self._link.read(sender)
 
-    def attend(self) -> None:
-        """Read what the processes say as it comes, for as long as something is expected."""
+    def feel_pulses(self) -> None:
+        """Note the heartbeats that nobody has looked at yet."""
         if self._link is not None:
-            self._link.attend()
+            self._link.feel()
 
-    def rest(self) -> None:
-        """Read what the processes say in rounds, if nothing is expected of any."""
-        steady = all(unit.is_steady for unit in self.units.values())
-        if self._link is not None and steady and not self.commands.under_way:
-            self._link.rest()
+    def read_beats(self) -> None:
+        """Note what the heartbeats say that nobody has read yet."""
+        if self._link is not None:
+            self._link.read_beats()
 
     def gone(self, unit: Unit) -> None:
         """A process has ended: tell the bus if it was a feed that died."""
@@ -279,18 +283,19 @@ class Supervisor:
 
     def served(self, unit: Unit) -> None:
         """A process has become ready."""
+        self.rounds.hasten()
         if unit.spec.feed and self._notices is not None:
             self._notices.withdraw(unit.spec.feed)
 
     def ended(self, sender: Sender) -> None:
         """One generation of a process has ended."""
-        self.premises.directory.forget(record_name(sender.name, sender.generation))
+        self.premises.ended(sender.name, sender.generation)
         if self._link is not None:
             self._link.forget(sender)
 
-    def log_tail(self, name: str) -> Sequence[str]:
-        """The last lines of a process's log."""
-        return tail_of(self.premises.directory.log_dir / f"{name}.log")
+    def log_tail(self, sender: Sender) -> Sequence[str]:
+        """The last lines of a process's log, of that generation alone."""
+        return self.premises.log_tail(sender.name, sender.generation)
 
     def tell(self, happening: Happening) -> None:
         """Keep an event and show it to whoever looks."""
@@ -356,22 +361,19 @@ class Supervisor:
             return False
         return not isinstance(message, Reply) or self.commands.answered(unit.name, message)
 
+    def _felt(self, sender: Sender, at_ns: int) -> None:
+        unit = self.units.get(sender.name)
+        if unit is not None:
+            unit.felt(sender, at_ns)
+
     def send(self, sender: Sender, message: LinkMessage) -> bool:
         """Say something to a generation; whether it is there to hear it."""
-        self.attend()
         return self._link is not None and self._link.send(sender, message)
-
-    def _reopen(self, unit: Unit, path: str) -> bool:
-        return self.send(unit.sender, Reopen(path))
 
     def _reap_strangers(self) -> None:
         own = {child.pid for unit in self.units.values() for child in unit.children()}
         own |= self.premises.spares.pids() | self.helpers
         self._strangers.end(own)
-
-    def _kill_all(self) -> None:
-        for unit in self.units.values():
-            unit.kill()
 
     def _on_signal(self, number: signal.Signals) -> None:
         self.request_stop(number.name)
@@ -393,8 +395,3 @@ def _settled(unit: Unit) -> bool:
 
 def _stopped(unit: Unit) -> bool:
     return unit.phase is Phase.STOPPED and not unit.retiring
-
-
-def _end(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    with contextlib.suppress(zmq.ZMQError):
-        context.term()

@@ -78,15 +78,19 @@ LimitNOFILE=65536
 {whose}\
 # EnvironmentFile=/etc/mdbus.env        # FINNHUB_API_KEY=...
 
-# Sockets and logs: {status}
+# Sockets, and what they belong to: {status}
 Environment=MDBUS_RUN_DIR=%t/mdbus
 RuntimeDirectory=mdbus
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes
+# Logs and events outlive a reboot: they are in %L/mdbus, where the run directory leads to.
+LogsDirectory=mdbus
+LogsDirectoryMode=0700
+ExecStartPre=-/bin/ln -sfnT %L/mdbus %t/mdbus/log
 UMask=0077
 
-# It writes to its run directory and to a /tmp of its own, nowhere else. For a run directory, a
-# shared_dir or recordings in another place: ReadWritePaths=/var/lib/mdbus
+# It writes to its run directory, its logs and a /tmp of its own, nowhere else. For a run directory,
+# a shared_dir or recordings in another place: ReadWritePaths=/var/lib/mdbus
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from bus.supervision.data_state import UNKNOWN, data_in_words
+
 _RESET: Final = "\x1b[0m"
 _COLOURS: Final = {
     "ready": "\x1b[32m",
@@ -74,7 +76,8 @@ def up_summary(
 ) -> str:
     """What runs, where to find it, and what to do next, after ``up``.
 
-    ``where`` are options that a command needs to find this bus.
+    ``where`` are options that a command needs to find this bus. An address is shown only where
+    somebody serves it now.
     """
     http = status["endpoints"]["http"]
     websocket = "ws" + http.removeprefix("http")
@@ -82,16 +85,28 @@ def up_summary(
     total = len(status["processes"])
     simulated = status["mode"] == "embedded"
     sample = symbols[0] if symbols else "BTC"
+    kinds = {process["kind"] for process in status["processes"] if process["state"] == "ready"}
+    if "bridge" in kinds:
+        served = [
+            f"  browser     {http}/",
+            f"  WebSocket   {websocket}/ws/market/{sample}/price/",
+            f"              {websocket}/ws/v1/",
+        ]
+    else:
+        served = [f"  browser     not yet: no bridge is ready to serve {http}/"]
+    if "broker" in kinds:
+        served += [
+            f"  subscribe   {status['endpoints']['subscribe']}",
+            f"  publish     {status['endpoints']['publish']}",
+        ]
+    else:
+        served.append("  subscribe   not yet: the broker is not ready")
     lines = [
         "",
         f"mdbus is running: {ready} of {total} processes ready"
         + (', the data is simulated (venue "sim")' if simulated else ", live venues"),
         "",
-        f"  browser     {http}/",
-        f"  WebSocket   {websocket}/ws/market/{sample}/price/",
-        f"              {websocket}/ws/v1/",
-        f"  subscribe   {status['endpoints']['subscribe']}",
-        f"  publish     {status['endpoints']['publish']}",
+        *served,
         f"  run dir     {status['run_dir']}   (logs: {status['run_dir']}/log/)",
         f"  stop        {'Ctrl-C, or ' if foreground else ''}{prog} down{where}",
         "",
@@ -131,9 +146,12 @@ def _indented(tail: Sequence[str]) -> list[str]:
 
 def _summary(status: Mapping[str, Any]) -> str:
     health = "healthy" if status.get("healthy") else "NOT healthy"
-    data = "simulated data" if status.get("mode") == "embedded" else "live data"
+    simulated = status.get("mode") == "embedded"
+    data = ", simulated data" if simulated else ", live data"
+    if odd := data_in_words(status.get("data", UNKNOWN)):
+        data = f"{', simulated' if simulated else ''}; data: {odd}"
     return (
-        f"{status['state']}, {health}, {data}   {status['endpoints'].get('http', '')}   "
+        f"{status['state']}, {health}{data}   {status['endpoints'].get('http', '')}   "
         f"pid {status.get('pid')}   {status.get('run_dir')}"
     )
 

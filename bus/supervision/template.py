@@ -19,7 +19,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.runtime import get_logger
+from bus.runtime.log import get_logger
+from bus.runtime.template_words import (
+    CHECK,
+    CURRENT,
+    FORK,
+    FORK_SPARE,
+    IMPORTED,
+    MAX_WORD_BYTES,
+)
 from bus.supervision.spawn import Child, import_path
 
 RETRY_FIRST_S: Final = 2.0
@@ -28,13 +36,6 @@ ANSWER_WAIT_S: Final = 1.0
 """How long the supervisor waits for a template: a thousand times what it takes."""
 IMPORT_WAIT_S: Final = 60.0
 """A template that has not imported its code by then never will."""
-_MAX_WORD_BYTES: Final = 64
-
-_FORK: Final = b"fork"
-_FORK_SPARE: Final = b"spare"  # these words are the protocol of `bus.runtime.template`
-_CHECK: Final = b"check"
-_IMPORTED: Final = b"imported"
-_CURRENT: Final = b"current"
 
 _log = get_logger("supervision.template")
 
@@ -117,7 +118,7 @@ class Template:
 
     def is_current(self) -> bool:
         """Whether the files that it imported are still the same; False when it does not say."""
-        return self._ask(_CHECK) == _CURRENT
+        return self._ask(CHECK) == CURRENT
 
     def fork(self, *, is_spare: bool = False) -> Forked | None:
         """A fresh process that waits for its role; None when there is no template that can.
@@ -130,7 +131,7 @@ class Template:
         try:
             with theirs:
                 socket.send_fds(
-                    self._channel, [_FORK_SPARE if is_spare else _FORK], [theirs.fileno()]
+                    self._channel, [FORK_SPARE if is_spare else FORK], [theirs.fileno()]
                 )
             ours.settimeout(ANSWER_WAIT_S)
             pid = int(_line(ours))
@@ -184,7 +185,7 @@ class Template:
         assert self._channel is not None
         asyncio.get_running_loop().remove_reader(self._channel.fileno())
         with contextlib.suppress(OSError):
-            if self._channel.recv(_MAX_WORD_BYTES) == _IMPORTED:
+            if self._channel.recv(MAX_WORD_BYTES) == IMPORTED:
                 self.ready = True
                 self._failures = 0
                 self._settled.set()
@@ -194,7 +195,7 @@ class Template:
             return b""
         try:
             self._channel.sendall(word)
-            return self._channel.recv(_MAX_WORD_BYTES)
+            return self._channel.recv(MAX_WORD_BYTES)
         except OSError as error:
             self._give_up(f"does not answer: {error}")
             return b""
@@ -228,10 +229,10 @@ class Template:
 
 
 def _line(channel: socket.socket) -> bytes:
-    """A line of at most `_MAX_WORD_BYTES`; raises `OSError` when none comes."""
+    """A line of at most `MAX_WORD_BYTES`; raises `OSError` when none comes."""
     line = b""
-    while not line.endswith(b"\n") and len(line) < _MAX_WORD_BYTES:
-        part = channel.recv(_MAX_WORD_BYTES)
+    while not line.endswith(b"\n") and len(line) < MAX_WORD_BYTES:
+        part = channel.recv(MAX_WORD_BYTES)
         if not part:
             raise ConnectionError("it ended")
         line += part

@@ -1,6 +1,7 @@
 """What ``top`` shows, from the answer to ``status``: rows of text and a line for the system. Pure.
 
-Rates are what a process's counters grew by between its last two heartbeats, a second apart.
+Rates are what a process's counters grew by, in a second, between the last two heartbeats that were
+read: a second apart while somebody asks every second, at most twelve else.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bus.supervision.data_state import UNKNOWN
 from bus.supervision.tables import age
 
 HEADINGS: Final = (
@@ -16,6 +18,14 @@ HEADINGS: Final = (
     *("IN/S", "OUT/S", "LAG", "FRESH", "RESTARTS", "LAST EXIT"),
 )
 NUMBERS: Final = frozenset(HEADINGS) - {"NAME", "STATE", "LAST EXIT"}
+_FIRST_TO_GO: Final = (
+    *("LAST EXIT", "FDS", "MEMORY", "LAG", "UPTIME"),
+    *("CPU", "RESTARTS", "OUT/S", "IN/S", "FRESH"),
+)
+GAP: Final = 2
+"""Columns of the terminal between two of the table."""
+_LAST_EXIT_WIDTH: Final = 16
+"""At least so wide is the one column that may be broken into lines."""
 LAG_WARNING_MS: Final = 100.0
 QUIET_WARNING_S: Final = 10.0
 _LOSS: Final = ("drops", "malformed", "slow_closed")
@@ -36,6 +46,23 @@ def rows(status: Mapping[str, Any]) -> list[tuple[Cell, ...]]:
     return [_row(process) for process in status["processes"]]
 
 
+def fitting(table: Sequence[Sequence[Cell]], width: int) -> list[int]:
+    """The columns of `HEADINGS`, by index, that a terminal of ``width`` has room for.
+
+    The least wanted go first; name, state and pid always stay.
+    """
+    needed = {
+        heading: max(len(heading), *(len(row[index].text) for row in table), 0)
+        for index, heading in enumerate(HEADINGS)
+    }
+    needed["LAST EXIT"] = min(needed["LAST EXIT"], _LAST_EXIT_WIDTH)
+    for heading in _FIRST_TO_GO:
+        if sum(needed.values()) + GAP * len(needed) <= width + GAP:
+            break
+        del needed[heading]
+    return [index for index, heading in enumerate(HEADINGS) if heading in needed]
+
+
 def system_line(status: Mapping[str, Any]) -> list[Cell]:
     """State of the bus, messages a second, and everything lost, missed or stale since the start."""
     processes = status["processes"]
@@ -45,9 +72,16 @@ def system_line(status: Mapping[str, Any]) -> list[Cell]:
     rates = broker.get("rates", {})
     spares = status.get("spares", {})
     health = "healthy" if status["healthy"] else "NOT healthy"
+    data = status.get("data", UNKNOWN)
+    feeds = data["feeds"]
+    live = sum(feed["state"] == "live" for feed in feeds)
     cells = [
         Cell(f"{status['state']}, {health}", "good" if status["healthy"] else "bad"),
-        Cell("simulated data" if status["mode"] == "embedded" else "live data", "faint"),
+        Cell("simulated" if status["mode"] == "embedded" else "live venues", "faint"),
+        Cell(
+            f"data live {live} of {len(feeds)}",
+            "good" if live == len(feeds) else "odd" if data["live"] else "bad",
+        ),
         Cell(f"bus {_rate(rates.get('messages_in'))} in, {_rate(rates.get('messages_out'))} out"),
         Cell(f"CPU {cpu:.0f}%"),
         Cell(f"memory {rss / 1048576:.0f} MiB"),
@@ -66,7 +100,9 @@ def _row(process: Mapping[str, Any]) -> tuple[Cell, ...]:
     quiet = process.get("quiet_s")
     rss, cpu = process["rss_bytes"], process["cpu_percent"]
     restarts = process["restarts"]
-    is_feed = process["kind"] == "feed"  # a bridge without clients hears nothing, rightly
+    is_feed = process["kind"] == "feed"
+    if process["kind"] == "bridge" and not process.get("counters", {}).get("clients"):
+        quiet = None  # it asks for nothing, and hears nothing, rightly
     return (
         Cell(process["name"]),
         _state(process),

@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from bus.clock import now_ns
 from bus.config.supervision import SupervisorSettings
-from bus.runtime.link import new_token
 from bus.supervision.events import Happening
-from bus.supervision.generation import Generation, LastExit, Vitals
+from bus.supervision.generation import Generation, LastExit, Sender, Vitals
 from bus.supervision.ground import Ground
+from bus.supervision.narration import narrated
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Action, Event, Phase, State, decide, is_failing
 from bus.supervision.spawn import Child, signal_name
-from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Sender, Stop
+from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Stop
 
 LATE_S: Final = 0.5
 """A timer of ours that is later than this shows that the supervisor itself did not run."""
@@ -40,7 +40,7 @@ class Unit:
         self.operator_lock: Final = asyncio.Lock()
         self.settings = settings
         self._ground = ground
-        self._current = Generation(spec.name, 0, "", 0.0)
+        self._current = Generation(spec.name, 0, 0.0)
         self._successor: Generation | None = None
         self._retired: list[Generation] = []
         self._last_number = 0
@@ -126,7 +126,8 @@ class Unit:
         """
         limit_s = min(timeout_s, self.settings.ready_timeout_s)
         heir = self._successor = self._new_generation()
-        self._say("starting", f"starting generation {heir.number} beside the one that serves")
+        beside = "beside the one that serves, as asked for"
+        self._say("starting", f"starting generation {heir.number} {beside}")
         try:
             heir.child = self._launch(heir)
         except OSError as error:
@@ -175,15 +176,26 @@ class Unit:
                     self._take_over(run)
                 elif is_current and self.phase is Phase.STARTING:
                     self._serve(run, Event.READY)
-            case Beat(number, loop_lag_ms, counters):
-                run.vitals.take_beat(number, loop_lag_ms, counters, self._loop.time())
-                if is_current:
-                    self._happen(Event.BEAT)
+            case Beat(number, at_ns, loop_lag_ms, counters):
+                run.vitals.take_beat(number, loop_lag_ms, counters, self._beaten(run, at_ns))
             case Draining(reason) if is_current and self.phase is not Phase.STOPPING:
                 self._say("note", f"draining: {reason}")
             case Bye(_, line):
                 run.vitals.farewell = line
         return True
+
+    def felt(self, sender: Sender, at_ns: int) -> None:
+        """It had a heartbeat at ``at_ns`` of the monotonic clock, whatever that says."""
+        run = next((run for run in self._generations() if run.is_sender(sender)), None)
+        if run is not None:
+            run.vitals.beat_at = self._beaten(run, at_ns)
+
+    def _beaten(self, run: Generation, at_ns: int) -> float:
+        """Trust a generation until its hang timeout from then; when it was, in seconds."""
+        at = max(run.started_at, min(at_ns / 1e9, self._loop.time()))
+        if run is self._current:
+            self._happen(Event.BEAT, at=at)
+        return at
 
     def age_s(self) -> float | None:
         """Seconds since the current generation was started; None when none runs."""
@@ -240,18 +252,22 @@ class Unit:
             return met(self)
         return True
 
-    def _happen(self, event: Event, exit_code: int | None = None) -> None:
+    def _happen(self, event: Event, exit_code: int | None = None, at: float | None = None) -> None:
+        """``at`` is the monotonic second at which it happened, when that is not now."""
         before = self.state
         decision = decide(
             before,
             event,
-            self._loop.time(),
+            self._loop.time() if at is None else at,
             self.settings,
             jitter=random.uniform(-1.0, 1.0),
             exit_code=exit_code,
         )
         self.state = decision.state
-        self._narrate(before, event)
+        if self.phase is not before.phase or event is Event.EXITED:  # hardly ever: most is a beat
+            told = narrated(before, self.state, event, self._loop.time(), failing=self.failing())
+            if told is not None:
+                self._say(*told)
         for action in decision.actions:
             self._carry_out(action)
         if self.state.deadline != before.deadline or self._timer is None:
@@ -276,11 +292,11 @@ class Unit:
 
     def _new_generation(self) -> Generation:
         self._last_number += 1
-        return Generation(self.name, self._last_number, new_token(), self._loop.time())
+        return Generation(self.name, self._last_number, self._loop.time())
 
     def _launch(self, run: Generation) -> Child:
         on_exit = partial(self._on_exit, run)
-        return self._ground.launch(self.spec, run.number, run.token, on_exit)
+        return self._ground.launch(self.spec, run.number, on_exit)
 
     def _spawn(self) -> None:
         run = self._current = self._new_generation()
@@ -307,6 +323,8 @@ class Unit:
         self._serve(heir, Event.SUCCEEDED)
         if old.child is not None:
             self._retire(old, at_once=hung)
+            if not hung:
+                self._say("stopping", f"generation {old.number} (pid {old.child.pid}) drains")
 
     def _retire(self, run: Generation, *, at_once: bool) -> None:
         assert run.child is not None
@@ -318,22 +336,24 @@ class Unit:
             self._loop.call_later(self.settings.stop_grace_s, run.child.kill_group)
 
     def _on_exit(self, run: Generation, exit_code: int) -> None:
-        self._ground.hear()  # its last words
+        self._ground.hear(run.sender)  # its last words
         is_current = run is self._current
-        cause = self.state.cause
+        cause = self.state.cause if is_current else "restarted"
         asked = (is_current and self.phase is Phase.STOPPING) or run in self._retired
         run.last_exit = LastExit(
             code=None if exit_code < 0 else exit_code,
             signal=signal_name(-exit_code) if exit_code < 0 else None,
             line=run.vitals.farewell,
-            cause=cause if is_current and (asked or self.phase is Phase.ABORTING) else "exited",
+            cause=cause if asked or (is_current and self.phase is Phase.ABORTING) else "exited",
             at_ns=now_ns(),
-            log_tail=() if asked else tuple(self._ground.log_tail(self.name)),
+            log_tail=() if asked else tuple(self._ground.log_tail(run.sender)),
         )
+        age = self._loop.time() - run.started_at
+        which = "" if is_current else f"generation {run.number} "
         if not asked or exit_code != 0:
-            age = self._loop.time() - run.started_at
-            which = "" if is_current else f"generation {run.number} "
             self._say("exited", f"{which}exited with {run.last_exit.in_words()} after {age:.1f} s")
+        elif not is_current:
+            self._say("stopped", f"{which}has drained and left after {age:.1f} s")
         run.child = None
         self._ground.ended(run.sender)
         if is_current:
@@ -347,26 +367,6 @@ class Unit:
                 self.last_exit = run.last_exit
         self._changed.set()
 
-    def _narrate(self, before: State, event: Event) -> None:
-        """Say what an operator should know of a transition."""
-        phase = self.phase
-        if phase is before.phase and phase is not Phase.STARTING:
-            return
-        match phase:
-            case Phase.STARTING if event is Event.EXITED:
-                self._say("restarting", "restarting now")
-            case Phase.BACKOFF if self.state.deadline is not None:
-                wait = self.state.deadline - self._loop.time()
-                how = "failing, next try" if self.failing() else "restarting"
-                kind = "failing" if self.failing() else "restarting"
-                self._say(kind, f"{how} in {wait:.1f} s")
-            case Phase.ABORTING:
-                self._say("hung", f"{self.state.cause}; taking its stacks and replacing it")
-            case Phase.FATAL:
-                self._say("fatal", "refused its settings; not started again until you say so")
-            case Phase.STOPPED if event is Event.EXITED:
-                self._say("stopped", "stopped")
-
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -378,9 +378,9 @@ class Unit:
 
     def _on_deadline(self, deadline: float) -> None:
         self._timer = None
-        self._ground.hear()
+        self._ground.feel_pulses()
         if self.state.deadline != deadline:
-            return  # a heartbeat had come, and was not read yet
+            return  # a heartbeat had come, and was not looked at yet
         late = self._loop.time() - deadline > LATE_S
         doubtful = late and self.phase in (Phase.READY, Phase.STARTING)
         self._happen(Event.PAUSED if doubtful else Event.DEADLINE)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import dataclasses
 import faulthandler
 import json
 import os
@@ -144,7 +143,7 @@ def _serve_detached(settings: Settings, origin: Origin, events_fd: int) -> int:
 
     def tell(happening: Happening) -> None:
         _log_event(happening)
-        report.send({"event": dataclasses.asdict(happening)})
+        report.send({"event": happening._asdict()})
 
     def on_up() -> None:
         late = {unit.name: reason_of(unit) for unit in supervisor.not_ready()}
@@ -251,7 +250,7 @@ class _Screen:
         self._gone = False
 
     def event(self, happening: Happening) -> None:
-        self.line(event_line(*dataclasses.astuple(happening), colour=self._colour))
+        self.line(event_line(*happening, colour=self._colour))
 
     def line(self, text: str) -> None:
         self.write(text + "\n")

@@ -1,1 +1,3 @@
-"""The only makers of ZeroMQ sockets: every option is set here, explicitly, and nowhere else."""
+"""The only makers of ZeroMQ sockets, every option of which is set here, explicitly, and nowhere
+else; and what joins the supervisor to its processes.
+"""

@@ -1,49 +1,84 @@
-"""The sockets of the link between the supervisor (ROUTER) and its processes (DEALER).
+"""The link between the supervisor and one process: a pair of sockets that keep messages apart.
 
-Both ends are bounded and never block: a message that does not fit is dropped and the caller is
-told. ZeroMQ's own heartbeats are left off on purpose: they are answered by an I/O thread and
-would vouch for a process whose loop is stuck.
+The process inherits its end, so nobody else can speak on it, and the supervisor knows a process by
+its end. Both are bounded and never block: a message that does not fit is dropped and the caller is
+told.
 """
 
 from __future__ import annotations
 
-import os
-import sys
+import socket
 
-import zmq
-
-from bus.transport.sockets import ZmqContext, ZmqSocket, bind
-
-_HIGH_WATER_MARK = 1_000
+from bus.errors import BusError
+from bus.wire.link import MAX_MESSAGE_BYTES
 
 
-def make_link_dealer(context: ZmqContext, endpoint: str) -> ZmqSocket:
-    """The process's end, connected to the supervisor's ``endpoint``; closes without waiting."""
-    socket = context.socket(zmq.DEALER)
-    socket.set_hwm(_HIGH_WATER_MARK)
-    socket.setsockopt(zmq.LINGER, 200)  # ms: long enough for the last word, short at exit
-    socket.setsockopt(zmq.RECONNECT_IVL, 100)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
-    socket.connect(endpoint)
-    return socket
+class LinkClosedError(BusError):
+    """The other end is closed, and all that it had sent was read."""
 
 
-def make_link_router(context: ZmqContext, endpoint: str) -> ZmqSocket:
-    """The supervisor's end, bound to ``endpoint``; only the same user may connect to it.
+class LinkEnd:
+    """One end. Every call returns at once."""
 
-    Raises `bus.errors.ConfigError` for a bad endpoint and `bus.errors.BusError` for a busy one.
-    """
-    socket = context.socket(zmq.ROUTER)
-    socket.set_hwm(_HIGH_WATER_MARK)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a message to nobody is an error, not a silence
-    socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024)
-    if sys.platform == "linux":
-        socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
-    try:
-        bind(socket, endpoint, "link")
-    except BaseException:
-        socket.close()
-        raise
-    return socket
+    def __init__(self, channel: socket.socket) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+
+    @classmethod
+    def of_descriptor(cls, fd: int) -> LinkEnd:
+        """The end that a process was given; it owns ``fd`` from now on, and no child of this
+        process inherits it. Raises `OSError` when ``fd`` is no open socket.
+        """
+        channel = socket.socket(fileno=fd)
+        channel.set_inheritable(False)
+        return cls(channel)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._channel.fileno() < 0
+
+    def fileno(self) -> int:
+        """The descriptor: readable when `receive` has something to say; -1 when closed."""
+        return self._channel.fileno()
+
+    def send(self, frame: bytes) -> bool:
+        """Send one message; False when it does not fit, or nobody is there to read it."""
+        try:
+            self._channel.send(frame, socket.MSG_NOSIGNAL)
+        except OSError:  # EAGAIN: full; EPIPE, ECONNRESET: gone; EMSGSIZE, EBADF
+            return False
+        return True
+
+    def receive(self) -> bytes | None:
+        """The next message, or None when there is none yet; raises `LinkClosedError`."""
+        try:
+            frame = self._receive()
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise LinkClosedError(f"the link is broken: {error}") from error
+        if not frame:
+            raise LinkClosedError("the other end of the link is closed")
+        return frame
+
+    def _receive(self) -> bytes:
+        size = MAX_MESSAGE_BYTES + 1  # a longer message is cut, and refused for it
+        try:
+            return self._channel.recv(size)
+        except ConnectionResetError:  # said once when the other end had not read everything, and
+            return self._channel.recv(size)  # before its last words
+
+    def close(self) -> None:
+        """Close this end; may be repeated."""
+        self._channel.close()
+
+    def leave(self) -> int:
+        """The descriptor, which is the caller's from now on."""
+        return self._channel.detach()
+
+
+def link_pair() -> tuple[LinkEnd, LinkEnd]:
+    """Both ends of a fresh link; raises `OSError` when there is no descriptor left for them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return LinkEnd(ours), LinkEnd(theirs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from bus.transport.sockets import ZmqSocket
 
@@ -52,7 +52,8 @@ class SocketMonitor:
                 message = self.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 return happened
-            kind = _KINDS.get(int(parse_monitor_message(message)["event"]))
+            event = int.from_bytes(message[0][:2], sys.byteorder)  # zmq_socket_monitor(3)
+            kind = _KINDS.get(event)
             if kind is not None:
                 happened.append(kind)
 

@@ -7,7 +7,6 @@ mark is said where it is made; no default of ZeroMQ's is relied on.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket as os_socket
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Final
 
 import zmq
 
-from bus.errors import BusError, ConfigError
+from bus.endpoint import check_endpoint
+from bus.errors import BusError
 from bus.wire.codec import MAX_FRAME_BYTES
 
 ZmqContext = zmq.Context[zmq.Socket[bytes]]
 ZmqSocket = zmq.Socket[bytes]
 
-_IPC_PATH_LIMIT_BYTES: Final = 107
 _DRAIN_MS: Final = 500  # what the broker still has for its subscribers when it stops
 _RECONNECT_MS: Final = 20
 _RECONNECT_MAX_MS: Final = 500
@@ -32,62 +31,6 @@ _TCP_HEARTBEAT_TIMEOUT_MS: Final = 15_000
 def new_context() -> ZmqContext:
     """A context of its own with one I/O thread; whoever asks for it terminates it."""
     return zmq.Context(io_threads=1)
-
-
-def check_endpoint(endpoint: str, key: str = "endpoint") -> str:
-    """Return ``endpoint`` unchanged, or raise :class:`~bus.errors.ConfigError` saying why not.
-
-    Allowed: ``ipc://<absolute path>`` (at most 107 bytes), ``inproc://<name>``, and
-    ``tcp://<host>:<port>`` on loopback. A tcp endpoint off loopback would be readable and writable
-    by the network, so it is refused as long as no CURVE keys protect it. ``key`` names the setting
-    in the message.
-    """
-    scheme, separator, rest = endpoint.partition("://")
-    if not separator or not rest:
-        raise ConfigError.of(
-            key, f"{endpoint!r} is not an endpoint", hint="e.g. ipc:///run/mdbus/publish.sock"
-        )
-    if scheme == "inproc":
-        return endpoint
-    if scheme == "ipc":
-        length = len(rest.encode())
-        if not rest.startswith("/"):
-            raise ConfigError.of(key, f"{endpoint!r}: an ipc path must be absolute")
-        if length > _IPC_PATH_LIMIT_BYTES:
-            raise ConfigError.of(
-                key,
-                f"the socket path is {length} bytes, at most {_IPC_PATH_LIMIT_BYTES} work",
-                hint="choose a shorter run_dir",
-            )
-        return endpoint
-    if scheme != "tcp":
-        raise ConfigError.of(key, f"{endpoint!r}: only ipc://, tcp:// and inproc:// are supported")
-    host, port = _split_tcp(endpoint, rest, key)
-    if not _is_loopback(host):
-        raise ConfigError.of(
-            key,
-            f"{endpoint!r} is off loopback, and no CURVE keys protect it",
-            hint=f"use ipc://, or tcp://127.0.0.1:{port} behind a tunnel (ssh, WireGuard)",
-        )
-    return endpoint
-
-
-def _split_tcp(endpoint: str, rest: str, key: str) -> tuple[str, str]:
-    host, separator, port = rest.rpartition(":")
-    if not separator or not host:
-        raise ConfigError.of(key, f"{endpoint!r} has no port", hint="tcp://127.0.0.1:5555")
-    if port != "*" and not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ConfigError.of(key, f"{endpoint!r}: the port must be 0 to 65535")
-    return host, port
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:  # a name, an interface or *
-        return False
 
 
 def publisher_socket(

@@ -1,11 +1,11 @@
 """The messages between the supervisor and the processes it runs: one msgpack array a message.
 
 ============  ===========  ==========================================================
-kind          direction    body, after ``[version, kind, name, generation, token]``
+kind          direction    body, after ``[version, kind]``
 ============  ===========  ==========================================================
 ``hello``     child → sup  pid
 ``ready``     child → sup  endpoints: map of name to URL; verbs: the commands it takes
-``beat``      child → sup  number (from 1), loop_lag_ms, counters: map of name to value
+``beat``      child → sup  number (from 1), at_ns, loop_lag_ms, counters: map of name to value
 ``draining``  child → sup  reason
 ``bye``       child → sup  exit_code, line
 ``reply``     child → sup  id, ok, result: map (empty unless ok), error: text
@@ -14,10 +14,13 @@ kind          direction    body, after ``[version, kind, name, generation, token
 ``command``   sup → child  id, verb, arguments: map, timeout_s
 ============  ===========  ==========================================================
 
-``generation`` counts the spawns of one name from 1; ``token`` is the secret of one spawn, so
-that a process left over from an earlier supervisor cannot speak for its successor. Both sides
-MUST ignore a message whose version they do not know and MUST NOT trust its lengths: every text
-and map is bounded here. A command's arguments and a reply's result are what JSON can hold.
+Each process has a pair of sockets of its own with the supervisor, so a message need not say who
+it is from. Both sides MUST ignore a message whose version they do not know and MUST NOT trust its
+lengths: every text and map is bounded here. A command's arguments and a reply's result are what
+JSON can hold.
+
+A ``beat`` is not sent but left in memory that both sides share, each in the place of the one
+before. It carries the time of the machine's monotonic clock, as it may be read later.
 
 ``ready`` MAY be sent again when the endpoints or verbs change. A ``command`` is answered by exactly
 one ``reply`` with its ``id``, unless the process ends first; replies come in any order.
@@ -34,7 +37,7 @@ import msgpack
 
 from bus.errors import WireError
 
-LINK_VERSION = 1
+LINK_VERSION = 2
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_COUNTERS = 128
 MAX_ENDPOINTS = 32
@@ -49,15 +52,6 @@ Counters = Mapping[str, int | float | str]
 
 class LinkError(WireError):
     """A link message is malformed; the sender is at fault and the message is dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Which spawn of which process a message is from, or to."""
-
-    name: str
-    generation: int
-    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +73,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat from the process's own loop: its number, its lag and its counters."""
+    """A heartbeat from the process's own loop: its number, when it was (monotonic ns), the
+    loop's lag and the process's counters.
+    """
 
     number: int
+    at_ns: int
     loop_lag_ms: float
     counters: Counters = field(default_factory=dict)
 
@@ -141,54 +138,50 @@ class Reply:
 LinkMessage = Hello | Ready | Beat | Draining | Bye | Reply | Stop | Reopen | Command
 
 
-def encode_link(sender: Sender, message: LinkMessage) -> bytes:
+def encode_link(message: LinkMessage) -> bytes:
     """The one frame that carries ``message``; texts and maps are cut to their bounds.
 
     Raises `LinkError` only for a command or reply whose data `check_data` refuses.
     """
     kind, body = _body(message)
-    head = [LINK_VERSION, kind, sender.name, sender.generation, sender.token]
-    packed: bytes = msgpack.packb([*head, *body], use_bin_type=True)
+    packed: bytes = msgpack.packb([LINK_VERSION, kind, *body], use_bin_type=True)
     return packed
 
 
-def decode_link(frame: bytes) -> tuple[Sender, LinkMessage]:
-    """The sender and message of ``frame``; raises `LinkError`, and only that, if it is neither."""
+def decode_link(frame: bytes) -> LinkMessage:
+    """The message of ``frame``; raises `LinkError`, and only that, if it is none."""
     if len(frame) > MAX_MESSAGE_BYTES:
         raise LinkError(f"link message of {len(frame)} bytes exceeds {MAX_MESSAGE_BYTES}")
     try:
         fields = msgpack.unpackb(frame, raw=False, strict_map_key=True)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise LinkError(f"link message is not msgpack: {error}") from error
-    if not isinstance(fields, list) or len(fields) < 5:
-        raise LinkError("link message is not an array of at least 5 fields")
-    version, kind, name, generation, token, *body = fields
+    if not isinstance(fields, list) or len(fields) < 2:
+        raise LinkError("link message is not an array of at least 2 fields")
+    version, kind, *body = fields
     if version != LINK_VERSION:
         raise LinkError(f"link message of version {version!r}, this is {LINK_VERSION}")
-    sender = Sender(_text(name), _count(generation), _text(token))
     match kind, body:
         case "hello", [pid, *_]:
-            return sender, Hello(_count(pid))
+            return Hello(_count(pid))
         case "ready", [dict() as endpoints]:
-            return sender, Ready(_endpoints(endpoints))
+            return Ready(_endpoints(endpoints))
         case "ready", [dict() as endpoints, list() as verbs, *_]:
-            return sender, Ready(_endpoints(endpoints), _verbs(verbs))
-        case "beat", [number, lag_ms, dict() as counters, *_]:
-            return sender, Beat(_count(number), _number(lag_ms), _counters(counters))
+            return Ready(_endpoints(endpoints), _verbs(verbs))
+        case "beat", [number, at_ns, lag_ms, dict() as counters, *_]:
+            return Beat(_count(number), _count(at_ns), _number(lag_ms), _counters(counters))
         case "draining", [reason, *_]:
-            return sender, Draining(_text(reason))
+            return Draining(_text(reason))
         case "bye", [exit_code, line, *_]:
-            return sender, Bye(_integer(exit_code), _text(line))
+            return Bye(_integer(exit_code), _text(line))
         case "stop", [reason, *_]:
-            return sender, Stop(_text(reason))
+            return Stop(_text(reason))
         case "reply", [id_, bool() as ok, result, error, *_]:
-            return sender, Reply(_count(id_), ok, check_data(result), _text(error))
+            return Reply(_count(id_), ok, check_data(result), _text(error))
         case "reopen", [path, *_]:
-            return sender, Reopen(_text(path))
+            return Reopen(_text(path))
         case "command", [id_, verb, arguments, timeout_s, *_]:
-            return sender, Command(
-                _count(id_), _text(verb), check_data(arguments), _number(timeout_s)
-            )
+            return Command(_count(id_), _text(verb), check_data(arguments), _number(timeout_s))
     raise LinkError(f"link message of unknown kind or shape: {kind!r}")
 
 
@@ -243,8 +236,8 @@ def _body(message: LinkMessage) -> tuple[str, list[object]]:
             cut = list(endpoints.items())[:MAX_ENDPOINTS]
             shown = {str(k)[:200]: str(v)[:MAX_TEXT] for k, v in cut}
             return "ready", [shown, [str(verb)[:200] for verb in verbs[:MAX_VERBS]]]
-        case Beat(number, loop_lag_ms, counters):
-            return "beat", [number, float(loop_lag_ms), _cut_counters(counters)]
+        case Beat(number, at_ns, loop_lag_ms, counters):
+            return "beat", [number, at_ns, float(loop_lag_ms), _cut_counters(counters)]
         case Draining(reason):
             return "draining", [reason[:MAX_TEXT]]
         case Bye(exit_code, line):

@@ -42,6 +42,21 @@ def test_a_contradiction_is_told_by_its_key(
     assert words in found[key]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("tcp://0.0.0.0:5556", "off loopback"),
+        ("ftp://x", "only ipc://"),
+        ("tcp://127.0.0.1:*", "a port is needed"),
+    ],
+)
+def test_an_endpoint_that_nobody_could_use_is_refused(endpoint: str, words: str) -> None:
+    settings = Settings()
+    found = found_in(replace(settings, broker=replace(settings.broker, subscribe=endpoint)))
+    assert list(found) == ["broker.subscribe"]
+    assert words in found["broker.subscribe"]
+
+
 def test_a_stop_that_would_cut_off_clients_is_refused() -> None:
     settings = Settings()
     supervisor = replace(settings.supervisor, stop_deadline_s=1.0)

@@ -143,9 +143,9 @@ async def _live(bus: RunningBus) -> bool:
 async def test_a_dead_feed_is_reported_down_within_a_second(
     make_bus: Callable[..., RunningBus],
 ) -> None:
-    """The supervisor speaks for a feed that cannot speak for itself. Without a spare: a successor
-    that is there at once has the later word, and `down` may not be heard."""
-    bus = make_bus("[supervisor]\nspares = 0")
+    """The supervisor speaks for a feed that cannot speak for itself. One that crashes again and
+    again, here by what counts as stable: a successor that is there at once speaks for itself."""
+    bus = make_bus("[supervisor]\nstable_after_s = 600.0\nbackoff_first_s = 3.0")
     await asyncio.to_thread(bus.up)
     states: list[str] = []
 

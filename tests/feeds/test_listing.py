@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bus.feeds.listing import Choice, Listed, choose
+import asyncio
+
+import pytest
+
+from bus.feeds.listing import Choice, Listed, choose, chosen
 
 LISTED = {name: Listed(name, name.replace("-", "/")) for name in ("BTC-USD", "ETH-USD", "SOL-USD")}
 
@@ -19,3 +23,11 @@ def test_an_unknown_one_is_refused_with_the_nearest() -> None:
     assert choice.rejected["X"] == "the venue lists no X"
     assert next(iter(choice.nearest["ETH-UDS"])) == "ETH-USD"
     assert choice.nearest["X"] == []
+
+
+async def test_what_all_are_listed_needs_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["ETH-USD", "BTC-USD"]
+    listed = {symbol: Listed(symbol, symbol) for symbol in wanted}
+    assert await chosen(["NO-USD"], listed) == choose(["NO-USD"], listed)
+    monkeypatch.setattr(asyncio, "to_thread", None)  # cannot be called
+    assert await chosen(wanted, listed) == choose(wanted, listed)

@@ -81,13 +81,13 @@ def test_a_feed_without_symbols_is_live_when_connected() -> None:
 def test_a_change_is_said_once_with_the_time_its_state_began() -> None:
     said = Statuses()
     board = StatusBoard(said)
-    assert board.state() is None
+    assert (board.state(), board.reason()) == (None, "")
     assert board.say("", Verdict("connecting", "starting"), 1)
     assert not board.say("", Verdict("connecting", "starting"), 2)
     assert board.say("", Verdict("connecting", "subscribing"), 3)
     assert board.say("", Verdict("live", "data", "2 live"), 4)
     assert [status.since_ts_ns for _, status in said.said] == [1, 1, 4]
-    assert board.state() == "live"
+    assert (board.state(), board.reason()) == ("live", "data")
 
 
 def test_a_new_detail_is_published_but_is_no_change() -> None:

@@ -1,4 +1,4 @@
-"""Processes run alone or by a pretended supervisor: a ROUTER, a lifeline, and nothing else."""
+"""Processes run alone or by a pretended supervisor: a link, a lifeline, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import zmq
 
 from bus.runtime.environment import Spawned
 from bus.testing import wait_until
-from bus.transport.link import make_link_router
-from bus.wire.link import LinkMessage, Sender, decode_link, encode_link
+from bus.transport.link import LinkClosedError, link_pair
+from bus.transport.pulse import Pulse
+from bus.wire.link import LinkMessage, decode_link, encode_link
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("program.py")
@@ -39,25 +40,23 @@ def start(behaviour: str, *words: str, **options: object) -> subprocess.Popen[st
 class Pretended:
     """Plays the supervisor to one process."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.endpoint = f"ipc://{run_dir}/link.sock"
-        self.router = make_link_router(self.context, self.endpoint)
+    def __init__(self) -> None:
+        self.link, self._theirs = link_pair()
+        self.pulse = Pulse.make()
         self.lifeline: tuple[int, int] = os.pipe()
         self.heard: list[LinkMessage] = []
         self.process: subprocess.Popen[str] | None = None
-        self._identity = b""
 
     def start(self, behaviour: str, *, parent_pid: int | None = None) -> subprocess.Popen[str]:
-        spawned = Spawned(
-            self.endpoint, 3, "secret", parent_pid or os.getpid(), self.lifeline[0], drain_s=0.5
-        )
+        given = (self._theirs.fileno(), self.pulse.fileno())
+        spawned = Spawned(*given, 3, parent_pid or os.getpid(), self.lifeline[0], drain_s=0.5)
         self.process = start(
             behaviour,
             environment=spawned.to_environment(),
-            pass_fds=[self.lifeline[0]],
+            pass_fds=[self.lifeline[0], *given],
             start_new_session=True,
         )
+        self._theirs.close()
         return self.process
 
     def wait(
@@ -71,16 +70,15 @@ class Pretended:
         return [message for message in self.heard if isinstance(message, kind)]
 
     def _read(self) -> bool:
-        while self.router.poll(0):
-            self._identity, frame = self.router.recv_multipart()
-            sender, message = decode_link(frame)
-            assert sender == Sender("p", 3, "secret")
-            self.heard.append(message)
+        with suppress(LinkClosedError):
+            while (frame := self.link.receive()) is not None:
+                self.heard.append(decode_link(frame))
+        if (frame := self.pulse.read()) is not None:
+            self.heard.append(decode_link(frame))
         return True
 
     def send(self, message: LinkMessage) -> None:
-        frame = encode_link(Sender("p", 3, "secret"), message)
-        self.router.send_multipart([self._identity, frame])
+        assert self.link.send(encode_link(message))
 
     def die(self) -> None:
         """Close the lifeline, as the kernel does for a dead supervisor."""
@@ -95,13 +93,13 @@ class Pretended:
         for fd in self.lifeline:
             if fd >= 0:
                 os.close(fd)
-        self.router.close()
-        self.context.term()
+        self.link.close()
+        self.pulse.close()
 
 
 @pytest.fixture
-def supervisor(run_dir: Path) -> Iterator[Pretended]:
-    pretended = Pretended(run_dir)
+def supervisor() -> Iterator[Pretended]:
+    pretended = Pretended()
     yield pretended
     pretended.close()
 

@@ -79,8 +79,8 @@ async def body(life: Life, settings: Settings) -> None:
 def blocking(life: BlockingLife, settings: Settings) -> None:
     poller = zmq.Poller()
     poller.register(life.signal_fd, zmq.POLLIN)
-    if life.link_socket is not None:
-        poller.register(life.link_socket, zmq.POLLIN)
+    if life.link_fd is not None:
+        poller.register(life.link_fd, zmq.POLLIN)
     for verb, handler in HANDLERS.items():
         life.handle(verb, handler)
     life.report = lambda: {"answer": 42}

@@ -9,7 +9,7 @@ from bus.runtime.environment import Spawned, take_spawned
 
 @pytest.mark.parametrize("listen_fd", [None, 7])
 def test_what_goes_in_comes_out_once(listen_fd: int | None) -> None:
-    spawned = Spawned("ipc:///x/link.sock", 3, "a1", 42, 5, listen_fd, 0.5)
+    spawned = Spawned(9, 10, 3, 42, 5, listen_fd, 0.5)
     environment = {"PATH": "/bin", **spawned.to_environment()}
     assert take_spawned(environment) == spawned
     assert environment == {"PATH": "/bin"}, "a grandchild must not find it"
@@ -17,7 +17,7 @@ def test_what_goes_in_comes_out_once(listen_fd: int | None) -> None:
 
 
 def test_a_broken_variable_is_an_error() -> None:
-    environment = Spawned("ipc:///x", 1, "a", 1, 1).to_environment()
+    environment = Spawned(9, 10, 1, 1, 1).to_environment()
     environment["MDBUS_LIFELINE_FD"] = "many"
     with pytest.raises(ValueError, match="many"):
         take_spawned(environment)

@@ -62,11 +62,11 @@ def test_nobody_is_below_a_process_that_is_gone() -> None:
 
 
 def test_a_dead_supervisor_is_told_from_a_living_one() -> None:
-    spawned = Spawned("ipc:///x", 1, "t", os.getpid(), -1)
+    spawned = Spawned(-1, -1, 1, os.getpid(), -1)
     code = (
         "from bus.runtime.environment import Spawned\n"
         "from bus.runtime.guard import bind_to_parent\n"
-        f"print(bind_to_parent({spawned!r}), bind_to_parent(Spawned('ipc:///x', 1, 't', 1, -1)))\n"
+        f"print(bind_to_parent({spawned!r}), bind_to_parent(Spawned(-1, -1, 1, 1, -1)))\n"
     )
     assert run(code).stdout.split() == ["True", "False"]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bus.runtime import log
 from bus.runtime.log import configure, format_line, get_logger
 
-AT = datetime(2026, 11, 22, 8, 22, 44, 123_000, tzinfo=UTC)
+AT_NS = int(datetime(2026, 11, 22, 8, 22, 44, tzinfo=UTC).timestamp()) * 10**9 + 123_999_999
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +30,18 @@ def restored() -> Iterator[None]:
 
 def test_a_line_has_time_level_process_logger_event_and_fields() -> None:
     fields = {"url": "wss://x/y", "attempt": 3, "lag_ms": 0.25, "ok": True, "why": None}
-    assert format_line("info", "feed.binance", "feeds.session", "connected", fields, at=AT) == (
+    assert format_line(
+        "info", "feed.binance", "feeds.session", "connected", fields, at_ns=AT_NS
+    ) == (
         "2026-11-22T08:22:44.123Z INFO    feed.binance feeds.session connected "
         "url=wss://x/y attempt=3 lag_ms=0.25 ok=true why=nil"
     )
 
 
 def test_a_value_with_spaces_is_quoted() -> None:
-    assert format_line("info", "p", "l", "e", {"k": 'a "b" c'}, at=AT).endswith(r'k="a \"b\" c"')
+    assert format_line("info", "p", "l", "e", {"k": 'a "b" c'}, at_ns=AT_NS).endswith(
+        r'k="a \"b\" c"'
+    )
 
 
 @given(st.text(), st.text())

@@ -30,23 +30,24 @@ def role(**changes: object) -> Role:
     return Role(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def test_a_role_arrives_whole_with_its_descriptor(
+def test_a_role_arrives_whole_with_its_descriptors(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
-    sent = role(listen_key="FD", environment={"A": "x" * 3_000})
+    sent = role(descriptor_keys=("FD", "FE"), environment={"A": "x" * 3_000})
     line = sent.to_line()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        socket.send_fds(ours, [line[:100]], [listener.fileno()])
+        socket.send_fds(ours, [line[:100]], [listener.fileno(), listener.fileno()])
         ours.sendall(line[100:])
         taken = receive_role(theirs)
         assert taken is not None
-        got, fd = taken
+        got, fds = taken
         assert got == sent
-        assert fd is not None
-        with socket.socket(fileno=fd) as received:
-            assert received.getsockname() == listener.getsockname()
+        assert len(fds) == 2
+        for fd in fds:
+            with socket.socket(fileno=fd) as received:
+                assert received.getsockname() == listener.getsockname()
 
 
 def test_no_role_when_the_supervisor_goes(pair: tuple[socket.socket, socket.socket]) -> None:

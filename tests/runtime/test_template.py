@@ -15,16 +15,8 @@ from pathlib import Path
 import pytest
 
 from bus.runtime.spare import Role
-from bus.runtime.template import (
-    CHANGED,
-    CHECK,
-    CURRENT,
-    FORK,
-    FORK_SPARE,
-    IMPORTED,
-    fingerprint,
-    is_current,
-)
+from bus.runtime.template import fingerprint, is_current
+from bus.runtime.template_words import CHANGED, CHECK, CURRENT, FORK, FORK_SPARE, IMPORTED
 from bus.supervision.adoption import become_subreaper
 from bus.testing import wait_until
 

@@ -7,7 +7,7 @@ ready. ``stuck`` serves, then blocks its own loop at the first SIGUSR1. ``deaf``
 ignore SIGTERM. ``orphans`` leaves some that have ended. ``hog``, ``glutton`` and ``files`` take too
 much at SIGUSR1. ``echo`` answers connections on its inherited listener with its pid, ``once`` does
 so too. ``feed`` takes the commands of a feed, and some that no feed has: ``hang``, ``die``,
-``chatter``. ``bridge`` takes new settings; ``plain-bridge`` takes none.
+``chatter``, and ``say``, of its data. ``bridge`` takes new settings; ``plain-bridge`` takes none.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def start_grandchildren() -> None:
 def be_a_feed(life: Life, settings: Settings) -> None:
     """Refuses symbols that begin with NO, and knows of nothing but its list."""
     symbols = list(settings.feeds[life.name.removeprefix("feed.")].symbols)
+    verdict = {"state": "live", "reason": "data"}
     silent = asyncio.Event()
 
     async def add(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +77,10 @@ def be_a_feed(life: Life, settings: Settings) -> None:
 
     async def list_them(_: dict[str, Any]) -> dict[str, Any]:
         return {"symbols": symbols, "refused": []}
+
+    async def say(arguments: dict[str, Any]) -> dict[str, Any]:
+        verdict.update(arguments)
+        return {}
 
     async def rotate(_: dict[str, Any]) -> dict[str, Any]:
         return {"connections": 2, "how": "new before old"}
@@ -103,13 +108,14 @@ def be_a_feed(life: Life, settings: Settings) -> None:
         "remove_symbols": remove,
         "list_symbols": list_them,
         "rotate": rotate,
+        "say": say,
         "hang": hang,
         "freeze": freeze,
         "die": die,
         "chatter": chatter,
     }.items():
         life.handle(verb, handler)
-    life.report = lambda: {"symbols": ",".join(symbols)}
+    life.report = lambda: {"symbols": ",".join(symbols), **verdict}
 
 
 def be_a_bridge(life: Life) -> None:

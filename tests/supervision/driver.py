@@ -33,7 +33,7 @@ def spec_of(name: str, behaviour: str, layer: int, slot: int | None, feed: str) 
 
 
 def show(happening: Happening) -> None:
-    print(json.dumps(dataclasses.asdict(happening)), flush=True)
+    print(json.dumps(happening._asdict()), flush=True)
 
 
 def played(settings: Settings) -> tuple[ProcessSpec, ...]:

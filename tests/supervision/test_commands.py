@@ -12,9 +12,10 @@ import pytest
 from bus.supervision import commands as commands_module
 from bus.supervision.commands import MAX_IN_FLIGHT, CommandError, Commands
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.generation import Sender
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import MAX_DATA_BYTES, Command, LinkMessage, Ready, Reply, Sender, encode_link
+from bus.wire.link import MAX_DATA_BYTES, Command, LinkMessage, Ready, Reply, encode_link
 from tests.supervision.conftest import Driven
 from tests.supervision.test_unit import SETTINGS, SPEC, PretendedGround
 
@@ -30,7 +31,7 @@ class Line:
         self.commands = Commands(self._send)
 
     def _send(self, sender: Sender, message: LinkMessage) -> bool:
-        encode_link(sender, message)  # as the link does: what does not fit the wire is an error
+        encode_link(message)  # as the link does: what does not fit the wire is an error
         assert sender == self.unit.sender
         assert isinstance(message, Command)
         self.sent.append(message)

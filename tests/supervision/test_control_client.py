@@ -56,7 +56,7 @@ def test_who_asks_in_the_wrong_place_is_told_of_the_service(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = run_dir / "service"
-    monkeypatch.setattr(control_client, "SERVICE_PATH", service)
+    monkeypatch.setattr(control_client, "SERVICE_PATH", str(service))
     assert "systemd" not in str(NoSupervisorError(run_dir)), "there is none"
     service.mkdir()
     assert "systemd" not in str(NoSupervisorError(run_dir)), "it does not run"

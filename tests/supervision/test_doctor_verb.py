@@ -43,7 +43,38 @@ def test_a_bus_that_runs_is_no_trouble(
 ) -> None:
     run_dir = str(played_bus.run_dir)  # type: ignore[attr-defined]
     assert main(["doctor", "--run-dir", run_dir]) == 0
-    assert "in use by the supervisor with pid" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "in use by the supervisor with pid" in out
+    assert "those in force, of the bus with pid" in out
+    assert "(embedded mode)" in out
+
+
+def test_what_up_live_would_be_refused_for_is_found(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor_verb, "venues", lambda *_, **__: [])
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    words = ["doctor", "--live", "--run-dir", str(run_dir), "--json", *FREE]
+
+    def found() -> tuple[int, str]:
+        code = main(words)
+        rows = json.loads(capsys.readouterr().out)["findings"]
+        (row,) = [row for row in rows if row["check"] == "feeds.finnhub.api_key_file"]
+        return code, row["text"]
+
+    code, text = found()
+    assert code == 1
+    assert "$FINNHUB_API_KEY" in text
+    monkeypatch.setenv("FINNHUB_API_KEY", "k")
+    assert found() == (0, "a key in $FINNHUB_API_KEY")
+
+
+def test_keys_of_the_bridge_that_up_refuses_are_found(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--run-dir", str(run_dir), "--set", "bridge.auth=jwt", *FREE]
+    assert main(["doctor", *words]) == 1
+    assert "bridge.access.keys: is empty" in capsys.readouterr().out
 
 
 def test_venues_are_looked_at_when_they_are_needed_or_asked_for(

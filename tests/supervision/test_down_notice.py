@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
+import pytest
 import zmq
 
 from bus.model.tick import Status
@@ -17,7 +19,7 @@ from bus.wire.codec import decode_frame
 async def test_a_notice_reaches_a_broker_that_comes_later(run_dir: Path) -> None:
     context: ZmqContext = new_context()
     endpoint = f"ipc://{run_dir}/publish.sock"
-    notices = DownNotices(context, endpoint, run_dir)
+    notices = DownNotices(endpoint, run_dir)
     notices.post("binance", ["BTC-USDT"], "signal SIGKILL")
     broker = proxy_ingress(context, receive_hwm=0)
     bind(broker, endpoint)
@@ -49,3 +51,32 @@ async def test_a_notice_reaches_a_broker_that_comes_later(run_dir: Path) -> None
     broker.close()
     context.term()
     assert zmq.zmq_version_info() >= (4, 3)
+
+
+async def test_a_feed_that_is_back_at_once_speaks_for_itself(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[str] = []
+    monkeypatch.setattr(
+        DownNotices, "_publish", lambda _self, feed, *_: published.append(str(feed))
+    )
+    notices = DownNotices(f"ipc://{run_dir}/publish.sock", run_dir)
+    notices.post("binance", ["BTC-USDT"], "signal SIGKILL")
+    notices.post("finnhub", [], "signal SIGKILL")
+    notices.withdraw("binance")
+    await eventually(lambda: published)
+    assert published == ["finnhub"]
+    notices.post("finnhub", [], "again")
+    notices.close()
+    await eventually(lambda: len(asyncio.all_tasks()) == 1, what="nobody waits any more")
+    assert published == ["finnhub"]
+
+
+async def test_code_that_cannot_be_imported_is_said(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "bus.client.publisher", None)
+    notices = DownNotices(f"ipc://{run_dir}/publish.sock", run_dir)
+    notices.post("finnhub", [], "signal SIGKILL")
+    await eventually(lambda: "cannot tell the bus" in capsys.readouterr().err)
+    notices.close()

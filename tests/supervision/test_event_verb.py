@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+import bus.supervision
 from bus.supervision.cli import main
 from bus.supervision.event_verb import event_filter, parsed
-from bus.supervision.events import EventLog, Happening
+from bus.supervision.events import KINDS, EventLog, Happening
 
 TOLD = [
     Happening(1_000_000_000, "begun", "", "supervisor runs"),
@@ -61,6 +63,23 @@ def test_no_events_is_said(run_dir: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_line_that_is_no_event_is_left_out() -> None:
     assert list(parsed(["", "{", TOLD[0].to_json()])) == TOLD[:1]
     assert list(filter(event_filter(["broker"], None), TOLD)) == TOLD[3:]
+
+
+def test_a_kind_that_there_is_not_is_told_with_those_there_are(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["events", "--kind", "nope", "--run-dir", str(kept)]) == 2
+    assert "there is no kind 'nope'; the kinds are begun, waiting" in capsys.readouterr().err
+
+
+def test_every_kind_that_is_told_is_one() -> None:
+    source = Path(bus.supervision.__file__).parent
+    told = set()
+    for file in source.glob("*.py"):
+        told |= set(re.findall(r'(?:_say|self\.say)\(\s*"(\w+)"', file.read_text()))
+        told |= set(re.findall(r'Happening\(now_ns\(\), "(\w+)"', file.read_text()))
+    told |= set(re.findall(r'return "(\w+)",', (source / "narration.py").read_text()))
+    assert {"restarting", "note", "begun", "limit"} <= told <= {*KINDS}
 
 
 def test_a_name_without_an_event_is_said(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:

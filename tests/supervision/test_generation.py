@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bus.supervision.generation import Generation, LastExit, Vitals
-from bus.wire.link import Sender
+from bus.supervision.generation import Generation, LastExit, Sender, Vitals
 
 
 def test_rates_are_the_growth_of_counters_between_heartbeats() -> None:
@@ -22,10 +21,10 @@ def test_a_counter_that_went_back_is_no_negative_rate() -> None:
     assert vitals.rates == {"messages_in": 0.0}
 
 
-def test_only_a_running_spawn_with_the_right_secret_is_the_sender() -> None:
-    run = Generation("a", 3, "secret", 0.0)
-    assert not run.is_sender(Sender("a", 3, "secret")), "it does not run"
-    assert run.sender == Sender("a", 3, "secret")
+def test_only_a_running_spawn_is_the_sender() -> None:
+    run = Generation("a", 3, 0.0)
+    assert not run.is_sender(Sender("a", 3)), "it does not run"
+    assert run.sender == Sender("a", 3)
 
 
 def test_an_end_without_a_word_is_told_by_the_end_of_the_log() -> None:

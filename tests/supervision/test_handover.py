@@ -25,6 +25,7 @@ PASSED = Handover(
     started_at_ns=7,
     detached=True,
     descriptors={"lock": 3, "lifeline": [4, 5], "listeners": [6]},
+    links=[["a", 1, 7, 8]],
     units={"a": {"state": State().to_facts()}},
 )
 
@@ -64,7 +65,7 @@ def test_state_survives_as_it_was() -> None:
     assert State.of_facts(json.loads(json.dumps(state.to_facts()))) == state
     last = LastExit(None, "SIGKILL", "a line", "exited", 9, ("x", "y"))
     assert LastExit.of_facts(json.loads(json.dumps(asdict(last)))) == last
-    run = Generation("a", 4, "secret", 3.5, ready=True)
+    run = Generation("a", 4, 3.5, ready=True)
     run.vitals.endpoints, run.vitals.verbs = {"http": "x"}, ("v",)
     assert Generation.of_facts("a", json.loads(json.dumps(run.to_facts()))) == run
 

@@ -1,123 +1,153 @@
-"""The supervisor's end of the link: every message once, noise counted."""
+"""The supervisor's end of the link: every message once, noise counted, heartbeats wake nobody."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import os
+from collections.abc import Callable
 
-import zmq
-
+from bus.supervision.generation import Sender
 from bus.supervision.link_server import LinkServer
 from bus.testing import eventually
-from bus.transport.link import make_link_dealer
-from bus.transport.sockets import ZmqContext
-from bus.wire.link import Beat, Command, LinkMessage, Sender, decode_link, encode_link
+from bus.transport.link import LinkEnd
+from bus.transport.pulse import Pulse
+from bus.wire.link import Beat, Bye, Command, Draining, LinkMessage, decode_link, encode_link
 
-SENDER = Sender("a", 1, "t")
+SENDER = Sender("a", 1)
 
 
-async def test_a_burst_arrives_whole_and_noise_is_counted(run_dir: Path) -> None:
-    context: ZmqContext = zmq.Context()
-    heard: list[LinkMessage] = []
+class Heard:
+    """A server, and what it has handed on; a stop for ``b`` is not expected."""
 
-    def take(sender: Sender, message: LinkMessage) -> bool:
-        heard.append(message)
-        return sender == SENDER
+    def __init__(self) -> None:
+        self.messages: list[tuple[Sender, LinkMessage]] = []
+        self.felt: list[tuple[Sender, int]] = []
+        self.server = LinkServer(
+            self._take, lambda sender, at_ns: self.felt.append((sender, at_ns))
+        )
+        self.processes: dict[Sender, tuple[LinkEnd, Pulse]] = {}
 
-    endpoint = f"ipc://{run_dir}/link.sock"
-    server = LinkServer(context, endpoint, take)
-    dealer = make_link_dealer(context, endpoint)
-    for number in range(900):  # more than one reading takes
-        dealer.send(encode_link(SENDER, Beat(number, 0.0)))
-    await eventually(lambda: len(heard) == 900)
-    dealer.send(b"noise")
-    dealer.send(encode_link(Sender("b", 1, "t"), Beat(1, 0.0)))
-    await eventually(lambda: server.refused == 2)
-    assert [beat.number for beat in heard if isinstance(beat, Beat)][:900] == list(range(900))
-    dealer.close()
-    server.close()
-    context.term()
+    def _take(self, sender: Sender, message: LinkMessage) -> bool:
+        self.messages.append((sender, message))
+        return sender.name != "b"
+
+    def start(self, sender: Sender = SENDER) -> tuple[LinkEnd, Pulse]:
+        """Play a process: its end, and its own view of the memory for heartbeats."""
+        end, pulse = self.server.open(sender)
+        self.processes[sender] = end, Pulse(os.dup(pulse.fileno()))
+        return self.processes[sender]
+
+    def close(self) -> None:
+        self.server.close()
+        for end, pulse in self.processes.values():
+            end.close()
+            pulse.close()
+
+
+async def turns(count: int) -> None:
+    """Wait for so many turns of the loop."""
+    left = count
+
+    def over() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    await eventually(over)
+
+
+async def test_a_burst_arrives_whole_and_noise_is_counted() -> None:
+    heard = Heard()
+    end, _ = heard.start()
+
+    async def say(texts: list[str]) -> None:
+        for text in texts:
+            frame = encode_link(Draining(text))
+            await eventually(lambda frame=frame: end.send(frame))  # type: ignore[misc]
+
+    await say([str(number) for number in range(900)])
+    await eventually(lambda: len(heard.messages) == 900)
+    assert heard.messages == [(SENDER, Draining(str(number))) for number in range(900)]
+    end.send(b"noise")
+    other, _ = heard.start(Sender("b", 1))
+    other.send(encode_link(Draining("x")))
+    await eventually(lambda: heard.server.refused == 2)
+    heard.close()
     assert asyncio.get_running_loop().is_running()
 
 
-async def test_a_message_reaches_the_spawn_it_is_for_and_no_other(run_dir: Path) -> None:
-    context: ZmqContext = zmq.Context()
-    heard: list[Sender] = []
-
-    def take(sender: Sender, _: LinkMessage) -> bool:
-        heard.append(sender)
-        return True
-
-    endpoint = f"ipc://{run_dir}/link.sock"
-    server = LinkServer(context, endpoint, take)
-    message = Command(1, "rotate")
-    assert not server.send(SENDER, message), "nobody was heard of yet"
-    first = make_link_dealer(context, endpoint)
-    first.send(encode_link(SENDER, Beat(1, 0.0)))
-    await eventually(lambda: heard)
-    assert server.send(SENDER, message)
-    await eventually(lambda: first.poll(0))
-    assert decode_link(first.recv()) == (SENDER, message)
-
-    successor = Sender("a", 2, "u")
-    second = make_link_dealer(context, endpoint)
-    second.send(encode_link(successor, Beat(1, 0.0)))
-    await eventually(lambda: successor in heard)
-    assert server.send(successor, message)
-    await eventually(lambda: second.poll(0))
-    assert not first.poll(0)
-    assert server.send(SENDER, message), "both may run for a while"
-    await eventually(lambda: first.poll(0))
-    server.forget(SENDER)
-    assert not server.send(SENDER, message), "that spawn is over"
+async def test_a_message_reaches_the_spawn_it_is_for_and_no_other() -> None:
+    heard = Heard()
+    message, successor = Command(1, "rotate"), Sender("a", 2)
+    assert not heard.server.send(SENDER, message), "nobody was started yet"
+    (first, _), (second, _) = heard.start(), heard.start(successor)
+    assert heard.server.send(successor, message)
+    assert decode_link(second.receive() or b"") == message
+    assert first.receive() is None
+    assert heard.server.send(SENDER, message), "both may run for a while"
+    assert decode_link(first.receive() or b"") == message
+    heard.server.forget(SENDER)
+    heard.server.forget(SENDER)
+    assert not heard.server.send(SENDER, message), "that spawn is over"
     second.close()
-    await eventually(lambda: not server.send(successor, message), what="the gone are known as gone")
-    first.close()
-    server.close()
-    context.term()
+    assert not heard.server.send(successor, message), "the gone are known as gone"
+    heard.close()
 
 
-async def test_what_comes_while_it_rests_waits_for_who_reads(run_dir: Path) -> None:
-    context: ZmqContext = zmq.Context()
-    heard: list[LinkMessage] = []
-
-    def take(_: Sender, message: LinkMessage) -> bool:
-        heard.append(message)
-        return True
-
-    endpoint = f"ipc://{run_dir}/link.sock"
-    server = LinkServer(context, endpoint, take)
-    dealer = make_link_dealer(context, endpoint)
-    dealer.send(encode_link(SENDER, Beat(0, 0.0)))
-    await eventually(lambda: len(heard) == 1, what="it attends from the beginning")
-    server.rest()
+async def test_a_heartbeat_waits_for_who_looks() -> None:
+    heard = Heard()
+    _, pulse = heard.start()
     for number in range(1, 4):
-        dealer.send(encode_link(SENDER, Beat(number, 0.0)))
-    probe = make_link_dealer(context, endpoint)  # on a connection of its own
-    turns = 0
+        pulse.write(number, encode_link(Beat(number, number, 0.0)))
+    await turns(5)
+    assert (heard.felt, heard.messages) == ([], [])
+    heard.server.feel()
+    heard.server.feel()
+    assert (heard.felt, heard.messages) == ([(SENDER, 3)], [])
+    heard.server.read_beats()
+    heard.server.read_beats()
+    assert heard.messages == [(SENDER, Beat(3, 3, 0.0))], "felt or not, it is read, and once"
+    heard.close()
 
-    def turned() -> bool:
-        nonlocal turns
-        turns += 1
-        return turns > 5
 
-    await eventually(turned)
-    assert len(heard) == 1
+async def test_last_words_are_read_when_asked_and_the_end_is_no_noise() -> None:
+    heard = Heard()
+    end, pulse = heard.start()
+    pulse.write(1, encode_link(Beat(1, 1, 0.0)))
+    heard.server.send(SENDER, Command(1, "never read"))
+    end.send(encode_link(Bye(1, "no memory")))
+    end.close()
+    heard.server.read(SENDER)
+    assert heard.messages == [(SENDER, Beat(1, 1, 0.0)), (SENDER, Bye(1, "no memory"))]
+    calls = 0
+    handed_on: Callable[[Sender], None] = heard.server.read
 
     def read() -> bool:
-        server.read()
-        return len(heard) == 4
+        nonlocal calls
+        calls += 1
+        handed_on(SENDER)
+        return calls > 3
 
-    await eventually(read, what="it is all there when somebody reads")
-    dealer.send(encode_link(SENDER, Beat(4, 0.0)))
-    server.attend()
-    await eventually(lambda: len(heard) == 5, what="also what came before it attended")
-    probe.send(encode_link(SENDER, Beat(5, 0.0)))
-    await eventually(lambda: len(heard) == 6)
-    for socket in (dealer, probe):
-        socket.close()
-    server.rest()
-    server.attend()
-    server.close()
-    server.read()
-    context.term()
+    await eventually(read)
+    assert (len(heard.messages), heard.server.refused) == (2, 0)
+    heard.close()
+
+
+async def test_another_program_goes_on_with_the_same_links() -> None:
+    heard, successor = Heard(), Heard()
+    end, pulse = heard.start()
+    left = heard.server.leave()
+    end.send(encode_link(Draining("meanwhile")))
+    pulse.write(5, encode_link(Beat(1, 5, 0.0)))
+    successor.server.resume(left)
+    await eventually(lambda: successor.messages == [(SENDER, Draining("meanwhile"))])
+    successor.server.feel()
+    assert successor.felt == [(SENDER, 5)]
+    assert successor.server.send(SENDER, Command(1, "rotate"))
+    assert end.receive() is not None
+    assert not heard.messages
+    heard.server.close()
+    assert end.send(b"noise"), "whoever left them does not close them"
+    await eventually(lambda: successor.server.refused == 1)
+    heard.close()
+    successor.close()

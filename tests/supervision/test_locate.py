@@ -11,7 +11,7 @@ from bus.config import Settings
 from bus.errors import ConfigError
 from bus.supervision.locate import (
     config_file,
-    default_run_path,
+    default_run_dir,
     origin_of,
     run_path_for,
     settings_for,
@@ -39,7 +39,7 @@ def test_the_short_cut_agrees_with_the_settings(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert default_run_path() == Settings().run_path
+    assert default_run_dir() == str(Settings().run_path)
 
 
 def test_the_file_in_the_current_directory_counts(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import pytest
 
 from bus.supervision.cli import main
+from bus.supervision.control_client import ask
+from bus.testing import wait_until
 from tests.supervision.conftest import Driven, WholeBus
 
 
@@ -23,10 +27,41 @@ def test_status_is_a_table(whole_bus: WholeBus) -> None:
 
 
 def test_a_healthy_bus_checks_0(whole_bus: WholeBus) -> None:
+    wait_until(lambda: whole_bus.ask("check", "--data").returncode == 0, what="data is live")
     done = whole_bus.ask("check")
     assert (done.returncode, done.stdout) == (0, "healthy\n")
     checked = whole_bus.json("check", "broker")
-    assert checked == {"version": 1, "healthy": True, "problems": []}
+    data = {"live": True, "feeds": []}
+    assert checked == {"version": 1, "healthy": True, "problems": [], "data": data}
+
+
+def test_a_venue_that_is_down_is_said_and_judged_when_asked(played_bus: Driven) -> None:
+    def said(*words: str) -> tuple[int, str]:
+        out = io.StringIO()
+        with redirect_stdout(out):
+            code = main([*words, "--run-dir", str(played_bus.run_dir)])
+        return code, out.getvalue()
+
+    def say(**verdict: str) -> None:
+        ask(played_bus.run_dir, "command", name="feed.binance", command="say", arguments=verdict)
+
+    wait_until(lambda: played_bus.status()["data"]["live"], what="both say what their data is")
+    say(state="down", reason="dns_failure")
+    try:
+        wait_until(
+            lambda: not played_bus.status()["data"]["live"], what="the heartbeat that says so"
+        )
+        _, table = said("status")
+        assert "running, healthy, simulated; data: binance down (dns_failure)" in table
+        note = "healthy; data: binance down (dns_failure), which is not judged without --data\n"
+        assert said("check") == (0, note)
+        why = "feed.binance: data is down (dns_failure)\n"
+        assert said("check", "--data") == (1, why)
+        assert said("check", "--data", "feed.finnhub") == (0, "healthy\n")
+        say(state="closed", reason="market_closed")
+        wait_until(lambda: said("check", "--data")[0] == 0, what="a shut market is no fault")
+    finally:
+        say(state="live", reason="data")
 
 
 def test_a_stop_holds_and_a_start_ends_it(whole_bus: WholeBus) -> None:
@@ -57,6 +92,10 @@ def test_an_unknown_process_is_3_with_the_nearest_name(whole_bus: WholeBus, verb
     done = whole_bus.ask(verb, "feed.binanc")
     assert done.returncode == 3
     assert "did you mean feed.binance?" in done.stderr
+    assert "did you mean bridge?" in whole_bus.ask(verb, "bridg").stderr
+    document = json.loads(whole_bus.ask(verb, "feed.binanc", "--json").stdout)
+    assert document["code"] == 3
+    assert document["error"].startswith("there is no process 'feed.binanc'")
 
 
 def test_a_rotation_keeps_the_process_and_says_what_it_did(
@@ -107,12 +146,23 @@ def test_bridges_are_scaled_and_told_how_to_keep_it(
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "why"), [("bridge", "0", "from 1 to 64"), ("broker", "2", "only bridge")]
+    ("name", "count", "code", "why"),
+    [
+        ("bridge", "0", 2, "from 1 to 64"),
+        ("feed.binance", "2", 2, "only bridge"),
+        ("feed", "2", 2, "only bridge"),
+        ("bridges", "2", 3, "there is no process 'bridges'; did you mean bridge"),
+    ],
 )
-def test_what_cannot_be_scaled_is_usage(
-    played_bus: Driven, name: str, count: str, why: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_scaled_is_said_with_its_code(
+    played_bus: Driven,
+    name: str,
+    count: str,
+    code: int,
+    why: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["scale", name, count, "--run-dir", str(played_bus.run_dir)]) == 2
+    assert main(["scale", name, count, "--run-dir", str(played_bus.run_dir)]) == code
     assert why in capsys.readouterr().err
 
 

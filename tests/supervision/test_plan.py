@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from bus.config import load
-from bus.supervision.plan import imports, layers, nearest, patience, plan
+from bus.supervision.plan import imports, layers, patience, plan
 
 
 def test_the_default_bus_has_its_six_processes_in_order() -> None:
@@ -45,14 +45,6 @@ def test_a_bridge_has_the_time_that_its_clients_need_to_leave() -> None:
 def test_layers_start_from_the_market_to_the_browser() -> None:
     kinds = [{spec.kind for spec in layer} for layer in layers(plan(load()))]
     assert kinds == [{"simulator"}, {"broker"}, {"feed"}, {"bridge"}]
-
-
-def test_a_mistyped_name_finds_its_neighbour() -> None:
-    names = ["broker", "feed.binance", "feed.finnhub", "bridge.1"]
-    assert nearest("feed.binanse", names) == "feed.binance"
-    assert nearest("brokr", names) == "broker"
-    assert nearest("finnhub", names) == "feed.finnhub"
-    assert nearest("zzzzzz", names) == ""
 
 
 def test_every_process_finds_its_code_imported() -> None:

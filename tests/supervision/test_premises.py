@@ -17,6 +17,8 @@ from bus.supervision.lock import running_pid
 from bus.supervision.plan import ProcessSpec, plan
 from bus.supervision.premises import Premises
 from bus.testing import eventually
+from bus.transport.link import link_pair
+from bus.transport.pulse import Pulse
 
 
 def settings(run_dir: Path, *overrides: str) -> Settings:
@@ -102,22 +104,33 @@ def test_a_relative_run_directory_means_the_same_to_children(
     assert Premises(load(None, ["run_dir=here"])).settings.run_path == run_dir / "here"
 
 
-@pytest.mark.parametrize(
-    ("setting", "key"),
-    [
-        ("broker.publish=tcp://0.0.0.0:5555", "broker.publish"),
-        ("broker.subscribe=ftp://x", "broker.subscribe"),
-        (f"run_dir=/tmp/{'x' * 120}", "run_dir"),
-    ],
-)
-def test_an_endpoint_nobody_could_use_is_a_setting_to_change(
-    run_dir: Path, setting: str, key: str
-) -> None:
-    wanted = settings(run_dir, setting)
+def test_a_run_directory_that_is_too_long_is_a_setting_to_change(run_dir: Path) -> None:
+    wanted = settings(run_dir, f"run_dir=/tmp/{'x' * 120}")
     with pytest.raises(ConfigError) as wrong:
         Premises(wanted).prepare(plan(wanted))
-    assert wrong.value.problems[0].key == key
+    assert wrong.value.problems[0].key == "run_dir"
     assert not list(run_dir.iterdir()), "nothing was made"
+
+
+def test_another_host_for_the_port_it_has_is_no_busy_port(run_dir: Path) -> None:
+    wanted = settings(run_dir)
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    try:
+        port, before = premises.settings.bridge.port, premises.settings
+        everywhere = ("bridge.host=0.0.0.0", "bridge.auth=none", f"bridge.port={port}")
+        premises.change(settings(run_dir, *everywhere), 5)
+        assert premises.settings.bridge.host == "0.0.0.0"
+        socket.create_connection(("127.0.0.2", port), timeout=5).close()
+        premises.change(settings(run_dir, f"bridge.port={port}"), 5)
+        with socket.socket() as stranger:
+            stranger.bind(("127.0.0.2", port))
+            stranger.listen(1)
+            with pytest.raises(PortBusyError):
+                premises.change(settings(run_dir, *everywhere), 5)
+        assert premises.settings == before
+    finally:
+        premises.close()
 
 
 def test_keys_that_no_bridge_could_use_are_found_before_anything_starts(
@@ -151,8 +164,11 @@ def test_a_pid_that_cannot_be_recorded_does_not_lose_the_process(run_dir: Path) 
     async def launch() -> None:
         (run_dir / "pids").rmdir()
         spec = ProcessSpec("x", "x", "", 0, command=("/bin/true",))
-        child = premises.launch(spec, 1, "t", exits.append)
+        (ours, theirs), pulse = link_pair(), Pulse.make()
+        child = premises.launch(spec, 1, (theirs, pulse), exits.append)
         await eventually(lambda: exits)
+        for each in (ours, theirs, pulse):
+            each.close()
         assert child.exit_code == 0
 
     try:

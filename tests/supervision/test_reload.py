@@ -16,7 +16,9 @@ from bus.config import load
 from bus.errors import ConfigError
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.origin import Origin
+from bus.supervision.reload import changed_keys
 from bus.supervision.reload import reload as reload_settings
+from bus.supervision.settings_diff import Change
 from bus.supervision.supervisor import Supervisor
 from tests.supervision.conftest import Driven
 
@@ -134,6 +136,12 @@ def test_a_busy_port_changes_nothing(bus: Driven) -> None:
     assert not touched(bus, before)
     assert load(bus.run_dir / "effective.toml").broker.publish == ""
     write(bus, BASE)
+
+
+def test_the_event_names_what_differs_as_far_as_a_line_goes() -> None:
+    changes = tuple(Change(f"k{number}", 0, 1) for number in range(8))
+    assert changed_keys(changes[:2]) == "k0, k1"
+    assert changed_keys(changes) == "k0, k1, k2, k3, k4, k5 and 2 more"
 
 
 async def test_another_run_directory_is_another_bus(run_dir: Path) -> None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 from bus.supervision.control_client import RefusedError, ask
+from bus.supervision.generation import Sender
 from bus.supervision.replacement import replace_all
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import Ready, Sender
+from bus.wire.link import Ready
 from tests.supervision.conftest import Driven
 from tests.supervision.test_supervisor import driven_bus
 from tests.supervision.test_unit import SETTINGS, SPEC, PretendedGround
@@ -50,7 +51,11 @@ def test_the_new_one_serves_before_the_old_one_is_told_to_stop(bus: Driven) -> N
     assert old not in bus.living()
     kinds = [e["kind"] for e in bus.events_of("bridge.1")]
     assert kinds[kinds.index("ready") + 1 :][:2] == ["starting", "ready"]
-    assert bus.row("bridge.1")["restarts"] == 1
+    row = bus.row("bridge.1")
+    assert (row["generation"], row["restarts"]) == (2, 0), "nobody counts what was asked for"
+    left = [e["text"] for e in bus.events_of("bridge.1") if e["kind"] == "stopped"]
+    assert len(left) == 1
+    assert left[0].startswith("generation 1 has drained and left after")
 
 
 def test_replacing_one_after_the_other_is_told_by_the_generations(bus: Driven) -> None:
@@ -82,14 +87,14 @@ async def test_the_old_ones_drain_side_by_side() -> None:
     units = [
         Unit(replace(SPEC, name=f"x.{number}", slot=number), SETTINGS, ground) for number in (0, 1)
     ]
-    for number, unit in enumerate(units):
+    for unit in units:
         unit.start()
-        assert unit.heard(Sender(unit.name, 1, ground.tokens[number]), Ready({}))
+        assert unit.heard(Sender(unit.name, 1), Ready({}))
     rolling = asyncio.create_task(replace_all(units, 20))
     for number, unit in enumerate(units):
         await eventually(lambda: len(ground.children) == 3 + number)  # noqa: B023
         assert [len(child.signals) for child in ground.children] == [1] * number + [0] * 3
-        assert unit.heard(Sender(unit.name, 2, ground.tokens[-1]), Ready({}))
+        assert unit.heard(Sender(unit.name, 2), Ready({}))
     await eventually(lambda: ground.children[1].signals)
     assert not rolling.done(), "neither has gone"
     ground.children[1].end(0)

@@ -14,30 +14,24 @@ import psutil
 import pytest
 
 from bus.runtime.environment import Spawned
-from bus.supervision.adoption import become_subreaper
 from bus.supervision.control_client import ask
 from bus.supervision.spares import Spares
 from bus.supervision.spawn import Child
 from bus.testing import eventually, wait_until
 from tests.stalls import Stalls
 from tests.supervision.conftest import WholeBus
+from tests.supervision.kept import Surroundings, kept
 
 RESTART_S = 0.2  # with a spare: a tenth of this when left alone
-assert become_subreaper()  # what a template forks comes to this very process
-
-SPAWNED = Spawned(link="", generation=1, token="t", parent_pid=os.getpid(), lifeline_fd=0)
+SPAWNED = Spawned(link_fd=0, pulse_fd=0, generation=1, parent_pid=os.getpid(), lifeline_fd=0)
 
 
 class Pool:
-    """A pool, the pids it noted, and a lifeline."""
+    """A pool under test."""
 
-    def __init__(self, path: Path) -> None:
-        self.noted: list[int] = []
-        self.lifeline, self._end = os.pipe()
-        self.log = path / "template.log"
-        self.spares = Spares(
-            path / "none.toml", self.log, noted=self.noted.append, forgotten=self.noted.remove
-        )
+    def __init__(self, spares: Spares, around: Surroundings) -> None:
+        self.spares = spares
+        self.noted, self.lifeline = around.noted, around.lifeline
 
     async def filled(self, wanted: int, *modules: str) -> Spares:
         """The pool with so many spares."""
@@ -49,26 +43,17 @@ class Pool:
         await eventually(is_full, 20)
         return self.spares
 
-    async def close(self) -> None:
-        self.spares.close()
-        await eventually(lambda: not self.spares.pids())
-        os.close(self.lifeline)
-        os.close(self._end)
-
 
 @asynccontextmanager
 async def pool(path: Path) -> AsyncIterator[Pool]:
-    made = Pool(path)
-    try:
-        yield made
-    finally:
-        await made.close()
+    async with kept(path, Spares, Spares.close) as made:
+        yield Pool(*made)
 
 
 def broker_as(path: Path, spares: Spares, exits: list[int]) -> Child | None:
     """The broker with a settings file that there is not."""
     arguments = ["--config", str(path / "none.toml"), "--name", "broker"]
-    return spares.take("bus.broker", arguments, path / "broker.log", SPAWNED, None, exits.append)
+    return spares.take("bus.broker", arguments, path / "broker.log", SPAWNED, exits.append)
 
 
 async def test_the_pool_is_filled_and_cut_to_what_is_wanted(tmp_path: Path) -> None:

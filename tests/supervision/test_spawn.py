@@ -30,7 +30,7 @@ class Started:
         self.lifeline = os.pipe()
         self.child: Child = spawn(
             [sys.executable, "-c", code],
-            spawned=Spawned("ipc:///x", 1, "t", os.getpid(), self.lifeline[0], listen_fd),
+            spawned=Spawned(0, 0, 1, os.getpid(), self.lifeline[0], listen_fd),
             log_path=self.log,
             on_exit=self.exits.append,
         )
@@ -89,7 +89,7 @@ async def test_a_program_that_does_not_exist_is_an_error(run_dir: Path) -> None:
     with pytest.raises(FileNotFoundError):
         spawn(
             ["/no/such/program"],
-            spawned=Spawned("ipc:///x", 1, "t", 1, 0),
+            spawned=Spawned(0, 0, 1, 1, 0),
             log_path=run_dir / "x.log",
             on_exit=lambda _: None,
         )

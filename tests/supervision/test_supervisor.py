@@ -143,6 +143,8 @@ def troubled() -> Iterator[Driven]:
         "supervisor.backoff_first_s=0.05",
         "supervisor.backoff_cap_s=60.0",
     ) as bus:
+        (bus.run_dir / "log").mkdir(mode=0o700)
+        (bus.run_dir / "log" / "c.log").write_text("of an earlier run\n")
         yield bus.up()
 
 
@@ -162,6 +164,10 @@ def test_bad_settings_are_tried_once(troubled: Driven) -> None:
     assert row["state"] == "fatal"
     assert row["generation"] == 1
     assert "has no key" in row["last_exit"]["reason"]
+    tail = row["last_exit"]["log_tail"]
+    assert any("has no key" in line for line in tail)
+    assert "of an earlier run" not in tail
+    assert (troubled.run_dir / "log" / "c.log").read_text().startswith("of an earlier run\n")
 
 
 @dataclass

@@ -29,6 +29,15 @@ def test_it_is_of_type_notify() -> None:
     assert service["RestartPreventExitStatus"] == "2", "the exit code of wrong settings"
 
 
+@pytest.mark.parametrize("of_user_manager", [False, True])
+def test_its_logs_outlive_a_reboot(of_user_manager: bool) -> None:
+    """The run directory does not: what leads to the logs is made anew with it."""
+    service = parsed(unit_file(PYTHON, CONFIG, of_user_manager=of_user_manager))["Service"]
+    assert (service["LogsDirectory"], service["LogsDirectoryMode"]) == ("mdbus", "0700")
+    assert service["ExecStartPre"] == "-/bin/ln -sfnT %L/mdbus %t/mdbus/log"
+    assert service["Environment"] == "MDBUS_RUN_DIR=%t/mdbus"
+
+
 def test_a_port_that_is_taken_for_a_while_is_no_reason_to_give_up_for_good() -> None:
     assert parsed(unit_file(PYTHON, CONFIG))["Unit"]["StartLimitIntervalSec"] == "0"
 

@@ -41,6 +41,14 @@ def test_the_table_says_all_there_is_to_say() -> None:
     assert text.splitlines()[-1].endswith("code 1: no route to host")
 
 
+def test_data_that_is_not_live_is_said_beside_the_health() -> None:
+    down = {"name": "feed.binance", "state": "down", "reason": "dns_failure"}
+    text = status_table({**STATUS, "data": {"live": False, "feeds": [down]}}, colour=False)
+    assert "running, healthy, simulated; data: binance down (dns_failure)   http" in text
+    live = {**STATUS, "mode": "live", "data": {"live": True, "feeds": []}}
+    assert "running, healthy, live data   http" in status_table(live, colour=False)
+
+
 def test_colour_changes_nothing_but_colour() -> None:
     coloured = status_table(STATUS, colour=True)
     assert "\x1b[32m" in coloured
@@ -82,10 +90,26 @@ def test_an_event_names_its_process() -> None:
     assert line.split("  ", 1)[1].split() == ["broker", "ready", "in", "0.3", "s"]
 
 
+BROKER, BRIDGE = {**ROW, "kind": "broker"}, {**ROW, "kind": "bridge"}
+SERVING = {**STATUS, "processes": [ROW, BROKER, BRIDGE]}
+
+
+@pytest.mark.parametrize("kind", ["broker", "bridge"])
+def test_an_address_where_nobody_serves_is_not_offered(kind: str) -> None:
+    rows = [{**ROW, "kind": each} for each in ("feed", "broker", "bridge")]
+    late = [{**row, "state": "backoff"} if row["kind"] == kind else row for row in rows]
+    status = {**STATUS, "processes": late}
+    text = up_summary(status, prog="mdbus", symbols=["BTC"], foreground=True)
+    no_bridge, no_broker = kind == "bridge", kind == "broker"
+    assert ("ws://" in text, "no bridge is ready" in text) == (not no_bridge, no_bridge)
+    assert ("ipc://s" in text, "broker is not ready" in text) == (not no_broker, no_broker)
+    assert "2 of 3 processes ready" in text
+
+
 def test_the_summary_says_where_everything_is() -> None:
-    text = up_summary(STATUS, prog="mdbus", symbols=["BTC"], foreground=True)
+    text = up_summary(SERVING, prog="mdbus", symbols=["BTC"], foreground=True)
     for part in (
-        "1 of 1 processes ready",
+        "3 of 3 processes ready",
         "simulated",
         "http://127.0.0.1:8000/",
         "ws://127.0.0.1:8000/ws/market/BTC/price/",

@@ -16,45 +16,30 @@ from typing import Any
 
 import pytest
 
-from bus.supervision.adoption import become_subreaper
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.template import Forked, Template
 from bus.testing import eventually, wait_until
 from tests.supervision.conftest import MARK, QUICK, ROOT, living
-
-assert become_subreaper()  # what a template forks comes to this very process
+from tests.supervision.kept import Surroundings, kept
 
 
 class Kept:
-    """A template under test, the pids it noted, and a lifeline."""
+    """A template under test."""
 
-    def __init__(self, path: Path) -> None:
-        self.noted: list[int] = []
-        self.lifeline, self._end = os.pipe()
-        self.log = path / "template.log"
-        self.template = Template(
-            path / "none.toml", self.log, noted=self.noted.append, forgotten=self.noted.remove
-        )
+    def __init__(self, template: Template, around: Surroundings) -> None:
+        self.template = template
+        self.noted, self.lifeline, self.log = around.noted, around.lifeline, around.log
 
     async def ready(self, *modules: str) -> Template:
         self.template.keep(modules, self.lifeline)
         assert await self.template.wait(20), self.log.read_text()
         return self.template
 
-    async def close(self) -> None:
-        self.template.end()
-        await eventually(lambda: not self.template.pids())
-        os.close(self.lifeline)
-        os.close(self._end)
-
 
 @asynccontextmanager
 async def keeping(path: Path) -> AsyncIterator[Kept]:
-    kept = Kept(path)
-    try:
-        yield kept
-    finally:
-        await kept.close()
+    async with kept(path, Template, Template.end) as made:
+        yield Kept(*made)
 
 
 async def ended(forked: Forked) -> None:
@@ -63,12 +48,12 @@ async def ended(forked: Forked) -> None:
 
 
 async def test_it_is_kept_and_forks_until_it_is_ended(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as kept:
-        assert kept.template.fork() is None, "there is none yet"
-        template = await kept.ready("bus.clock")
+    async with keeping(tmp_path) as made:
+        assert made.template.fork() is None, "there is none yet"
+        template = await made.ready("bus.clock")
         pid = template.pid
-        assert kept.noted == [pid]
-        template.keep(["bus.clock"], kept.lifeline)
+        assert made.noted == [pid]
+        template.keep(["bus.clock"], made.lifeline)
         assert template.pid == pid, "one is enough"
         forked = template.fork()
         assert forked is not None
@@ -77,39 +62,39 @@ async def test_it_is_kept_and_forks_until_it_is_ended(tmp_path: Path) -> None:
         await ended(forked)
         assert forked.child.exit_code == 0
         template.end()
-        assert (template.pid, template.ready, kept.noted) == (None, False, [])
+        assert (template.pid, template.ready, made.noted) == (None, False, [])
         assert template.pids() == {pid}, "until it has ended, it is no stranger"
         assert template.fork() is None
         await eventually(lambda: not template.pids())
 
 
 async def test_one_of_other_modules_takes_its_place(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as kept:
-        first = (await kept.ready("bus.clock")).pid
-        second = (await kept.ready("bus.clock", "bus.errors")).pid
+    async with keeping(tmp_path) as made:
+        first = (await made.ready("bus.clock")).pid
+        second = (await made.ready("bus.clock", "bus.errors")).pid
         assert first != second
-        assert kept.noted == [second]
+        assert made.noted == [second]
 
 
 async def test_one_that_is_killed_is_not_started_again_at_once(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as kept:
-        template = await kept.ready("bus.clock")
+    async with keeping(tmp_path) as made:
+        template = await made.ready("bus.clock")
         assert template.pid is not None
         os.kill(template.pid, signal.SIGKILL)
         await eventually(lambda: template.pid is None)
-        assert (template.ready, kept.noted, template.pids()) == (False, [], set())
-        template.keep(["bus.clock"], kept.lifeline)
+        assert (template.ready, made.noted, template.pids()) == (False, [], set())
+        template.keep(["bus.clock"], made.lifeline)
         assert not template.pids()
         assert not await template.wait(20), "nobody waits for one that failed"
 
 
 async def test_one_that_does_not_answer_is_ended(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as kept:
-        template = await kept.ready("bus.clock")
+    async with keeping(tmp_path) as made:
+        template = await made.ready("bus.clock")
         assert template.pid is not None
         os.kill(template.pid, signal.SIGSTOP)
         assert template.fork() is None
-        assert not kept.noted
+        assert not made.noted
         await eventually(lambda: not template.pids(), what="it has been killed")
 
 
@@ -118,22 +103,22 @@ async def test_one_that_never_comes_to_an_end_of_importing_is_ended(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "endless.py").write_text("import signal\nsignal.pause()\n")
-    async with keeping(tmp_path) as kept:
-        kept.template.keep(["endless"], kept.lifeline)
-        kept.template.keep(["endless"], kept.lifeline)
-        assert kept.noted, "it has time"
+    async with keeping(tmp_path) as made:
+        made.template.keep(["endless"], made.lifeline)
+        made.template.keep(["endless"], made.lifeline)
+        assert made.noted, "it has time"
         monkeypatch.setattr("bus.supervision.template.IMPORT_WAIT_S", 0.0)
-        kept.template.keep(["bus.clock", "endless"], kept.lifeline)
-        pid = kept.template.pid
+        made.template.keep(["bus.clock", "endless"], made.lifeline)
+        pid = made.template.pid
         assert pid is not None
-        kept.template.keep(["bus.clock", "endless"], kept.lifeline)
-        assert not kept.noted
-        assert not await kept.template.wait(1), "nobody waits for it"
+        made.template.keep(["bus.clock", "endless"], made.lifeline)
+        assert not made.noted
+        assert not await made.template.wait(1), "nobody waits for it"
 
 
 async def test_one_that_cannot_fork_is_ended(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as kept:
-        template = await kept.ready("bus.clock")
+    async with keeping(tmp_path) as made:
+        template = await made.ready("bus.clock")
         assert template.pid is not None
         resource.prlimit(template.pid, resource.RLIMIT_NOFILE, (3, 3))
         assert template.fork() is None, "it cannot even be handed a descriptor"
@@ -147,8 +132,8 @@ async def test_it_is_not_current_once_a_file_has_changed(
     code = tmp_path / "thing.py"
     code.write_text("A = 1\n")
     os.utime(code, (1_000_000_000, 1_000_000_000))
-    async with keeping(tmp_path) as kept:
-        template = await kept.ready("thing")
+    async with keeping(tmp_path) as made:
+        template = await made.ready("thing")
         assert template.is_current()
         code.write_text("A = 2\n")
         assert not template.is_current()

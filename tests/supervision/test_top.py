@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bus.supervision.top import HEADINGS, Cell, rows, system_line
+import pytest
+
+from bus.supervision.data_state import data_of
+from bus.supervision.top import HEADINGS, Cell, fitting, rows, system_line
 
 
 def process(**facts: Any) -> dict[str, Any]:
@@ -13,6 +16,7 @@ def process(**facts: Any) -> dict[str, Any]:
         "kind": "feed",
         "pid": 7,
         "state": "ready",
+        "wanted": True,
         "uptime_s": 61.0,
         "cpu_percent": 2.5,
         "rss_bytes": 50 * 1024 * 1024,
@@ -32,6 +36,7 @@ def status(*processes: dict[str, Any], **facts: Any) -> dict[str, Any]:
         "state": "running",
         "healthy": True,
         "mode": "embedded",
+        "data": data_of(list(processes)),
         "spares": {"wanted": 1, "ready": 1, "taken": 0},
         "processes": list(processes),
         **facts,
@@ -54,7 +59,10 @@ def test_a_healthy_process_is_plain() -> None:
 def test_trouble_stands_out() -> None:
     assert row(loop_lag_ms=250.0)["LAG"].mood == "bad"
     assert row(quiet_s=30.0)["FRESH"] == Cell("30.0s", "odd")
-    assert row(quiet_s=30.0, kind="bridge")["FRESH"] == Cell("30.0s"), "it may have no clients"
+    bridge = row(quiet_s=30.0, kind="bridge", counters={"clients": 0})
+    assert bridge["FRESH"] == Cell("-"), "nobody there asks for anything"
+    bridge = row(quiet_s=30.0, kind="bridge", counters={"clients": 1})
+    assert bridge["FRESH"] == Cell("30.0s"), "they may have asked for nothing"
     assert row(counters={"state": "recovering"})["STATE"] == Cell("ready, recovering", "odd")
     assert row(state="failing", retry_in_s=9.5)["STATE"] == Cell("failing 9.5s", "bad")
     last = {"code": None, "signal": "SIGKILL", "reason": "no heartbeat for 5 s"}
@@ -84,6 +92,32 @@ def test_the_system_line_sums_what_was_lost_missed_and_stale() -> None:
     assert texts["gaps 7"] == "bad"
     assert texts["stale 1"] == "bad"
     assert "spares 1 of 1" in texts
+
+
+def test_the_system_line_counts_the_feeds_whose_data_is_live() -> None:
+    def shown(*states: str) -> Cell:
+        rows = [process(counters={"state": state}) for state in states]
+        return next(cell for cell in system_line(status(*rows)) if cell.text.startswith("data "))
+
+    assert shown("live", "live") == Cell("data live 2 of 2", "good")
+    assert shown("live", "closed") == Cell("data live 1 of 2", "odd")
+    assert shown("live", "down") == Cell("data live 1 of 2", "bad")
+
+
+@pytest.mark.parametrize(
+    ("width", "gone"),
+    [
+        (200, ()),
+        (100, ("LAST EXIT",)),
+        (80, ("LAST EXIT", "FDS", "MEMORY")),
+        (1, HEADINGS[3:]),
+    ],
+)
+def test_a_narrow_terminal_has_whole_columns_and_fewer(width: int, gone: tuple[str, ...]) -> None:
+    last = {"code": None, "signal": "SIGKILL", "reason": "no heartbeat for 5 s"}
+    table = rows(status(process(name="feed.binance", pid=1_234_567, last_exit=last)))
+    shown = [HEADINGS[index] for index in fitting(table, width)]
+    assert shown == [heading for heading in HEADINGS if heading not in gone]
 
 
 def test_nothing_lost_is_good() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -12,8 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bus.supervision.cli import main
+from bus.supervision.top import HEADINGS
+from bus.supervision.top_verb import picture
 from tests.supervision.conftest import ROOT, Driven
 
 
@@ -32,6 +36,16 @@ def test_one_look_without_a_terminal(
 def test_programs_get_the_status(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["top", "--once", "--json", "--run-dir", str(played_bus.run_dir)]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "running"
+
+
+def test_at_80_columns_every_heading_is_whole(played_bus: Driven) -> None:
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as drawn:
+        console.print(picture(played_bus.status(), 80))
+    (header,) = [line for line in drawn.get().splitlines() if line.startswith("NAME")]
+    assert header.split()[:3] == ["NAME", "STATE", "PID"]
+    assert set(header.split()) <= {*HEADINGS}
+    assert "…" not in drawn.get()
 
 
 def test_without_a_supervisor_it_is_4(run_dir: Path) -> None:

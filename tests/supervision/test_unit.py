@@ -8,15 +8,16 @@ from dataclasses import replace
 
 import pytest
 
+from bus.clock import monotonic_ns
 from bus.config.supervision import SupervisorSettings
 from bus.supervision.events import Happening
-from bus.supervision.generation import LastExit
+from bus.supervision.generation import LastExit, Sender
 from bus.supervision.plan import ProcessSpec
 from bus.supervision.policy import Phase
 from bus.supervision.spawn import Child
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import Beat, Bye, LinkMessage, Ready, Sender, Stop
+from bus.wire.link import Beat, Bye, LinkMessage, Ready, Stop
 
 SPEC = ProcessSpec("feed.x", "feed", "bus.feeds", 2, feed="x")
 SETTINGS = SupervisorSettings(backoff_first_s=0.01, backoff_cap_s=0.02)
@@ -47,30 +48,31 @@ class PretendedGround:
 
     def __init__(self) -> None:
         self.children: list[PretendedChild] = []
-        self.tokens: list[str] = []
         self.told: list[Happening] = []
         self.calls: list[str] = []
         self.broken = False
         self.sent: list[tuple[int, LinkMessage]] = []
         self.unread: list[tuple[Unit, LinkMessage]] = []
+        self.unfelt: list[Unit] = []
 
-    def launch(
-        self, spec: ProcessSpec, generation: int, token: str, on_exit: Callable[[int], None]
-    ) -> Child:
+    def launch(self, spec: ProcessSpec, generation: int, on_exit: Callable[[int], None]) -> Child:
         if self.broken:
             raise OSError(12, "Cannot allocate memory")
         self.children.append(PretendedChild(on_exit))
-        self.tokens.append(token)
         return self.children[-1]  # type: ignore[return-value]
 
     def send(self, sender: Sender, message: LinkMessage) -> bool:
         self.sent.append((sender.generation, message))
         return True
 
-    def hear(self) -> None:
+    def hear(self, sender: Sender) -> None:
         if self.unread:
             unit, message = self.unread.pop(0)
-            unit.heard(self.sender(1), message)
+            unit.heard(sender, message)
+
+    def feel_pulses(self) -> None:
+        if self.unfelt:
+            self.unfelt.pop(0).felt(self.sender(1), monotonic_ns())
 
     def gone(self, unit: Unit) -> None:
         self.calls.append("gone")
@@ -78,8 +80,8 @@ class PretendedGround:
     def ended(self, sender: Sender) -> None:
         self.calls.append(f"ended {sender.generation}")
 
-    def log_tail(self, name: str) -> list[str]:
-        return [f"the last line of {name}"]
+    def log_tail(self, sender: Sender) -> list[str]:
+        return [f"the last line of {sender.name}"]
 
     def served(self, unit: Unit) -> None:
         self.calls.append("served")
@@ -88,7 +90,7 @@ class PretendedGround:
         self.told.append(happening)
 
     def sender(self, generation: int) -> Sender:
-        return Sender(SPEC.name, generation, self.tokens[generation - 1])
+        return Sender(SPEC.name, generation)
 
 
 async def started() -> tuple[Unit, PretendedGround]:
@@ -103,7 +105,7 @@ async def test_ready_is_heard_from_the_right_spawn_only() -> None:
     ground = PretendedGround()
     unit = Unit(SPEC, SETTINGS, ground)
     unit.start()
-    for stranger in (Sender(SPEC.name, 1, "guess"), Sender(SPEC.name, 2, ground.tokens[0])):
+    for stranger in (Sender("feed.y", 1), Sender(SPEC.name, 2)):
         assert not unit.heard(stranger, Ready({}))
     assert unit.vitals.beat_at is None
     assert unit.heard(ground.sender(1), Ready({}))
@@ -115,7 +117,7 @@ async def test_a_late_message_of_an_earlier_generation_is_not_heard() -> None:
     unit, ground = await started()
     ground.children[0].end(-9)
     await unit.until(lambda unit: unit.generation == 2, 5)
-    assert not unit.heard(ground.sender(1), Beat(9, 0.0))
+    assert not unit.heard(ground.sender(1), Beat(9, 0, 0.0))
 
 
 async def test_the_last_exit_keeps_the_processs_own_words() -> None:
@@ -141,10 +143,34 @@ async def test_nobody_is_judged_by_a_heartbeat_that_is_not_read_yet() -> None:
     unit = Unit(SPEC, replace(SETTINGS, hang_timeout_s=0.05), ground)
     unit.start()
     unit.heard(ground.sender(1), Ready({}))
-    ground.unread += [(unit, Beat(number, 0.0)) for number in range(3)]
+    ground.unfelt += [unit] * 3
     await eventually(lambda: unit.phase is Phase.ABORTING)
-    assert not ground.unread, "each time one was read first"
+    assert not ground.unfelt, "each time one was felt first"
     unit.stop()
+
+
+async def test_a_heartbeat_counts_from_when_it_was_and_not_from_when_it_is_looked_at() -> None:
+    unit, ground = await started()
+    loop = asyncio.get_running_loop()
+    begun = loop.time() - (unit.age_s() or 0.0)
+    for at_s, counted in ((begun + 0.001, begun + 0.001), (begun - 9, begun), (9e9, loop.time())):
+        unit.felt(ground.sender(1), int(at_s * 1e9))
+        assert unit.state.deadline == pytest.approx(counted + SETTINGS.hang_timeout_s, abs=0.5)
+        if at_s < begun + 1:
+            assert unit.state.deadline == pytest.approx(counted + SETTINGS.hang_timeout_s, abs=1e-3)
+    unit.felt(Sender(SPEC.name, 2), int(begun * 1e9))
+    assert unit.state.deadline is not None
+    assert unit.state.deadline > begun + SETTINGS.hang_timeout_s, "not of this generation"
+
+
+async def test_rates_are_of_what_was_counted_whenever_that_is_read() -> None:
+    unit, ground = await started()
+    begun_ns = monotonic_ns()
+    unit.heard(ground.sender(1), Beat(1, begun_ns, 0.0, {"messages_in": 100}))
+    unit.felt(ground.sender(1), begun_ns + 1)
+    unit.vitals.counted_at = (unit.vitals.counted_at or 0.0) - 4.0  # as if four seconds had passed
+    unit.heard(ground.sender(1), Beat(5, monotonic_ns(), 0.0, {"messages_in": 500}))
+    assert unit.vitals.rates["messages_in"] == pytest.approx(100.0, rel=0.1)
 
 
 async def test_it_is_said_what_happens() -> None:
@@ -224,7 +250,7 @@ async def test_a_successor_takes_over_only_once_it_serves() -> None:
     rolling = asyncio.create_task(unit.succeed(5))
     await eventually(lambda: len(ground.children) == 2)
     assert unit.generation == 1, "the old one still has the role"
-    assert unit.heard(ground.sender(1), Beat(2, 0.0)), "and is still heard"
+    assert unit.heard(ground.sender(1), Beat(2, 0, 0.0)), "and is still heard"
     assert unit.heard(ground.sender(2), Ready({"c": "d"}, ("verb",)))
     assert (unit.generation, unit.phase, unit.vitals.verbs) == (2, Phase.READY, ("verb",))
     assert ground.children[0].signals == ["terminate"]
@@ -233,8 +259,16 @@ async def test_a_successor_takes_over_only_once_it_serves() -> None:
     assert not await unit.rid(0.01)
     ground.children[0].end(0)
     assert await unit.rid(5)
-    assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 1, False)
+    assert (unit.phase, unit.state.restarts, unit.retiring) == (Phase.READY, 0, False)
     assert ground.calls == ["served", "served", "ended 1"], "the role was never empty"
+    assert unit.last_exit is not None
+    assert unit.last_exit.in_words() == "code 0 (restarted)"
+    told = [(happening.kind, happening.text.partition(" after ")[0]) for happening in ground.told]
+    assert told[1:2] + told[3:] == [
+        ("starting", "starting generation 2 beside the one that serves, as asked for"),
+        ("stopping", "generation 1 (pid 42) drains"),
+        ("stopped", "generation 1 has drained and left"),
+    ]
 
 
 async def test_a_successor_that_ends_leaves_the_old_one_in_place() -> None:

@@ -1,79 +1,96 @@
-"""The sockets of the link: bounded, and closed to other users."""
+"""The two ends of a link: messages kept apart, bounded, never blocking."""
 
 from __future__ import annotations
 
 import itertools
-import stat
-from collections import deque
+import os
+import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import zmq
 
-from bus.errors import BusError, ConfigError
-from bus.transport.link import make_link_dealer, make_link_router
-from bus.transport.sockets import ZmqContext, ZmqSocket
-
-
-class Made:
-    """Makes sockets of the link and closes every one at the end."""
-
-    def __init__(self) -> None:
-        self._context: ZmqContext = zmq.Context()
-        self._sockets: list[ZmqSocket] = []
-
-    def router(self, endpoint: str) -> ZmqSocket:
-        self._sockets.append(make_link_router(self._context, endpoint))
-        return self._sockets[-1]
-
-    def dealer(self, endpoint: str) -> ZmqSocket:
-        self._sockets.append(make_link_dealer(self._context, endpoint))
-        return self._sockets[-1]
-
-    def close(self) -> None:
-        for socket in self._sockets:
-            socket.close(linger=0)
-        self._context.term()
+from bus.transport.link import LinkClosedError, LinkEnd, link_pair
+from bus.wire.link import MAX_MESSAGE_BYTES
 
 
 @pytest.fixture
-def made() -> Iterator[Made]:
-    sockets = Made()
-    yield sockets
-    sockets.close()
+def ends() -> Iterator[tuple[LinkEnd, LinkEnd]]:
+    ours, theirs = link_pair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
 
 
-def test_messages_go_both_ways(made: Made, run_dir: Path) -> None:
-    endpoint = f"ipc://{run_dir}/link.sock"
-    router = made.router(endpoint)
-    dealer = made.dealer(endpoint)
-    dealer.send(b"up")
-    identity, text = router.recv_multipart()
-    router.send_multipart([identity, b"down"])
-    assert (text, dealer.recv()) == (b"up", b"down")
+def test_messages_go_both_ways_and_stay_apart(ends: tuple[LinkEnd, LinkEnd]) -> None:
+    ours, theirs = ends
+    assert ours.receive() is None, "nothing is there yet, and nobody waits"
+    assert all(theirs.send(text) for text in (b"one", b"two"))
+    assert ours.send(b"down")
+    assert [ours.receive(), ours.receive(), ours.receive()] == [b"one", b"two", None]
+    assert theirs.receive() == b"down"
 
 
-def test_the_socket_file_is_private(made: Made, run_dir: Path) -> None:
-    made.router(f"ipc://{run_dir}/link.sock")
-    assert stat.S_IMODE((run_dir / "link.sock").stat().st_mode) == 0o600
-
-
-def test_a_busy_endpoint_is_not_taken_over(made: Made, run_dir: Path) -> None:
-    made.router(f"ipc://{run_dir}/link.sock")
-    with pytest.raises(BusError, match="another process"):
-        made.router(f"ipc://{run_dir}/link.sock")
-
-
-def test_a_path_too_long_for_a_socket_is_a_setting_to_change(made: Made, run_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="107"):
-        made.router(f"ipc://{run_dir}/{'x' * 120}.sock")
-
-
-def test_a_dealer_without_a_supervisor_drops_at_its_bound_and_never_blocks(
-    made: Made, run_dir: Path
+def test_the_largest_message_arrives_whole_and_a_larger_one_shows(
+    ends: tuple[LinkEnd, LinkEnd],
 ) -> None:
-    dealer = made.dealer(f"ipc://{run_dir}/nobody.sock")
-    fill = itertools.repeat(b"x", 5_000)
-    with pytest.raises(zmq.Again):
-        deque((dealer.send(text, zmq.NOBLOCK) for text in fill), maxlen=0)
+    ours, theirs = ends
+    assert theirs.send(b"x" * MAX_MESSAGE_BYTES)
+    assert ours.receive() == b"x" * MAX_MESSAGE_BYTES
+    assert theirs.send(b"x" * (MAX_MESSAGE_BYTES + 10))
+    assert len(ours.receive() or b"") == MAX_MESSAGE_BYTES + 1, "what is beyond is cut"
+
+
+def test_what_was_sent_before_the_end_is_read_before_the_end(
+    ends: tuple[LinkEnd, LinkEnd],
+) -> None:
+    ours, theirs = ends
+    ours.send(b"what it never reads")
+    theirs.send(b"the last word")
+    theirs.close()
+    theirs.close()
+    assert theirs.closed
+    assert ours.receive() == b"the last word"
+    for _ in range(2):
+        with pytest.raises(LinkClosedError):
+            ours.receive()
+    assert not ours.send(b"anybody?")
+
+
+def test_a_reader_that_does_not_read_blocks_nobody(ends: tuple[LinkEnd, LinkEnd]) -> None:
+    ours, theirs = ends
+    sent = sum(1 for _ in itertools.takewhile(theirs.send, itertools.repeat(b"x" * 100)))
+    assert sent > 50
+    assert not theirs.send(b"x")
+    assert ours.receive() == b"x" * 100
+    assert sum(1 for _ in iter(ours.receive, None)) == sent - 1
+    assert theirs.send(b"room again")
+
+
+def test_an_end_can_be_given_to_another_process_and_to_no_grandchild(
+    ends: tuple[LinkEnd, LinkEnd],
+) -> None:
+    ours, theirs = ends
+    fd = theirs.leave()
+    os.set_inheritable(fd, True)
+    given = LinkEnd.of_descriptor(fd)
+    assert not os.get_inheritable(given.fileno())
+    assert given.send(b"here")
+    assert ours.receive() == b"here"
+    given.close()
+    assert given.fileno() == -1
+
+
+def test_what_is_no_socket_is_refused() -> None:
+    fd = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(OSError, match="Socket operation on non-socket"):
+        LinkEnd.of_descriptor(fd)
+    os.close(fd)
+
+
+def test_a_broken_link_is_a_closed_one() -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    end = LinkEnd(here)
+    there.close()
+    with pytest.raises(LinkClosedError):
+        end.receive()
+    end.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from bus.feeds.binance import endpoints
 from bus.feeds.binance.symbols import ExchangeInfo, guess, parse_exchange_info
@@ -16,6 +17,9 @@ from bus.feeds.budget import Priority
 from bus.feeds.errors import RestError
 from bus.feeds.feed import Feed
 from bus.feeds.rest import RestClient
+
+_AT_ONCE_BYTES: Final = 64 * 1024
+"""An answer of this length is read in less than a millisecond."""
 
 
 class Listing:
@@ -49,8 +53,11 @@ class Listing:
             weight=endpoints.EXCHANGE_INFO_WEIGHT,
             priority=Priority.START,
         )
-        # The whole list takes a tenth of a second to read: not on the loop.
-        info = await asyncio.to_thread(parse_exchange_info, reply.take())
+        body = reply.take()
+        if len(body) <= _AT_ONCE_BYTES:
+            info = parse_exchange_info(body)
+        else:  # the whole list takes a tenth of a second to read: not on the loop
+            info = await asyncio.to_thread(parse_exchange_info, body)
         if not self._feed.settings.rest_weight_per_minute and info.weight_per_minute:
             self._rest.allow(max(1, info.weight_per_minute // 2))
         return info
