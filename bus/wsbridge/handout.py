@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from operator import methodcaller
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -77,7 +76,7 @@ class _Turn(Generic[ClientT]):
 
     def __init__(self) -> None:
         self.touched: dict[ClientT, None] = {}
-        self.collecting: set[ClientT] = set()
+        self.collecting: frozenset[ClientT] = frozenset()
         self.shared: dict[Channel[ClientT], Mark | None] = {}
 
 
@@ -137,7 +136,7 @@ class Handout(Generic[ClientT]):
         if turn.shared:
             crowds = by_crowd(turn.shared)
             if touched or self._gathering or len(crowds) > 1:
-                turn.collecting = {*touched, *self._gathering, *in_several(crowds)}
+                turn.collecting = frozenset([*touched, *self._gathering, *in_several(crowds)])
             for crowd, channels in crowds.items():
                 self._hand_to_crowd(crowd, channels, turn)
         if touched:
@@ -188,7 +187,9 @@ class Handout(Generic[ClientT]):
         self.messages_out += len(frames) * len(crowd)
         blob = frames[0] if len(frames) == 1 else b"".join(frames)
         clients: Iterable[ClientT] = crowd
-        collecting = turn.collecting and crowd & turn.collecting
+        collecting = turn.collecting
+        if collecting:
+            collecting = crowd & collecting
         if 2 * len(collecting) <= len(crowd):
             crowd.lay_out(self._layout)
             clients = crowd.others
@@ -204,7 +205,7 @@ class Handout(Generic[ClientT]):
                     self._offer(client, channel, units, turn.shared[channel], turn)
 
     def _write_to_crowd(
-        self, crowd: Crowd[ClientT], blob: bytes, collecting: AbstractSet[ClientT]
+        self, crowd: Crowd[ClientT], blob: bytes, collecting: frozenset[ClientT]
     ) -> None:
         """Write to everybody who can be written to, but for those who are ``collecting``; the rest
         of it is left to those who lag."""
