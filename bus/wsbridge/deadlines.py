@@ -30,8 +30,9 @@ class Deadlines(Generic[TimedT]):
     def __init__(self, now_ns: int, deadline_of: Callable[[TimedT], int]) -> None:
         self._next = now_ns >> _SLOT_BITS
         self._deadline_of = deadline_of
-        self._slots: dict[int, dict[TimedT, None]] = {}
-        self._slot_of: dict[TimedT, int] = {}
+        self._slots: dict[int, dict[int, None]] = {}
+        self._slot_of: dict[int, int] = {}
+        self._connections: dict[int, TimedT] = {}
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -42,9 +43,9 @@ class Deadlines(Generic[TimedT]):
 
     def forget(self, connection: TimedT) -> None:
         """It is gone. Idempotent."""
-        filed = self._slot_of.pop(connection, None)
-        if filed is not None:
-            self._take(connection, filed)
+        number = id(connection)
+        if self._connections.pop(number, None) is not None:
+            self._take(number, self._slot_of.pop(number))
 
     def due(self, now_ns: int, most: int = sys.maxsize) -> list[TimedT]:
         """Those whose deadline has passed, at most so many; each is given out again in a later
@@ -58,7 +59,7 @@ class Deadlines(Generic[TimedT]):
             while members:
                 if len(found) == most:
                     return found
-                connection = next(iter(members))
+                connection = self._connections[next(iter(members))]
                 self.forget(connection)
                 self._file(connection, end)
                 if self._deadline_of(connection) <= now_ns:
@@ -67,25 +68,27 @@ class Deadlines(Generic[TimedT]):
         return found
 
     def _start_anew(self, slot: int) -> None:
-        connections = list(self._slot_of)
+        connections = list(self._connections.values())
         self._next = slot
-        self._slots.clear()
-        self._slot_of.clear()
+        for known in (self._slots, self._slot_of, self._connections):
+            known.clear()
         for connection in connections:
             self.watch(connection)
 
     def _file(self, connection: TimedT, earliest: int) -> None:
         slot = max(self._deadline_of(connection) >> _SLOT_BITS, earliest)
-        filed = self._slot_of.get(connection)
+        number = id(connection)
+        filed = self._slot_of.get(number)
         if filed is not None:
             if filed <= slot:
                 return  # it is looked at then, and filed on
-            self._take(connection, filed)
-        self._slot_of[connection] = slot
-        self._slots.setdefault(slot, {})[connection] = None
+            self._take(number, filed)
+        self._connections[number] = connection
+        self._slot_of[number] = slot
+        self._slots.setdefault(slot, {})[number] = None
 
-    def _take(self, connection: TimedT, slot: int) -> None:
+    def _take(self, number: int, slot: int) -> None:
         members = self._slots[slot]
-        del members[connection]
+        del members[number]
         if not members:
             del self._slots[slot]

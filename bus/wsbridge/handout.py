@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from operator import methodcaller
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -71,13 +70,15 @@ ClientT = TypeVar("ClientT", bound=Client)
 class _Turn(Generic[ClientT]):
     """What one batch has for clients: whom to flush (``touched``), who gets several things and has
     them collected first (``collecting``), and the channels whose units every client of theirs gets
-    (``shared``), with where a client was before (None: that many messages before its last)."""
+    (``shared``), with where a client was before (None: that many messages before its last).
+    ``lays_out``: to whom gets one thing it goes past everything."""
 
-    __slots__ = ("collecting", "shared", "touched")
+    __slots__ = ("collecting", "lays_out", "shared", "touched")
 
     def __init__(self) -> None:
+        self.lays_out = False
         self.touched: dict[ClientT, None] = {}
-        self.collecting: set[ClientT] = set()
+        self.collecting: frozenset[ClientT] = frozenset()
         self.shared: dict[Channel[ClientT], Mark | None] = {}
 
 
@@ -98,7 +99,7 @@ class Handout(Generic[ClientT]):
         self._due: Schedule[Channel[ClientT]] = Schedule()
         self._batches: Schedule[ClientT] = Schedule()
         self._now_ns = 0
-        self._layout = 0
+        self._layout = self._known_layout = 0
         self._gathering: dict[ClientT, None] = {}
         self.call_soon: Callable[[Callable[[], None]], object] | None = None
         """Of the event loop: calls what it is given at the end of this turn. Without one there are
@@ -136,8 +137,14 @@ class Handout(Generic[ClientT]):
         touched = turn.touched
         if turn.shared:
             crowds = by_crowd(turn.shared)
+            is_calm = self._layout == self._known_layout
+            self._known_layout = self._layout
+            is_one = len(crowds) == 1 or len({one.topic.name for one in turn.shared}) == 1
+            # While routes change all the time, as when a crowd comes back, laying out several
+            # crowds anew at each message costs more than is spared.
+            turn.lays_out = is_calm or is_one
             if touched or self._gathering or len(crowds) > 1:
-                turn.collecting = {*touched, *self._gathering, *in_several(crowds)}
+                turn.collecting = frozenset([*touched, *self._gathering, *in_several(crowds)])
             for crowd, channels in crowds.items():
                 self._hand_to_crowd(crowd, channels, turn)
         if touched:
@@ -188,8 +195,10 @@ class Handout(Generic[ClientT]):
         self.messages_out += len(frames) * len(crowd)
         blob = frames[0] if len(frames) == 1 else b"".join(frames)
         clients: Iterable[ClientT] = crowd
-        collecting = turn.collecting and crowd & turn.collecting
-        if 2 * len(collecting) <= len(crowd):
+        collecting = turn.collecting
+        if collecting:
+            collecting = crowd & collecting
+        if turn.lays_out and 2 * len(collecting) <= len(crowd):
             crowd.lay_out(self._layout)
             clients = crowd.others
             if collecting:
@@ -204,7 +213,7 @@ class Handout(Generic[ClientT]):
                     self._offer(client, channel, units, turn.shared[channel], turn)
 
     def _write_to_crowd(
-        self, crowd: Crowd[ClientT], blob: bytes, collecting: AbstractSet[ClientT]
+        self, crowd: Crowd[ClientT], blob: bytes, collecting: frozenset[ClientT]
     ) -> None:
         """Write to everybody who can be written to, but for those who are ``collecting``; the rest
         of it is left to those who lag."""

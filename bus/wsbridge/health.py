@@ -7,7 +7,7 @@ feed is not live (or its market is closed) its own status says so, and its topic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -19,6 +19,7 @@ from bus.wsbridge.topics import Directory
 
 _NS_PER_MS = 1_000_000
 REVIEW_NS = 250_000_000
+LEAST_REVIEWED = 64
 PULSE_NS = 100_000_000
 
 
@@ -28,7 +29,9 @@ class Health:
     def __init__(self, market: Market, directory: Directory) -> None:
         self._market = market
         self._directory = directory
-        self._told: dict[str, TopicState] = {}
+        self._told: dict[bytes, dict[str, TopicState]] = {}
+        self._keys: list[bytes] = []
+        self._share = 0
         self._reviewed_ns = 0
         self._pulse: dict[str, FeedPulse] = {}
         self._pulse_ns = 0
@@ -38,51 +41,55 @@ class Health:
     ) -> list[tuple[Channel[Any], TopicStatus]]:
         """Topics that have grown stale or are live again since the last look, with their channels.
 
-        Looks at most four times a second.
+        A look at all of them is begun four times a second at most, and takes several calls where
+        there are many: a twentieth of them a call.
         """
-        if 0 <= now_ns - self._reviewed_ns < REVIEW_NS:
-            return []
-        self._reviewed_ns = now_ns
-        told: dict[str, TopicState] = {}
-        found = [
+        if not self._keys:
+            if 0 <= now_ns - self._reviewed_ns < REVIEW_NS:
+                return []
+            self._reviewed_ns = now_ns
+            self._keys = list(by_key)
+            self._told = {key: state for key, state in self._told.items() if key in by_key}
+            self._share = max(LEAST_REVIEWED, len(self._keys) // 20)
+        some, self._keys = self._keys[: self._share], self._keys[self._share :]
+        return [
             (channel, status)
-            for channel, status in self._review(by_key, told, now_ns)
+            for key in some
+            for channel, status in self._review(key, by_key.get(key, ()), now_ns)
             if channel.wire.events
         ]
-        self._told = told
-        return found
 
     def _review(
-        self,
-        by_key: dict[bytes, list[Channel[Any]]],
-        told: dict[str, TopicState],
-        now_ns: int,
+        self, key: bytes, channels: Sequence[Channel[Any]], now_ns: int
     ) -> Iterator[tuple[Channel[Any], TopicStatus]]:
-        for channels in by_key.values():
-            for channel in channels:
-                topic = channel.topic
-                name = topic.name
-                before = self._told.get(name, "live")
-                view = self._market.feed(topic.feed)
-                if view is not None and view.state != "live":
-                    told[name] = before  # the feed's own status says more
-                    continue
-                present = self._market.view(topic, now_ns)
-                state: TopicState = "stale" if present.state == "stale" else "live"
-                told[name] = state
-                if state == before:
-                    continue
-                ttl_ns = self._market.ttl_ns(topic)
-                yield (
-                    channel,
-                    TopicStatus(
-                        topic=name,
-                        state=state,
-                        age_ms=UNSET if present.age_ms is None else present.age_ms,
-                        ttl_ms=UNSET if ttl_ns is None else ttl_ns // _NS_PER_MS,
-                        timestamp=rfc3339(now_ns),
-                    ),
-                )
+        before = self._told.get(key, {})
+        told: dict[str, TopicState] = {}
+        for channel in channels:
+            topic = channel.topic
+            name = topic.name
+            known = before.get(name, "live")
+            view = self._market.feed(topic.feed)
+            if view is not None and view.state != "live":
+                told[name] = known  # the feed's own status says more
+                continue
+            present = self._market.view(topic, now_ns)
+            state: TopicState = "stale" if present.state == "stale" else "live"
+            told[name] = state
+            if state == known:
+                continue
+            ttl_ns = self._market.ttl_ns(topic)
+            yield (
+                channel,
+                TopicStatus(
+                    topic=name,
+                    state=state,
+                    age_ms=UNSET if present.age_ms is None else present.age_ms,
+                    ttl_ms=UNSET if ttl_ns is None else ttl_ns // _NS_PER_MS,
+                    timestamp=rfc3339(now_ns),
+                ),
+            )
+        if told:
+            self._told[key] = told
 
     def heartbeat(self, n: int, interval_ms: int, lag_us: int, now_ns: int) -> Heartbeat:
         """The heartbeat number ``n`` of a connection."""

@@ -1,16 +1,16 @@
 """The bridge's turns: small jobs 20 times a second, and how late the loop comes to them.
 
-Shell. A job that has much to do does some of it and says so: the rest follows in later turns of
-the event loop, between which everybody else is served. Each job is guarded: what one of them finds
-broken is logged and counted and stops neither the others nor the next turn, and one connection's
-fault costs that connection and nobody else. The lag of the loop is measured here, by how late a
-turn comes: a helper thread would not notice a loop that is stuck.
+Shell. One job at a time, and between two of them a turn of the event loop for everybody else; a job
+that has much to do does some of it and says so, and is done again. Each job is guarded: what one of
+them finds broken is logged and counted and stops neither the others nor the next turn, and one
+connection's fault costs that connection and nobody else. The lag of the loop is measured here, by
+how late a turn comes: a helper thread would not notice a loop that is stuck.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from bus.wsbridge.faults import Faults
@@ -30,7 +30,7 @@ class Turns:
 
     def __init__(self, jobs: Sequence[Job], faults: Faults) -> None:
         self._jobs = tuple(jobs)
-        self._unfinished: dict[Job, None] = {}
+        self._todo: dict[Job, None] = {}
         self._count = 0
         self._due_s = 0.0
         self._worst_lag_s = 0.0
@@ -46,7 +46,7 @@ class Turns:
     def close(self) -> None:
         """No more turns."""
         self._loop = None
-        self._unfinished.clear()
+        self._todo.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -69,20 +69,20 @@ class Turns:
         self._worst_lag_s = max(self._worst_lag_s, self._loop.time() - self._due_s)
         self._arm(self._loop)
         self._count += 1
-        self._do(job for job in self._jobs if self._count % job.every == 0)
+        was_busy = bool(self._todo)
+        self._todo |= {job: None for job in self._jobs if self._count % job.every == 0}
+        if not was_busy:
+            self._do_next()
 
-    def _do(self, jobs: Iterable[Job]) -> None:
-        was_unfinished = bool(self._unfinished)
-        for job in jobs:
-            try:
-                if job.do():
-                    self._unfinished[job] = None
-            except Exception as error:  # noqa: BLE001  (the boundary between jobs)
-                self._faults.note("a turn's job failed", error)
-        if self._unfinished and not was_unfinished and self._loop is not None:
-            self._loop.call_soon(self._finish)
-
-    def _finish(self) -> None:
-        """Go on with what is not finished."""
-        jobs, self._unfinished = self._unfinished, {}
-        self._do(jobs)
+    def _do_next(self) -> None:
+        if not self._todo:
+            return
+        job = next(iter(self._todo))
+        del self._todo[job]
+        try:
+            if job.do():
+                self._todo[job] = None
+        except Exception as error:  # noqa: BLE001  (the boundary between jobs)
+            self._faults.note("a turn's job failed", error)
+        if self._todo and self._loop is not None:
+            self._loop.call_soon(self._do_next)

@@ -59,6 +59,23 @@ def test_a_topic_grows_stale_at_its_ttl_and_is_live_again() -> None:
     assert states == ["live"]
 
 
+def test_many_topics_are_looked_at_some_at_a_time_and_each_is_told_once() -> None:
+    symbols = [f"S{number:03d}-USDT" for number in range(150)]
+    listed = ",".join(f'"{symbol}"' for symbol in symbols)
+    bridge, _ = make_bridge(f"feeds.binance.symbols=[{listed}]")
+    client = full(bridge, "/ws/v1/?heartbeat_ms=0")
+    client.say(action="subscribe", topics=[f"price.{symbol}" for symbol in symbols])
+    for symbol in symbols:
+        deliver(bridge, live("price", 1, symbol=symbol), warm("price", symbol=symbol))
+    client.take()
+    told: list[list[str]] = []
+    for turn in range(12):
+        bridge.sweep(T0_NS + 61 * SECOND_NS + turn * 50_000_000)
+        told.append([message["topic"] for message in client.take()])
+    assert [len(some) for some in told] == [64, 64, 22, *[0] * 9]
+    assert len({topic for some in told for topic in some}) == 150
+
+
 def test_no_topic_is_stale_while_the_market_is_closed() -> None:
     bridge, _ = make_bridge()
     deliver(bridge, status("binance", "closed"))

@@ -51,6 +51,20 @@ async def test_a_job_with_much_to_do_lets_everybody_else_in_between(loop_kind: s
     assert order[:9] == ["some", "other"] * 4 + ["some"]
 
 
+async def test_between_two_jobs_everybody_else_gets_a_turn(loop_kind: str) -> None:
+    order: list[str] = []
+
+    def job(name: str) -> None:
+        order.append(name)
+        asyncio.get_running_loop().call_soon(order.append, f"after {name}")
+
+    turns = Turns([Job(lambda: job("one")), Job(lambda: job("two"))], Faults())
+    turns.start()
+    await eventually(lambda: len(order) >= 4)
+    turns.close()
+    assert order[:4] == ["one", "after one", "two", "after two"]
+
+
 async def test_what_is_unfinished_ends_with_the_turns(loop_kind: str) -> None:
     count = 0
 
