@@ -24,7 +24,10 @@ def check_together(settings: Settings, problem: Report) -> None:
         key = f"aliases.{alias}"
         symbol, at, feed = target.partition("@")
         if not (symbol and at and feed):
-            problem(key, f'{target!r} is not of the form "SYMBOL@feed"')
+            served = [name for name, one in settings.feeds.items() if target in one.symbols]
+            feed = next(iter([*served, *settings.feeds]), "binance")
+            example = f'{alias.upper()} = "{target if served else "XRP-USDT"}@{feed}"'
+            problem(key, f'{target!r} is not of the form "SYMBOL@feed"', f"for example {example}")
         elif feed not in settings.feeds:
             near = nearest(feed, settings.feeds)
             problem(key, f"there is no feed {feed!r}", near)

@@ -92,7 +92,8 @@ class FeedSettings:
         4,
         minimum=1,
         maximum=100,
-        doc="Messages sent on one connection in any second, pongs counted. Binance cuts off at 5.",
+        doc="Messages sent on one connection in any second, pongs counted; held over a second "
+        "and a half, as they may bunch up on the way. Binance cuts off beyond 5 a second.",
     )
     rest_weight_per_minute: int = setting(
         0,

@@ -37,10 +37,9 @@ def settings_table() -> str:
     lines = ["| setting | default | unit, range | meaning |", "|---|---|---|---|"]
     for key, value, declared in _walk(Settings(), ""):
         shown = _value(value).replace("|", "\\|")
-        if len(shown) > 70:
-            shown = "see `mdbus config init`"
+        cell = f"`{shown}`" if len(shown) <= 70 else "see `mdbus config init`"
         limits = _limits(declared).replace("|", "\\|")
-        lines.append(f"| `{key}` | `{shown}` | {limits} | {declared.doc} |")
+        lines.append(f"| `{key}` | {cell} | {limits} | {declared.doc} |")
     return "\n".join((*lines, ""))
 
 

@@ -62,8 +62,9 @@ class Settings:
     feeds: dict[str, FeedSettings] = field(default_factory=lambda: dict(DEFAULT_FEEDS))
     aliases: dict[str, str] = setting(
         DEFAULT_ALIASES,
-        doc='Short names for WebSocket clients: alias = "SYMBOL@feed", upper case. The symbol '
-        "of every feed is its own alias unless another one takes the name.",
+        doc='Short names for WebSocket clients: alias = "SYMBOL@feed", upper case, for example '
+        'XRP = "XRP-USDT@binance". The symbol of every feed is its own alias unless another one '
+        "takes the name.",
     )
 
     @property

@@ -1,17 +1,18 @@
 """What to do about silence and lateness, step by step, the same for every venue. Pure; ns in.
 
 The ladder. A stream that says nothing for longer than its limit is **stale**, at once and by name.
-Then it is **asked for again**: a connection may have lost a subscription quietly. What is known to
-speak regularly, and stays silent after that, has a **new connection** opened beside this one, since
-the rest of it may be well; a connection on which everything is silent, or no byte comes, is **given
-up**. So is nobody's patience endless: a feed that brings nothing at all for long ends its process
+Then it is **asked for again**: a connection may have lost a subscription quietly. Streams that fall
+silent one shortly after the other are asked for together. What is known to speak regularly, and
+stays silent after that, has a **new connection** opened beside this one, since the rest of it may
+be well; a connection on which everything is silent, or no byte comes, is **given up**. So is
+nobody's patience endless: a feed that brings nothing at all for long ends its process
 (:class:`~bus.feeds.status.Patience`). Events that come late climb the same ladder, without asking
 again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,9 @@ from bus.feeds.watchdog import Watchdog
 
 ASK_AGAIN_NS: Final = 60_000_000_000
 """A stream that stays silent is subscribed to afresh at most this often."""
+ASK_TOGETHER_NS: Final = 2_000_000_000
+"""So long a silent stream waits for others, to be asked for in the same message: venues limit how
+many messages they take in a second, and silence seldom comes alone."""
 REPLACE_EVERY_NS: Final = 600_000_000_000
 """A connection is replaced for a silent or a late stream at most this often."""
 
@@ -70,6 +74,7 @@ class Ladder:
         self._watchdog = Watchdog(silent_connection_s)
         self._opened_ns = 0
         self._asked_ns: dict[str, int] = {}
+        self._due_since_ns: int | None = None
         self._regular: set[str] = set()
         self._replace_due_ns = 0
         self.lateness = lateness
@@ -93,11 +98,16 @@ class Ladder:
         """A connection that replaces none: silence counts from now."""
         self._opened_ns = now_ns
         self._asked_ns.clear()
+        self._due_since_ns = None
         self._watchdog.restart(now_ns)
 
     def is_stale(self, stream: str) -> bool:
         """Whether the last check found the stream silent."""
         return self._watchdog.is_stale(stream)
+
+    def has_spoken(self, stream: str) -> bool:
+        """Whether data of the stream came since it is watched, on this connection."""
+        return self._watchdog.has_spoken(stream)
 
     def limit_s(self, stream: str) -> float:
         """How long the stream may be silent now, 0 = for ever."""
@@ -120,9 +130,12 @@ class Ladder:
         expected = [name for name in self.seen if name not in excused] if stale else []
         due = [name for name in stale if self._ask_due(name, now_ns)]
         opened_long_ago = now_ns - self._opened_ns > ASK_AGAIN_NS
-        if due and len(stale) == len(expected) and opened_long_ago:
+        nothing_left = len(stale) == len(expected)
+        if due and nothing_left and opened_long_ago:
             self._asked_ns.update(dict.fromkeys(due, now_ns))
             return Steps("silent_streams", False, (), went_stale, changed, late_now)
+        if not self._is_time(due, nothing_left, now_ns):
+            due = []
         hopeless = tuple(
             name
             for name in due
@@ -135,6 +148,18 @@ class Ladder:
         if rotate:
             self._replace_due_ns = now_ns + REPLACE_EVERY_NS
         return Steps("", rotate, tuple(due), went_stale, changed, late_now, hopeless)
+
+    def _is_time(self, due: Sequence[str], nothing_left: bool, now_ns: int) -> bool:
+        """Whether to ask now, or to wait for other streams that may be falling silent, too."""
+        if not due:
+            self._due_since_ns = None
+            return False
+        if self._due_since_ns is None:
+            self._due_since_ns = now_ns
+        if not nothing_left and now_ns - self._due_since_ns < ASK_TOGETHER_NS:
+            return False
+        self._due_since_ns = None
+        return True
 
     def _ask_due(self, stream: str, now_ns: int) -> bool:
         asked_ns = self._asked_ns.get(stream)

@@ -70,7 +70,6 @@ class NumberedConnection(VenueConnection[I]):
         self._handover: Handover | None = None
         self._successor: Link | None = None
         self._routes: dict[str, Callable[..., None]] = {}
-        self._since_ns: dict[str, int] = {}
         self.wanted: dict[str, asyncio.Event] = {}
 
     # events
@@ -143,20 +142,15 @@ class NumberedConnection(VenueConnection[I]):
             for stream, held in handover.let_go():
                 self._publish(stream, held)
 
-    def _restart(self, one: I, link: Link) -> None:
-        super()._restart(one, link)
-        self._since_ns[one.instrument.symbol] = self._opened_ns
-
-    def _note_data(self, symbol: str, one: I) -> None:
+    def _note_data(self, one: I) -> None:
         """Whether anything has come for it: looked for here, as noting it costs each frame."""
         if not one.facts.has_data and self.facts.open:
-            since_ns = self._since_ns[symbol]
-            one.facts.has_data = any(self._seen[name] > since_ns for name in one.streams.values())
+            one.facts.has_data = any(map(self._ladder.has_spoken, one.streams.values()))
 
     def _look_after(self, session: Session, link: Link, now_mono_ns: int) -> None:
         """Books of quiet streams are wanted without a first change."""
-        for symbol, one in self.instruments.items():
-            self._note_data(symbol, one)
+        for one in self.instruments.values():
+            self._note_data(one)
         if now_mono_ns - self._opened_ns > QUIET_BOOK_NS:
             for symbol, one in self.instruments.items():
                 if one.book.wants_snapshot:
@@ -168,7 +162,6 @@ class NumberedConnection(VenueConnection[I]):
         """See :meth:`VenueConnection.add`."""
         self.wanted[instrument.symbol] = asyncio.Event()
         streams = super().add(instrument)
-        self._since_ns[instrument.symbol] = monotonic_ns()
         self._routes.update(self.instruments[instrument.symbol].routes)
         return streams
 
@@ -177,7 +170,7 @@ class NumberedConnection(VenueConnection[I]):
         for stream in self.instruments[symbol].routes:
             del self._routes[stream]
         streams = super().remove(symbol)
-        del self.wanted[symbol], self._since_ns[symbol]
+        del self.wanted[symbol]
         return streams
 
     # books
@@ -215,8 +208,7 @@ class NumberedConnection(VenueConnection[I]):
         elif book.synced:
             self._log.info("book in step", symbol=symbol, last_id=book.last_id, syncs=book.syncs)
         one.facts.book_lost = "" if book.synced else book.lost_reason
-        if symbol in self._since_ns:  # not while it is being added
-            self._note_data(symbol, one)
+        self._note_data(one)
         if book.refreshing or (book.wants_snapshot and book.buffered):
             self.wanted[symbol].set()
         self._judge(symbol)

@@ -11,6 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 UNLIMITED: Final = 0
+WINDOW_S: Final = 1.5
+"""A venue's second, and how much of it messages may be held up on their way.
+
+The venue counts what arrives. Were its second ours, too, the last messages of one window and the
+first of the next would be in one second of the venue's as soon as the former are held up by a
+millisecond: twice the limit in the worst case. With this window they have to bunch up by half a
+second, more than a lost packet takes to be sent again.
+"""
 
 
 class RollingLimit:
@@ -18,12 +26,12 @@ class RollingLimit:
 
     Venue rule it serves (binance-spot-api-docs: web-socket-streams.md): 5 incoming messages a
     second per connection, where PING, PONG and control messages all count. Keep ``limit`` one or
-    more below the venue's: what we send may bunch up on the way. ``limit`` 0 means no limit.
+    more below the venue's, for the pong that cannot wait. ``limit`` 0 means no limit.
     """
 
     __slots__ = ("_limit", "_sent", "_window_s")
 
-    def __init__(self, limit: int, window_s: float = 1.0) -> None:
+    def __init__(self, limit: int, window_s: float = WINDOW_S) -> None:
         self._limit = limit
         self._window_s = window_s
         self._sent: deque[float] = deque(maxlen=max(limit, 1))

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -157,16 +158,17 @@ class Session:
         """
         async with self._send_lock:
             limit = self._limits.get(link)
-            while limit is not None and (wait_s := limit.wait_s(asyncio.get_running_loop().time())):
+            while limit is not None and (wait_s := limit.wait_s(time.monotonic())):
                 await asyncio.sleep(wait_s)
                 limit = self._limits.get(link)
             if limit is None:
                 return
-            limit.note(asyncio.get_running_loop().time())
             try:
                 await link.send(message, again=again)
             except ConnectionClosed:
                 return
+            finally:
+                limit.note(time.monotonic())  # when it has left: it may have had to wait for that
 
     async def run(self) -> None:
         """Connect, and connect again, until ``stop``. Raises what a bug in the handler raised."""
@@ -225,7 +227,6 @@ class Session:
         url = self._url()
         loopback = (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")
         limit = RollingLimit(self._settings.messages_per_s)
-        loop = asyncio.get_running_loop()
         capture, name, shown_url = self._settings.capture, self.name, self.shown_url
 
         def on_frames(link: Link, batch: Sequence[bytes], recv_ns: int) -> None:
@@ -240,7 +241,7 @@ class Session:
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
                 self.on_frames = on_frames
-                self.on_ping = lambda: limit.note(loop.time())
+                self.on_ping = lambda: limit.note(time.monotonic())  # the loop's time lags
                 if capture is not None:
                     self.tap = capture.connection(name, shown_url)
 

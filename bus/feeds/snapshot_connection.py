@@ -190,7 +190,8 @@ class SnapshotConnection(VenueConnection[I]):
             self._ask_again(session, link, streams, prompted=False)
 
     def _look_after(self, session: Session, link: Link, now_mono_ns: int) -> None:
-        """Have lost books sent anew, and those whose snapshot never came."""
+        """Have lost books sent anew, and, all together, those whose snapshot never came."""
+        kinds, missing = self._kinds_again(""), list[str]()
         for one, followed in self._by_name.values():
             if not self._is_served(one) or one.book.synced:
                 continue
@@ -198,9 +199,9 @@ class SnapshotConnection(VenueConnection[I]):
                 self._book_again(one, followed)
             elif now_mono_ns - followed.asked_ns >= SNAPSHOT_WAIT_NS:
                 followed.asked_ns = now_mono_ns
-                kinds = self._kinds_again("")
-                streams = [one.streams[kind] for kind in kinds]
-                self._ask_again(session, link, streams, prompted=False)
+                missing += [one.streams[kind] for kind in kinds]
+        if missing:
+            self._ask_again(session, link, missing, prompted=False)
 
     def _book_anew(self, one: I) -> None:
         one.book.lose("precision")

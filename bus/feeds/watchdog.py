@@ -50,11 +50,12 @@ class _Rhythm:
         "floor_ns",
         "last_ns",
         "limit_ns",
+        "since_ns",
     )
 
     def __init__(self, set_ns: int, floor_ns: int, now_ns: int) -> None:
         self.limit_ns = set_ns
-        self.last_ns = now_ns
+        self.last_ns = self.since_ns = now_ns
         self.floor_ns = floor_ns
         self._began_ns = self._at_ns = now_ns
         self._longest_ns = 0.0
@@ -116,7 +117,15 @@ class Watchdog:
     def restart(self, now_ns: int) -> None:
         """A new connection: every stream's silence counts from now, stale ones get their chance."""
         for stream, rhythm in self._rhythms.items():
-            self.seen[stream] = rhythm.last_ns = now_ns
+            self.seen[stream] = rhythm.last_ns = rhythm.since_ns = now_ns
+
+    def has_spoken(self, stream: str) -> bool:
+        """Whether data of the stream came since it is watched, on this connection.
+
+        ``seen`` alone does not tell: silence counts from the opening, which is no data.
+        """
+        rhythm = self._rhythms.get(stream)
+        return rhythm is not None and self.seen[stream] > rhythm.since_ns
 
     def is_stale(self, stream: str) -> bool:
         """Whether the last check found the stream silent."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from bus.client import Publisher
-from bus.model import Price, Topic, Trade
+from bus.model import Price, Quote, Status, Topic, Trade
+from bus.model.tick import FeedState
 from bus.testing import wait_until
 from tests.broker.frames import PRICE, TRADES
 from tests.broker.serving import ServingBroker
@@ -31,7 +32,9 @@ NODE_PACKAGES = ("zeromq@6", "@msgpack/msgpack@3")
 
 
 def test_the_page_has_its_programs() -> None:
-    assert set(PROGRAMS) == {"live.py", "live.mjs", "snapshot.py", "snapshot.mjs", "client.py"}
+    assert set(PROGRAMS) == {
+        "live.py", "live.mjs", "snapshot.py", "snapshot.mjs", "fresh.py", "client.py",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -67,14 +70,14 @@ def node_modules() -> Path:
 class Running:
     """A consumer program, and what it printed so far."""
 
-    def __init__(self, name: str, endpoint: str, directory: Path) -> None:
+    def __init__(self, name: str, endpoint: str, directory: Path, *words: str) -> None:
         program = directory / name
         program.write_text(PROGRAMS[name], encoding="utf-8")
         self.printed = directory / f"{name}.out"
         command = ["node"] if name.endswith(".mjs") else [sys.executable]
         with self.printed.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, str(program), endpoint], cwd=ROOT, stdout=output, stderr=output,
+                [*command, str(program), endpoint, *words], cwd=ROOT, stdout=output, stderr=output,
                 env=dict(os.environ, PYTHONPATH=str(ROOT)),
             )  # fmt: skip
 
@@ -143,3 +146,33 @@ def test_a_program_prints_last_values_then_live_each_once(
         [other.name, "1", "7.5"],
         [PRICE.name, "3", "8.5"],
     ]
+
+
+def test_a_value_is_usable_while_its_symbol_is_live_and_it_is_young(
+    broker: ServingBroker, publisher: Publisher
+) -> None:
+    quotes = publisher.writer(Topic.md("quote", "sim", "BTC-USDT"))
+    status = publisher.writer(Topic.status("binance", "BTC-USDT"))
+    words = ("binance", "sim", "BTC-USDT", "1.5")
+    running = Running("fresh.py", broker.subscribe, broker.run_dir, *words)
+
+    def is_said(what: str, quote: bool) -> bool:
+        if quote:
+            quotes.publish(Quote(1.0, 1.0, 2.0, 1.0), venue_ts_ns=None, recv_ts_ns=1)
+        lines = running.lines()
+        return bool(lines) and lines[-1] == f"BTC-USDT {what}"
+
+    def say(state: FeedState) -> None:
+        status.publish(Status(state, "test", 1), venue_ts_ns=None, recv_ts_ns=1)
+
+    try:
+        wait_until(lambda: is_said("not usable: unknown", quote=True), 15)
+        say("live")
+        wait_until(lambda: is_said("usable", quote=True), 15)
+        say("stale")
+        wait_until(lambda: is_said("not usable: stale", quote=True), 15)
+        say("live")
+        wait_until(lambda: is_said("usable", quote=True), 15)
+        wait_until(lambda: is_said("not usable: live", quote=False), 15, "silence to count")
+    finally:
+        running.end()

@@ -88,6 +88,8 @@ def test_every_problem_is_reported_at_once_with_file_and_key(toml: Path) -> None
         ("[bridge]\nport = 70000", "70000 is above the most, 65535"),
         ("[feeds]\nbinance = 1", "feeds.binance: is a table of settings"),
         ("[aliases]\nXRP = 'XRP-USDT'", 'not of the form "SYMBOL@feed"'),
+        ("[aliases]\nxrp = 'binance'", 'for example XRP = "XRP-USDT@binance"'),
+        ("[aliases]\nC = 'AAPL'", 'for example C = "AAPL@finnhub"'),
         ("[aliases]\nXRP = 'XRP-USDT@binanc'", "did you mean binance?"),
         ("[aliases]\nxrp = 'XRP-USDT@binance'", "aliases are upper case"),
         ("[simulator]\nports.binance = 8000", "port 8000 is taken by bridge.port"),

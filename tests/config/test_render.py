@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bus.config import Settings, load
@@ -47,6 +48,14 @@ def test_the_documented_table_is_the_one_the_code_makes() -> None:
         "docs/configuration.md is out of date; print the table with: "
         "python -c 'from bus.config.render import settings_table; print(settings_table())'"
     )
+
+
+def test_every_row_of_the_table_has_its_backticks_in_pairs() -> None:
+    for row in settings_table().splitlines()[2:]:
+        cells = re.split(r"(?<!\\)\|", row)[1:-1]
+        assert len(cells) == 4, row
+        assert all(cell.count("`") % 2 == 0 for cell in cells), row
+        assert cells[1].count("`") == 2, row
 
 
 def test_every_key_is_listed_once() -> None:

@@ -109,8 +109,11 @@ def test_the_configuration_it_shows_is_accepted(tmp_path: Path) -> None:
 
 
 def test_every_page_it_names_exists() -> None:
-    for page in re.findall(r"\]\((docs/[^)]+)\)", README):
+    for page, section in re.findall(r"\]\((docs/[^)#]+)(?:#([^)]+))?\)", README):
         assert (ROOT / page).exists(), page
+        titles = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not section or section in anchors, (page, section)
 
 
 def test_every_dependency_has_its_reason() -> None:

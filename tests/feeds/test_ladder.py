@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from bus.feeds import skew
-from bus.feeds.ladder import ASK_AGAIN_NS, REPLACE_EVERY_NS, Ladder, Steps, StreamLimit
+from bus.feeds.ladder import (
+    ASK_AGAIN_NS,
+    ASK_TOGETHER_NS,
+    REPLACE_EVERY_NS,
+    Ladder,
+    Steps,
+    StreamLimit,
+)
 from bus.feeds.skew import Lateness, SkewEstimate
 from bus.feeds.watchdog import LEARN_NS, LEARN_SAMPLES
 
@@ -28,21 +35,45 @@ def look(one: Ladder, now_ns: int, excused: tuple[str, ...] = ()) -> Steps:
     return one.check(now_ns, now_ns, now_ns, excused)
 
 
-def test_a_silent_stream_is_stale_and_asked_for_once_a_minute() -> None:
+def look_twice(one: Ladder, now_ns: int) -> Steps:
+    """What is asked for once it has been waited for others that fall silent, too."""
+    assert look(one, now_ns).ask_again == ()
+    return look(one, now_ns + ASK_TOGETHER_NS)
+
+
+def test_a_silent_stream_is_stale_at_once_and_asked_for_once_a_minute() -> None:
     one = ladder("A@trade", "A@news")
     assert look(one, 9 * S) == Steps()
     steps = look(one, 10 * S)
-    assert (steps.went_stale, steps.changed, steps.ask_again) == (1, True, ("A@trade",))
+    assert (steps.went_stale, steps.changed, steps.ask_again) == (1, True, ())
     assert one.is_stale("A@trade")
-    assert look(one, 11 * S) == Steps()
-    assert look(one, 10 * S + ASK_AGAIN_NS).ask_again == ("A@trade",)
+    assert look(one, 10 * S + ASK_TOGETHER_NS).ask_again == ("A@trade",)
+    assert look(one, 20 * S) == Steps()
+    assert look_twice(one, 10 * S + ASK_TOGETHER_NS + ASK_AGAIN_NS).ask_again == ("A@trade",)
 
 
 def test_each_stream_is_asked_for_in_its_own_time() -> None:
     one = ladder("A@trade", "B@trade", "A@news")
     one.seen["B@trade"] = 5 * S
-    assert look(one, 10 * S).ask_again == ("A@trade",)
-    assert look(one, 15 * S).ask_again == ("B@trade",)
+    assert look_twice(one, 10 * S).ask_again == ("A@trade",)
+    assert look_twice(one, 15 * S).ask_again == ("B@trade",)
+
+
+def test_streams_that_fall_silent_one_shortly_after_the_other_are_asked_for_together() -> None:
+    one = ladder("A@trade", "B@trade", "C@trade", "D@trade", "A@news")
+    for number, stream in enumerate(("A@trade", "B@trade", "C@trade")):
+        one.seen[stream] = number * S // 4
+    one.seen["D@trade"] = 30 * S
+    asked = [look(one, tick * S // 4).ask_again for tick in range(100)]
+    assert list(filter(None, asked)) == [("A@trade", "B@trade", "C@trade")]
+
+
+def test_one_that_speaks_again_meanwhile_is_not_asked_for() -> None:
+    one = ladder("A@trade", "A@news")
+    look(one, 10 * S)
+    one.seen["A@trade"] = 11 * S
+    assert look(one, 10 * S + ASK_TOGETHER_NS).ask_again == ()
+    assert look_twice(one, 21 * S).ask_again == ("A@trade",), "and it waits anew"
 
 
 def test_data_makes_it_well_again() -> None:
@@ -63,14 +94,15 @@ def test_a_stream_without_a_rhythm_is_never_worth_a_new_connection() -> None:
 def test_a_stream_that_speaks_regularly_and_was_asked_in_vain_is() -> None:
     one = ladder("A@beat", "B@beat")
     one.seen["B@beat"] = 10 * ASK_AGAIN_NS
-    assert look(one, 5 * S).ask_again == ("A@beat",)
-    steps = look(one, 5 * S + ASK_AGAIN_NS)
+    step_ns = ASK_AGAIN_NS + ASK_TOGETHER_NS
+    assert look_twice(one, 5 * S).ask_again == ("A@beat",)
+    steps = look_twice(one, 5 * S + step_ns)
     assert (steps.rotate, steps.hopeless) == (True, ("A@beat",))
-    again = look(one, 5 * S + 2 * ASK_AGAIN_NS)
+    again = look_twice(one, 5 * S + 2 * step_ns)
     assert again.hopeless
     assert not again.rotate, "not sooner than every ten minutes"
     one.seen["B@beat"] = REPLACE_EVERY_NS * 2
-    assert look(one, 5 * S + ASK_AGAIN_NS + REPLACE_EVERY_NS).rotate
+    assert look_twice(one, 5 * S + step_ns + REPLACE_EVERY_NS).rotate
 
 
 def test_a_learned_rhythm_counts_as_regular_and_shortens_the_limit() -> None:
@@ -82,9 +114,9 @@ def test_a_learned_rhythm_counts_as_regular_and_shortens_the_limit() -> None:
     assert one.limit_s("A@trade") == 8 * step_ns / S
     last_ns = one.seen["A@trade"]
     one.seen["B@trade"] = last_ns + 3600 * S
-    first = look(one, last_ns + 17 * S)
+    first = look_twice(one, last_ns + 17 * S)
     assert first.ask_again == ("A@trade",)
-    assert look(one, last_ns + 17 * S + ASK_AGAIN_NS).rotate
+    assert look_twice(one, last_ns + 17 * S + ASK_TOGETHER_NS + ASK_AGAIN_NS).rotate
 
 
 def test_when_everything_is_silent_the_connection_is_given_up() -> None:
@@ -114,8 +146,11 @@ def test_a_new_connection_gives_every_stream_its_time_again() -> None:
     one = ladder("A@trade", "A@news")
     look(one, 10 * S)
     one.opened(100 * S)
+    assert not one.has_spoken("A@trade"), "a connection is no data"
     assert look(one, 109 * S).ask_again == ()
-    assert look(one, 110 * S).ask_again == ("A@trade",)
+    assert look_twice(one, 110 * S).ask_again == ("A@trade",)
+    one.seen["A@trade"] = 113 * S
+    assert one.has_spoken("A@trade")
 
 
 def test_a_stream_that_is_not_watched_any_more_is_forgotten() -> None:

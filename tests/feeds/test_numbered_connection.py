@@ -7,8 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from bus.clock import monotonic_ns
 from bus.feeds import numbered_connection
 from bus.feeds.link import Link
+from bus.feeds.listing import Listed
+from bus.feeds.session import Lost
 from bus.testing import eventually
 from tests.feeds.tap import Statuses
 from tests.feeds.toy_venue import Notes, NumberedToyConnection, toy_feed
@@ -28,6 +31,7 @@ async def opened(*symbols: str) -> tuple[NumberedToyConnection, Two, Statuses]:
     feed, _, statuses = toy_feed()
     connection, notes = NumberedToyConnection(feed, *symbols), Two()
     await connection.opened(notes.as_session(), notes.link, False)
+    notes.last_frame_mono_ns = monotonic_ns()  # of whatever comes from now on
     return connection, notes, statuses
 
 
@@ -38,6 +42,33 @@ async def test_a_book_that_changes_wants_its_snapshot() -> None:
     assert connection.wanted["A"].is_set()
     connection.instruments["A"].book.on_snapshot(100, [(1.0, 1.0)], [(2.0, 1.0)], 5, 5)
     assert statuses.state("A") == "live"
+
+
+async def test_neither_a_new_connection_nor_a_snapshot_fetched_elsewhere_is_data() -> None:
+    connection, notes, statuses = await opened("A")
+    book = connection.instruments["A"].book
+    connection.frames(notes.link, [b"A@book 101"], 5)
+    book.on_snapshot(100, [(1.0, 1.0)], [(2.0, 1.0)], 5, 5)
+    assert statuses.state("A") == "live"
+    connection.lost(notes.as_session(), Lost("silent_streams", "given up by this side", 0.1, 0))
+    await connection.opened(notes.as_session(), notes.link, False)
+    connection.check(notes.as_session())
+    book.on_snapshot(200, [(1.0, 1.0)], [(2.0, 1.0)], 5, 5)
+    connection.check(notes.as_session())
+    assert book.synced
+    assert (statuses.last("A").state, statuses.last("A").reason) == ("recovering", "subscribing")
+    notes.last_frame_mono_ns = monotonic_ns()
+    connection.frames(notes.link, [b"A@trade 1"], 5)
+    connection.check(notes.as_session())
+    assert statuses.state("A") == "live"
+
+
+async def test_an_instrument_that_is_added_is_not_live_by_that() -> None:
+    connection, notes, statuses = await opened("A")
+    connection.add(Listed("B", "B"))
+    connection.instruments["B"].book.on_snapshot(100, [(1.0, 1.0)], [(2.0, 1.0)], 5, 5)
+    connection.check(notes.as_session())
+    assert statuses.last("B").reason == "subscribing"
 
 
 async def test_a_quiet_book_wants_its_snapshot_all_the_same(

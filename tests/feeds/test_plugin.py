@@ -1,7 +1,8 @@
-"""A venue written elsewhere, dropped into a folder on the path: it runs as a feed process."""
+"""The venue in docs/venues.md, dropped into a folder on the path: it runs as a feed process."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -14,39 +15,11 @@ from bus.testing import wait_until
 from bus.wire.codec import decode_frame
 from tests.conftest import ROOT
 
-VENUE = '''
-"""A venue nobody has heard of."""
-
-from bus.clock import now_ns
-from bus.feeds.handler import SymbolTicks
-from bus.feeds.status import Verdict
-
-
-class DemoFeed:
-    def __init__(self, feed):
-        self.feed = feed
-        self.said = 0
-
-    async def run(self):
-        feed = self.feed
-        feed.started()
-        for symbol in feed.settings.symbols:
-            ticks = SymbolTicks(feed.publisher, feed.venue_label, symbol)
-            ticks.trade(42.5, 1.0, "buy", 7, now_ns(), now_ns())
-            feed.board.say(symbol, Verdict("live", "data"), now_ns())
-            self.said += 1
-        await feed.stopping.wait()
-
-    def report(self):
-        return {"said": self.said}
-
-    def broker_attached(self):
-        pass
-
-
-def create(feed):
-    return DemoFeed(feed)
-'''
+(VENUE,) = re.findall(
+    r"^```python\n(# venue: demo\n.*?)^```$",
+    (ROOT / "docs" / "venues.md").read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
 START = """
 import sys
 import bus.feeds

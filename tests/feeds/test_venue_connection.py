@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bus.clock import monotonic_ns
 from bus.feeds.listing import Listed
 from bus.feeds.session import Lost
@@ -73,7 +75,10 @@ async def test_one_that_is_removed_is_left_and_what_still_comes_is_no_surprise()
     assert connection.frames(notes.link, [b"B@trade"], 5) == 1
 
 
-async def test_silence_climbs_the_ladder_to_a_new_subscription() -> None:
+async def test_silence_climbs_the_ladder_to_a_new_subscription(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bus.feeds.ladder.ASK_TOGETHER_NS", 0)
     connection, notes, statuses = await opened("A", "B")
     live(connection, notes)
     now_ns = monotonic_ns()

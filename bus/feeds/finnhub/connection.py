@@ -54,7 +54,6 @@ class Connection:
         self._frames_seen: RecentIds[bytes] = RecentIds(FRAMES_REMEMBERED)
         self._removed: RecentIds[str] = RecentIds(1_024)
         self._closed: bool | None = None
-        self._opened_ns = 0
         self._complaint = ""
         self._complaint_ns = 0
         self.facts = ConnectionFacts()
@@ -70,8 +69,7 @@ class Connection:
 
     async def opened(self, session: Session, link: Link, successor: bool) -> None:
         """Subscribe, one symbol a message, prices before news."""
-        self._opened_ns = monotonic_ns()
-        self._watchdog.restart(self._opened_ns)
+        self._watchdog.restart(monotonic_ns())
         self._frames_seen.clear()
         self._sent.clear()
         self.facts.open = True
@@ -188,8 +186,7 @@ class Connection:
             self._counters.stale += len(findings.went_stale)
             for venue_symbol, one in self._by_venue_symbol.items():
                 one.facts.stale = ("trades",) if self._watchdog.is_stale(venue_symbol) else ()
-                seen_ns = self._watchdog.seen[venue_symbol]
-                one.facts.has_data = one.facts.has_data or seen_ns > self._opened_ns
+                one.facts.has_data = one.facts.has_data or self._watchdog.has_spoken(venue_symbol)
         self.judge_all()
 
     def verdict(self, symbol: str) -> Verdict:
