@@ -4,9 +4,6 @@ One family for each figure every process has, and one for each counter of a kind
 ``mdbus_feed_messages_in{process="feed.binance"}``. Counters of the processes carry no type: the
 heartbeat does not say which of them only grow. Those that are words (a state) are labels of
 ``mdbus_process_info``. Pure: a status in, text out.
-
-The text is written here and not by Prometheus' own library, which brings an HTTP server: to import
-that takes longer than to ask, to write and to print.
 """
 
 from __future__ import annotations
@@ -14,6 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import UnknownMetricFamily
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,73 +31,60 @@ _FIGURES: Final = (
 _NOT_OF_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
-class _Family:
-    """A figure of all processes: what it means, and a sample for each."""
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
 
-    def __init__(self, name: str, kind: str, text: str, *labels: str) -> None:
-        self._name = name
-        self._kind = kind
-        self._text = text
-        self._labels = labels
-        self._samples: list[str] = []
-
-    def add(self, value: float, *labels: str) -> None:
-        """One sample, with a value for each label."""
-        pairs = zip(self._labels, labels, strict=True)
-        listed = ",".join(f'{label}="{_escaped(text, quoted=True)}"' for label, text in pairs)
-        braces = f"{{{listed}}}" if listed else ""
-        self._samples.append(f"{self._name}{braces} {_number(value)}\n")
-
-    def lines(self) -> str:
-        """Its lines, the last of which ends, too."""
-        about = f"# HELP {self._name} {_escaped(self._text)}\n# TYPE {self._name} {self._kind}\n"
-        return about + "".join(self._samples)
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 def exposition(status: Mapping[str, Any] | None) -> str:
     """The text for a status as ``mdbus status --json`` gives it; None: no supervisor runs."""
-    up = _Family("mdbus_up", "gauge", "1 while the supervisor runs and stops nothing.")
-    up.add(status is not None and status.get("state") == "running")
-    families = [up]
+    families = [_up(status)]
     if status is not None:
-        families += _of_processes(list(status.get("processes", ())))
-    return "".join(family.lines() for family in families)
+        families += _of_processes(status.get("processes", ()))
+    return generate_latest(_Families(families)).decode()
 
 
-def _of_processes(rows: list[Mapping[str, Any]]) -> list[_Family]:
-    ready = _Family("mdbus_process_ready", "gauge", "1 while it serves.", "process")
-    restarts = _Family(
-        "mdbus_process_restarts_total",
-        "counter",
+def _up(status: Mapping[str, Any] | None) -> Metric:
+    running = status is not None and status.get("state") == "running"
+    return GaugeMetricFamily("mdbus_up", "1 while the supervisor runs and stops nothing.", running)
+
+
+def _of_processes(processes: Iterable[Mapping[str, Any]]) -> list[Metric]:
+    rows = list(processes)
+    ready = GaugeMetricFamily("mdbus_process_ready", "1 while it serves.", labels=["process"])
+    restarts = CounterMetricFamily(
+        "mdbus_process_restarts",
         "Starts after an end that nobody asked for.",
-        "process",
+        labels=["process"],
     )
-    info = _Family(
+    info = GaugeMetricFamily(
         "mdbus_process_info",
-        "gauge",
         "What it is and says of itself.",
-        *("process", "kind", "state", "data"),
+        labels=["process", "kind", "state", "data"],
     )
     for row in rows:
         name = str(row["name"])
-        ready.add(row["state"] == "ready", name)
-        restarts.add(row["restarts"], name)
+        ready.add_metric([name], row["state"] == "ready")
+        restarts.add_metric([name], row["restarts"])
         data = row.get("counters", {}).get("state", "")
-        info.add(1, name, str(row["kind"]), str(row["state"]), str(data))
+        info.add_metric([name, str(row["kind"]), str(row["state"]), str(data)], 1)
     return [ready, restarts, info, *_figures(rows), *_counters(rows)]
 
 
-def _figures(rows: list[Mapping[str, Any]]) -> Iterable[_Family]:
+def _figures(rows: list[Mapping[str, Any]]) -> Iterable[Metric]:
     for key, name, text, factor in _FIGURES:
-        family = _Family(f"mdbus_process_{name}", "gauge", text, "process")
+        family = GaugeMetricFamily(f"mdbus_process_{name}", text, labels=["process"])
         for row in rows:
             if (value := row.get(key)) is not None:
-                family.add(value * factor, str(row["name"]))
+                family.add_metric([str(row["name"])], value * factor)
         yield family
 
 
-def _counters(rows: list[Mapping[str, Any]]) -> Iterable[_Family]:
-    families: dict[str, _Family] = {}
+def _counters(rows: list[Mapping[str, Any]]) -> Iterable[Metric]:
+    families: dict[str, UnknownMetricFamily] = {}
     for row in rows:
         for key, value in row.get("counters", {}).items():
             if not isinstance(value, int | float):
@@ -103,21 +92,6 @@ def _counters(rows: list[Mapping[str, Any]]) -> Iterable[_Family]:
             name = _NOT_OF_A_NAME.sub("_", f"mdbus_{row['kind']}_{key}")
             if name not in families:
                 text = f"{key}, as the heartbeat of each {row['kind']} says."
-                families[name] = _Family(name, "untyped", text, "process")
-            families[name].add(value, str(row["name"]))
+                families[name] = UnknownMetricFamily(name, text, labels=["process"])
+            families[name].add_metric([str(row["name"])], value)
     return families.values()
-
-
-def _escaped(text: str, *, quoted: bool = False) -> str:
-    text = text.replace("\\", r"\\").replace("\n", r"\n")
-    return text.replace('"', r"\"") if quoted else text
-
-
-def _number(value: float) -> str:
-    """As Go writes it: ``+Inf``, ``-Inf``, ``NaN``."""
-    number = float(value)
-    if number != number:
-        return "NaN"
-    if number in (float("inf"), float("-inf")):
-        return "+Inf" if number > 0 else "-Inf"
-    return repr(number)
