@@ -38,6 +38,7 @@ def bus() -> Iterator[RunningBus]:
             f"supervisor.backoff_first_s={DOWN_S}",
             f"supervisor.backoff_cap_s={DOWN_S}",
             "supervisor.stable_after_s=600",
+            "bridge.limits.actions_burst=100000",  # a test asks again and again until it is so
         )
         running.wait_ready_again(f"feed.{FEED}", running.kill(f"feed.{FEED}"))
         yield running
