@@ -15,6 +15,7 @@ import asyncio
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from bus.clock import now_ns
@@ -41,6 +42,7 @@ class DownNotices:
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._publishers: dict[str, Publisher] = {}
         self._context: ZmqContext | None = None
+        self._ending: Thread | None = None
 
     def post(self, feed: str, symbols: Iterable[str], detail: str) -> None:
         """Say ``down`` on the feed's status topic and on that of each of its symbols, as of now,
@@ -62,7 +64,7 @@ class DownNotices:
     ) -> None:
         await asyncio.sleep(PATIENCE_S)
         try:
-            await asyncio.to_thread(importlib.import_module, "bus.client.publisher")
+            await _import_client()
             self._publish(feed, symbols, detail, epoch, at_ns)
         except ImportError as error:  # of code that was installed since: `reexec` mends it
             _log.error("cannot tell the bus that a feed is down", feed=feed, error=error)
@@ -97,11 +99,28 @@ class DownNotices:
         publisher = self._publishers.pop(feed, None)
         if publisher is not None:
             publisher.close()
+        if self._context is not None and not self._publishers:
+            # Nothing is told any more: keep no threads and descriptors for it. The last words may
+            # take a second to leave, for which the loop does not wait.
+            self._ending = Thread(target=self._context.term, name="notices", daemon=True)
+            self._ending.start()
+            self._context = None
 
     def close(self) -> None:
         """Withdraw every notice."""
         for feed in [*self._waiting, *self._publishers]:
             self.withdraw(feed)
-        if self._context is not None:
-            self._context.term()
-            self._context = None
+        if self._ending is not None:
+            self._ending.join()
+
+
+async def _import_client() -> None:
+    """In a thread that ends with that: those of the loop's own pool would stay."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(pool, importlib.import_module, "bus.client.publisher")
+    finally:
+        pool.shutdown(wait=False)

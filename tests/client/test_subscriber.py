@@ -48,7 +48,10 @@ def test_snapshot_then_live(broker: ServingBroker) -> None:
     with Publisher(broker.publish) as publisher, Subscriber(broker.subscribe) as consumer:
         writer = publisher.writer(TRADES)
         wait_until(publisher.service)
-        publish(writer, 3)
+        with Subscriber(broker.subscribe) as witness:
+            witness.subscribe(TRADES)
+            publish(writer, 3)
+            events(witness, 3)
         consumer.subscribe(TRADES)
         found = events(consumer, 3)
         found.append(consumer.recv(5) or found[0])

@@ -24,7 +24,7 @@ def test_one_symbols_fault_costs_the_fifty_nine_others_nothing() -> None:
     assert result["wrong"] == []
     assert (result["connections"], result["streams"]) == (3, 240)
     assert result["rest_refused"] == 0
-    assert 300 <= result["weight_most"] <= 6_000, "60 snapshots of weight 5 and little else"
+    assert 0 < result["weight_most"] <= 6_000, "60 snapshots of weight 5; a minute may begin"
     assert result["absorbed"] == 0
     assert result["trades_compared"] > 60
     assert result["deltas_compared"] > 600

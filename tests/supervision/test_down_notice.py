@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from bus.supervision.down_notice import DownNotices
 from bus.testing import eventually
 from bus.transport.sockets import ZmqContext, bind, new_context, proxy_ingress
 from bus.wire.codec import decode_frame
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
 
 
 async def test_a_notice_reaches_a_broker_that_comes_later(run_dir: Path) -> None:
@@ -47,6 +52,8 @@ async def test_a_notice_reaches_a_broker_that_comes_later(run_dir: Path) -> None
     await eventually(read)
     assert received[0].epoch > first_epoch, "each death is newer than the one before"
     notices.withdraw("binance")
+    await eventually(lambda: not {"notices"} & names_of_threads(), what="no threads are kept")
+    assert notices._context is None
     notices.close()
     broker.close()
     context.term()
