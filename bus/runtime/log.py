@@ -49,7 +49,7 @@ def configure(process: str, level: str = "info") -> None:
 
     Lines of libraries that use :mod:`logging` come out in the same form, from WARNING up.
     """
-    from bus.runtime.library_log import take_over  # not for who only reads logs
+    from bus.runtime.foreign_log import take_over  # not for who only reads logs
 
     _sink.process = process
     _sink.threshold = LEVELS[level]
@@ -114,7 +114,7 @@ class Logger:
 
     def exception(self, event: str, error: BaseException, **fields: object) -> None:
         """An error line with the traceback of ``error`` as its last field, on the same line."""
-        from bus.runtime.library_log import trace_of
+        from bus.runtime.foreign_log import trace_of
 
         trace = trace_of(error)
         self._emit(

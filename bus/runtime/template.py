@@ -39,7 +39,7 @@ from typing import Final
 
 from bus.config.load import load, prepare
 from bus.errors import ConfigError
-from bus.runtime import library_log as library_log  # which each process is about to need
+from bus.runtime import foreign_log as foreign_log  # which each process is about to need
 from bus.runtime import spare
 from bus.runtime.guard import die_with_parent
 from bus.runtime.process import read_arguments

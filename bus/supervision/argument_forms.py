@@ -37,15 +37,23 @@ SET: Final[dict[str, Any]] = {
 }
 
 
-def add_verb(verbs: Any, name: str, text: str, *examples: str) -> argparse.ArgumentParser:
-    """A verb with its help and its examples; it knows where the bus is."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
+def parser_of(
+    among: Any, name: str, text: str, description: str, *examples: str
+) -> argparse.ArgumentParser:
+    """A parser among those of a parser: its line in their list, its own help, its examples."""
+    parser: argparse.ArgumentParser = among.add_parser(
         name,
         help=text,
-        description=text,
+        description=description,
         epilog=examples_of(*examples),
         formatter_class=Help,
     )
+    return parser
+
+
+def add_verb(verbs: Any, name: str, text: str, *examples: str) -> argparse.ArgumentParser:
+    """A verb with its help and its examples; it knows where the bus is."""
+    parser = parser_of(verbs, name, text, text, *examples)
     add_location(parser)
     return parser
 

@@ -6,11 +6,10 @@ import argparse
 from typing import Any
 
 from bus.supervision.argument_forms import (
-    Help,
     add_json,
     add_location,
     add_settings,
-    examples_of,
+    parser_of,
     seconds,
 )
 
@@ -19,28 +18,15 @@ class _Actions:
     """A verb whose first word is an action; where the bus is may stand before that or after it."""
 
     def __init__(self, verbs: Any, name: str, text: str, description: str, *examples: str) -> None:
-        parser = _parser(verbs, name, text, description, *examples)
+        parser = parser_of(verbs, name, text, description, *examples)
         add_location(parser)
         self._actions = parser.add_subparsers(dest="what", metavar="ACTION", required=True)
 
     def add(self, name: str, text: str, *examples: str) -> argparse.ArgumentParser:
         """One more action."""
-        action = _parser(self._actions, name, text, text, *examples)
+        action = parser_of(self._actions, name, text, text, *examples)
         add_location(action, default=argparse.SUPPRESS)  # else it undoes `feed --config FILE add`
         return action
-
-
-def _parser(
-    among: Any, name: str, text: str, description: str, *examples: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = among.add_parser(
-        name,
-        help=text,
-        description=description,
-        epilog=examples_of(*examples),
-        formatter_class=Help,
-    )
-    return parser
 
 
 def add_feed(verbs: Any) -> None:

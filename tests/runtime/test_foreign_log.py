@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bus.runtime.library_log import take_over, trace_of
+from bus.runtime.foreign_log import take_over, trace_of
 
 Lines = list[tuple[str, str, str, str]]
 
