@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import socket
 import statistics
 import sys
@@ -33,7 +32,7 @@ from bench.fanout.servers import TOPICS, Server, Stage, bridge
 from bench.fanout.talk import await_ready, cpu_s, run, say, start
 from bench.fuzz import frame, request_of
 from bench.peers.rivals import NotHere
-from bench.rig import allow_files, end_on_sigterm, machine, pss_bytes, symbols_of
+from bench.rig import allow_files, end_on_sigterm, machine, pss_bytes, symbols_of, two_sides
 
 WATCH_EVERY_S = 0.1
 STORM_TOPICS = 5
@@ -258,12 +257,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"load:    {given.ticks_per_s:,} trades/s over {TOPICS} topics to {given.clients} clients "
         f"that follow all of them; {given.seconds} s a phase"
     )
-    everywhere = os.sched_getaffinity(0)
-    cores = sorted(everywhere)
-    spread = ({cores[0]}, set(cores[1:])) if len(cores) > 1 else (everywhere, everywhere)
     with contextlib.ExitStack() as stack:
         run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="mdb-"))
-        stage = Stage(stack, run_dir, False, 20_000, spread)
+        stage = Stage(stack, run_dir, False, 20_000, two_sides())
         server = bridge(stage, stream="trades")
         command = [str(compiled("client")), "-p", server.port, "-n", str(given.clients)]
         client = start(stage, [*command, *server.client, "-t", "trade"])

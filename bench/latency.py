@@ -4,7 +4,8 @@ A publisher process publishes on a fixed schedule, a client process holds all We
 connections; broker and bridge run as in production. Latency is the time from the moment a message
 was *due* to be published until the client's socket was read, so a stall anywhere counts in full for
 every message it delayed (no coordinated omission). Everything runs on this one machine and competes
-for its cores: compare runs on one machine, never figures of two.
+for its cores: compare runs on one machine, never figures of two. The bridge has a core of its own,
+the others share the rest; with ``--no-pin`` the scheduler spreads them, and moves them about.
 
 ``--idle 10000`` measures twice: alone, and while so many more clients are connected (each holds a
 topic that says nothing and gets heartbeats, from addresses of 127.0.1.0/24 and further), and what
@@ -37,10 +38,13 @@ from bench.rig import (
     allow_files,
     cpu_s,
     machine,
+    on_cores,
     process,
     pss_bytes,
     running,
+    stolen_s,
     symbols_of,
+    two_sides,
     wait_for_line,
     wait_until_ready,
     write_config,
@@ -197,16 +201,17 @@ def receive(port: int, args: argparse.Namespace, begin_ns: int, end_ns: int) -> 
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         tally = runner.run(run())
-    print(
-        json.dumps(
+    # Longer than a pipe holds: an unbuffered stdout (PYTHONUNBUFFERED) may write the half of it.
+    with open(sys.stdout.fileno(), "w", closefd=False) as out:
+        json.dump(
             {
                 "frames": tally.frames,
                 "all_frames": tally.all_frames,
                 "reads": tally.reads,
                 "latencies_us": tally.latencies_us,
-            }
+            },
+            out,
         )
-    )
 
 
 # ---------------------------------------------------------------------- the conductor
@@ -246,12 +251,15 @@ def measure(args: argparse.Namespace, idle: int = 0) -> dict[str, float]:
         "--clients", str(args.clients), "--per-client", str(args.per_client),
     ]  # fmt: skip
     start = ["--config", str(config), "--name"]
+    bridges, others = two_sides(pin=not args.no_pin)
     try:
-        with (
-            process("bus.broker", *start, "broker", stderr=subprocess.PIPE) as broker,
-            process("bus.wsbridge", *start, "bridge.1", stderr=subprocess.PIPE) as bridge,
-            contextlib.ExitStack() as held,
-        ):
+        with contextlib.ExitStack() as held:
+            with on_cores(bridges):
+                command = process("bus.wsbridge", *start, "bridge.1", stderr=subprocess.PIPE)
+                bridge = held.enter_context(command)
+            held.enter_context(on_cores(others))
+            command = process("bus.broker", *start, "broker", stderr=subprocess.PIPE)
+            broker = held.enter_context(command)
             wait_for_line(broker.stderr, " ready ")
             port = wait_for_line(bridge.stderr, r"ready http=http://[^:]+:(\d+)")[1]
             wait_until_ready(port)
@@ -273,12 +281,14 @@ def measure(args: argparse.Namespace, idle: int = 0) -> dict[str, float]:
                     pids = {"bridge": bridge.pid, "broker": broker.pid, "publisher": sender.pid,
                             "client": client.pid}  # fmt: skip
                     before = {name: cpu_s(pid) for name, pid in pids.items()}
+                    stolen = stolen_s()
                     time.sleep(max(0.0, (end_ns - time.time_ns()) / NS))
                     spent = {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
+                    stolen = stolen_s() - stolen
                     rss = psutil.Process(bridge.pid).memory_info().rss
                     sent = json.loads(sender.communicate(timeout=20)[0])
                     got = json.loads(client.communicate(timeout=20)[0])
-        return show(args, sent, got, spent, rss)
+        return show(args, sent, got, spent, stolen, rss)
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -288,6 +298,7 @@ def show(
     sent: dict[str, Any],
     got: dict[str, Any],
     spent: dict[str, float],
+    stolen: float,
     rss_bytes: int,
 ) -> dict[str, float]:
     print(
@@ -314,13 +325,14 @@ def show(
     shown = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
     print(f"latency: {shown} ms, due time to client read, {len(values):,} samples")
     cpu = "  ".join(f"{name} {100 * used / args.seconds:.0f} %" for name, used in spent.items())
-    print(f"CPU:     {cpu} of one core each")
+    print(f"CPU:     {cpu} of one core each; the host took {100 * stolen / args.seconds:.1f} %")
     print(
         f"bridge:  {spent['bridge'] * 1e6 / max(frames, 1):.2f} µs of CPU per delivered frame, "
         f"{rss_bytes / 1e6:.0f} MB resident"
     )
     if lost:
         sys.exit(f"{lost} frames are missing")
+    found["% stolen"] = 100 * stolen / args.seconds
     found["µs a frame"] = spent["bridge"] * 1e6 / max(frames, 1)
     return found
 
@@ -340,6 +352,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=15, help="time measured (15)")
     parser.add_argument("--idle", type=int, default=0, help="measure again with so many idle ones")
     parser.add_argument("--rounds", type=int, default=1, help="so often, in turns (1)")
+    parser.add_argument("--no-pin", action="store_true", help="leave the cores to the scheduler")
     for hidden in ("--role", "--config"):
         parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
     for hidden in ("--begin", "--end", "--port"):

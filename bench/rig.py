@@ -116,6 +116,33 @@ def allow_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def two_sides(*, pin: bool = True) -> tuple[set[int], set[int]]:
+    """The cores of what is measured and those of everything else; the same where there is one core,
+    or with ``pin`` false."""
+    everywhere = os.sched_getaffinity(0)
+    first, *others = sorted(everywhere)
+    return ({first}, set(others)) if pin and others else (everywhere, everywhere)
+
+
+@contextlib.contextmanager
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """What is started in this block runs on ``cores``."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def stolen_s() -> float:
+    """CPU seconds that this machine's cores were ready to run and its host gave to others, so far.
+
+    Always 0 on a machine that is not virtual, or whose host does not tell.
+    """
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds a process has used, its children not counted."""
     times = psutil.Process(pid).cpu_times()

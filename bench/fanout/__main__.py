@@ -32,7 +32,7 @@ from bench.fanout.native import compiled
 from bench.fanout.servers import KINDS, TOPICS, Kind, Server, Stage
 from bench.fanout.talk import await_ready, cpu_s, run, say, start
 from bench.peers.rivals import NotHere, cache_dir
-from bench.rig import allow_files, end_on_sigterm, machine, pss_bytes
+from bench.rig import allow_files, end_on_sigterm, machine, pss_bytes, two_sides
 
 WARM_UP_SHARE = 0.25
 LEAST_BURSTS = 3
@@ -125,12 +125,9 @@ def on_stage(
     kind: Kind, clients: int, loads: Sequence[Load], seconds: float, pin: bool
 ) -> list[Cell]:
     """Start a server, let ``clients`` join, run ``loads`` one after another."""
-    everywhere = os.sched_getaffinity(0)
-    cores = sorted(everywhere)
-    spread = ({cores[0]}, set(cores[1:])) if pin and len(cores) > 1 else (everywhere, everywhere)
     with contextlib.ExitStack() as stack:
         run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="mdb-"))
-        stage = Stage(stack, run_dir, loads[0].deflate, clients, spread)
+        stage = Stage(stack, run_dir, loads[0].deflate, clients, two_sides(pin=pin))
         server = kind.start(stage)
         bare = sum(map(pss_bytes, server.pids()))
         command = [str(compiled("client")), "-p", server.port, "-n", str(clients), *server.client]

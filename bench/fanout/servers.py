@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ import psutil
 from bench.fanout.native import compiled
 from bench.peers.rivals import HERE, NotHere, install, install_node, unpack_debian
 from bench.rig import (
+    on_cores,
     running,
     symbols_of,
     wait_for_line,
@@ -94,12 +95,12 @@ class Stage:
 
     def serve(self, command: Sequence[str], **options: object) -> subprocess.Popen[str]:
         """Start the measured server on its core."""
-        with _on(self.cores[0]):
+        with on_cores(self.cores[0]):
             return self.stack.enter_context(running(command, **{"stderr": self.log, **options}))
 
     def help(self, command: Sequence[str], **options: object) -> subprocess.Popen[str]:
         """Start a process that is not measured, on the other core."""
-        with _on(self.cores[1]):
+        with on_cores(self.cores[1]):
             return self.stack.enter_context(running(command, **{"stderr": self.log, **options}))
 
     def listening(self, started: subprocess.Popen[str]) -> str:
@@ -115,16 +116,6 @@ class Stage:
         self.log.flush()
         text = Path(self.log.name).read_text().strip()
         return next((line for line in reversed(text.splitlines()) if "rror" in line), "no word")
-
-
-@contextlib.contextmanager
-def _on(cores: set[int]) -> Iterator[None]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _free_port() -> str:

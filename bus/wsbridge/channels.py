@@ -121,8 +121,8 @@ class Channel(Generic[ClientT]):
         self._drop_crowd()
         self.clients[client] = None
         if self.style.conflate_ms:
-            is_lossless = not self.topic.is_state and not self.topic.is_delta
-            self.newcomers[client] = len(self.waiting) if is_lossless else self.updates
+            known = len(self.waiting) if self.topic.is_lossless else self.updates
+            self.newcomers[client] = known
 
     def remove(self, client: ClientT) -> None:
         """It gets nothing more."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from msgspec import UNSET
 
 from bus.wsbridge.grants import Grant, grant
-from bus.wsbridge.holdings import Holdings
+from bus.wsbridge.holdings import Holdings, Owed, Room
 from bus.wsbridge.inquiries import feed_status, pattern_entry, snapshot_end, snapshot_reply
 from bus.wsbridge.market import Market
-from bus.wsbridge.messages import Limits, Rejection, Subscription, TopicEntry, rfc3339
+from bus.wsbridge.messages import Gap, Limits, Rejection, Subscription, TopicEntry, rfc3339
 from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Options
 from bus.wsbridge.steps import Attach, Give, Join, Owe, Send, Step, Wanted
@@ -50,9 +50,9 @@ class Completion:
         empty: list[str] = []
         after: list[Step] = []
         sent = 0
-        budget = limits.max_history
+        room = Room(limits.max_history)
         for wanted in _each_given_once(attach.wanted, holdings.patterns):
-            granted = grant(wanted, self._market, now_ns, budget)
+            granted = grant(wanted, self._market, now_ns, room.messages)
             has_value = granted.view.has_value
             if not has_value and not wanted.allow_pending and not wanted.pattern:
                 rejected.append(_pending(wanted))
@@ -64,9 +64,7 @@ class Completion:
                 matched[wanted.pattern].append(granted)
             if not has_value and wanted.topic.name not in empty:
                 empty.append(wanted.topic.name)
-            steps, used = self._begin(wanted, granted, budget)
-            after += steps
-            budget -= used
+            after += self._begin(wanted, granted, room)
             sent += len(granted.given.kepts)
         if attach.purpose == "created":
             return after
@@ -99,28 +97,52 @@ class Completion:
         )
         return [Send(reply), *after]
 
-    def _begin(self, wanted: Wanted, granted: Grant, budget: int) -> tuple[list[Step], int]:
-        """The first messages of a topic and its live ones, now or later; what they cost."""
+    def _begin(self, wanted: Wanted, granted: Grant, room: Room) -> list[Step]:
+        """The first messages of a topic and its live ones, now or later."""
         name = wanted.topic.name
         if self._market.is_warm(wanted.topic.bus_key):
             self._holdings.owed.pop(name, None)
-            cost = 0 if wanted.topic.is_state else len(granted.given.kepts)
-            return [*_gift(granted), self._live(wanted)], cost
-        # The acknowledgement has said that nothing is recovered: the rest is a first
-        # subscription, and its history counts against this request.
-        history = min(wanted.history, budget)
-        owed = replace(wanted, since=None, history=history)
-        self._holdings.owed[name] = owed
-        return [Owe(owed)], history
+            room.take(granted)
+            return [*_gift(granted), self._live(wanted)]
+        if not wanted.topic.is_lossless:
+            # The acknowledgement has said that nothing is recovered: its value is owed whole.
+            wanted = replace(wanted, since=None)
+        self._holdings.owed[name] = Owed(wanted, room)
+        return [Owe(wanted)]
 
-    def arrived(self, wanted: Wanted, limits: Limits, now_ns: int) -> list[Step]:
-        """The first messages of an owed topic that has turned warm; nothing if it was given up."""
+    def arrived(self, wanted: Wanted, now_ns: int) -> list[Step]:
+        """The first messages of an owed topic that has turned warm; nothing if it was given up.
+
+        What a returning client has missed of a lossless topic comes too, late as it is; or a gap
+        says how much is gone.
+        """
         name = wanted.topic.name
-        if self._holdings.owed.get(name) is not wanted:
+        owed = self._holdings.owed.get(name)
+        if owed is None or owed.wanted is not wanted:
             return []
         del self._holdings.owed[name]
-        granted = grant(wanted, self._market, now_ns, limits.max_history)
-        return [*_gift(granted), self._live(wanted)]
+        granted = grant(wanted, self._market, now_ns, owed.room.messages)
+        owed.room.take(granted)
+        granted.given = replace(granted.given, names_epoch=True)
+        return [*self._gap(wanted, granted, now_ns), *_gift(granted), self._live(wanted)]
+
+    def _gap(self, wanted: Wanted, granted: Grant, now_ns: int) -> list[Step]:
+        """What an owed topic has lost since the position of its client, which it was not told."""
+        since, view = wanted.since, granted.view
+        if since is None or granted.entry.recovered is True or not self._profile.events:
+            return []
+        if since.epoch != view.epoch or view.seq <= since.seq:
+            return []
+        gap = Gap(
+            topic=wanted.topic.name,
+            epoch=since.epoch,
+            from_seq=since.seq + 1,
+            to_seq=view.seq,
+            count=view.seq - since.seq,
+            reason="bus",
+            timestamp=rfc3339(now_ns),
+        )
+        return [Send(gap)]
 
     def _live(self, wanted: Wanted) -> Join:
         return self._holdings.best(wanted.topic.name) or Join(wanted.topic, wanted.terms)

@@ -44,7 +44,7 @@ def grant(wanted: Wanted, market: Market, now_ns: int, budget: int) -> Grant:
     snapshot = False
     if recovered is not True:
         count = 1 if wanted.snapshot else min(wanted.history, budget)
-        if (topic.is_state or topic.is_delta) and not wanted.snapshot:
+        if not topic.is_lossless and not wanted.snapshot:
             count = 0
         given = snapshots(wanted, market, view, count, now_ns)
         snapshot = bool(given.kepts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
+from bus.wsbridge.grants import Grant
 from bus.wsbridge.messages import Limits, Rejection, Subscribe
 from bus.wsbridge.payloads import DEFAULT_DEPTH
 from bus.wsbridge.routes import Options
@@ -28,6 +29,26 @@ class Pattern:
     topics: dict[str, Join] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Room:
+    """How many past messages of lossless topics a request may still bring, at once or late."""
+
+    messages: int
+
+    def take(self, granted: Grant) -> None:
+        """What one topic is given counts; the one value of a state topic does not."""
+        if not granted.given.topic.is_state:
+            self.messages -= len(granted.given.kepts)
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A topic that was acknowledged cold, and what its request may still bring."""
+
+    wanted: Wanted
+    room: Room
+
+
 class Holdings:
     """See the module."""
 
@@ -36,7 +57,7 @@ class Holdings:
         self._directory = directory
         self.named: dict[str, Join] = {}
         self.patterns: dict[str, Pattern] = {}
-        self.owed: dict[str, Wanted] = {}
+        self.owed: dict[str, Owed] = {}
 
     # ------------------------------------------------------------------ what is held
 
@@ -140,7 +161,8 @@ class Holdings:
         """A topic of a request, with what this connection holds already in mind."""
         already = topic.name in (self.patterns[pattern].topics if pattern else self.named)
         had = topic.name in self
-        owed = self.owed.pop(topic.name, None)  # this request takes its place
+        late = self.owed.pop(topic.name, None)  # this request takes its place
+        owed = None if late is None else late.wanted
         if had and (owed is None or request.snapshot is not UNSET):
             snapshot = request.snapshot is True
         elif owed is not None:
@@ -152,7 +174,7 @@ class Holdings:
         since = request.since.get(topic.name)
         if since is None and not pattern:  # what a wildcard matches has each its own position
             since = request.since.get(requested)
-        has_value = topic.is_state or topic.is_delta
+        has_value = not topic.is_lossless
         return Wanted(
             topic=topic,
             requested=requested,

@@ -274,7 +274,7 @@ def snapshot_reply(attach: Attach, market: Market, limits: Limits, now_ns: int) 
     for wanted in attach.wanted:
         topic = wanted.topic
         view = market.view(topic, now_ns)
-        has_value = topic.is_state or topic.is_delta
+        has_value = not topic.is_lossless
         count = 1 if has_value else min(wanted.history, budget)
         given = snapshots(wanted, market, view, count, now_ns)
         if not has_value:

@@ -50,8 +50,8 @@ def message_of(
 
     ``snapshot`` marks a value sent because of a subscription (it then names its epoch),
     ``stale_age_ms`` the age of a snapshot past its time, ``depth`` the levels a side of a book,
-    ``with_epoch`` a live message that begins a new epoch, ``conflated`` how many older ones it
-    replaces. A :class:`~bus.model.Depth` body that is no snapshot gives a delta.
+    ``with_epoch`` one whose epoch its reader does not know yet, ``conflated`` how many older ones
+    it replaces. A :class:`~bus.model.Depth` body that is no snapshot gives a delta.
     """
     stream = topic.stream
     body = tick.body

@@ -169,7 +169,7 @@ class Rendering:
         The function returned makes those of a client that came in the middle of it and knows so
         many updates (of a lossless topic: waiting messages) already.
         """
-        if channel.topic.is_state or channel.topic.is_delta:
+        if not channel.topic.is_lossless:
             maker = self._value_maker(channel, line)
             channel.units += maker(channel.sent_updates)
             channel.sent_updates = channel.updates
@@ -250,7 +250,7 @@ class Rendering:
         """One encoded message of a run of past ones; empty when it is malformed."""
         style = given.style
         key = (given.topic.name, style.depth, style.numbers, wire.codec, given.snapshot,
-               given.recovered, given.stale_age_ms)  # fmt: skip
+               given.recovered, given.names_epoch, given.stale_age_ms)  # fmt: skip
         if kept.shown_as == key:
             return kept.shown
         tick = kept.tick
@@ -263,6 +263,7 @@ class Rendering:
             numbers=style.numbers,
             snapshot=given.snapshot,
             recovered=given.recovered,
+            with_epoch=given.names_epoch,
             stale_age_ms=given.stale_age_ms,
         )
         kept.shown_as, kept.shown = key, encode(data, wire.codec)

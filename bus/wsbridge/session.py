@@ -355,7 +355,7 @@ class Session:
 
     def arrived(self, wanted: Wanted, now_ns: int) -> list[Step]:
         """The first messages of an owed topic that has turned warm; nothing if it was given up."""
-        return self._completion.arrived(wanted, self._limits, now_ns)
+        return self._completion.arrived(wanted, now_ns)
 
     def created(self) -> list[Step]:
         """The names that are known have changed: what the client's wildcards match now."""

@@ -40,13 +40,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A run of past messages that a client is given, to be encoded when their turn comes."""
+    """A run of past messages that a client is given, to be encoded when their turn comes.
+
+    ``names_epoch``: they say it themselves, for no acknowledgement has.
+    """
 
     kepts: tuple[Kept, ...]
     topic: MarketTopic
     style: Style
     snapshot: bool = False
     recovered: bool = False
+    names_epoch: bool = False
     stale_age_ms: int | None = None
 
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 
 from bus.config import Settings
 from bus.config.venues import MARKET_STREAMS, streams_of
+from bus.model.streams import STREAMS as BUS_STREAMS
+from bus.model.streams import StreamKind
 from bus.model.topic import Topic
 
 STREAMS = (*MARKET_STREAMS, "news")
 """Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
 
-STATE_STREAMS = frozenset(("price", "quote", "orderbook", "ticker"))
+STATE_STREAMS = frozenset(n for n in STREAMS if BUS_STREAMS[n].kind is StreamKind.STATE)
 """A newer message replaces an older one. The rest is lossless: every message counts."""
 
 _STREAM_ALIASES = {"trade": "trades", "book": "orderbook", "depth": "orderbook"}
@@ -55,6 +57,11 @@ class MarketTopic:
     def is_state(self) -> bool:
         """Whether a newer message replaces an older one."""
         return self.stream in STATE_STREAMS and not self.is_delta
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether every message is told one by one, and past ones are kept: trades, news."""
+        return self.stream not in STATE_STREAMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import itertools
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,59 @@ def test_what_was_not_recovered_when_acknowledged_comes_as_a_first_subscription(
     deliver(bridge, live("price", 8), warm("price"))
     (price,) = client.take()
     assert (price["seq"], price["snapshot"]) == (8, True)
+
+
+@pytest.mark.parametrize("action", ["compat", "full"])
+def test_what_a_late_topic_has_missed_comes_when_the_bus_answers(action: str) -> None:
+    bridge, _ = make_bridge()
+    client = multi(bridge) if action == "compat" else full(bridge)
+    client.take()
+    position = {"epoch": epoch_text(EPOCH), "seq": 8}
+    client.say(action="subscribe", topics=["trades.BTC"], since={"trades.BTC": position})
+    bridge.sweep(T0_NS + 5 * SECOND_NS)
+    ack = next(m for m in client.take() if m["type"] == "subscription")
+    assert (ack["topics"][0]["recovered"], ack["topics"][0]["reason"]) == (False, "disabled")
+    past = [live("trades", n) for n in range(7, 11)]
+    deliver(bridge, *past, warm("trades"))
+    deliver(bridge, live("trades", 11))
+    got = [m for m in client.take() if m.get("topic") == "trades.BTC"]
+    assert [(m["seq"], m.get("recovered")) for m in got] == [(9, True), (10, True), (11, None)]
+    assert got[0]["epoch"] == epoch_text(EPOCH), "the acknowledgement could not name it"
+
+
+def test_what_a_late_topic_has_lost_is_told_when_the_bus_answers() -> None:
+    bridge, _ = make_bridge()
+    client = full(bridge)
+    position = {"epoch": epoch_text(EPOCH), "seq": 3}
+    since = {"trades.BTC": position, "trades.ETH": {"epoch": "older", "seq": 3}}
+    client.say(action="subscribe", topics=list(since), since=since, history=1)
+    bridge.sweep(T0_NS + 5 * SECOND_NS)
+    client.take()
+    for symbol in ("BTC-USDT", "ETH-USDT"):
+        deliver(bridge, live("trades", 8, symbol=symbol), warm("trades", symbol=symbol))
+    gap, *trades = client.take()
+    assert (gap["type"], gap["from"], gap["to"], gap["reason"]) == ("gap", 4, 8, "bus")
+    assert [(m["topic"], m["seq"], m["snapshot"]) for m in trades] == [
+        ("trades.BTC", 8, True),
+        ("trades.ETH", 8, True),
+    ], "of another count nothing can be said; each begins anew"
+
+
+def test_recoveries_of_late_topics_are_bounded_for_the_whole_request() -> None:
+    bridge, _ = make_bridge("bridge.history=5")
+    client = full(bridge)
+    position = {"epoch": epoch_text(EPOCH), "seq": 1}
+    since = {"trades.BTC": position, "trades.ETH": position}
+    client.say(action="subscribe", topics=list(since), since=since)
+    bridge.sweep(T0_NS + 5 * SECOND_NS)
+    client.take()
+    for symbol in ("BTC-USDT", "ETH-USDT"):
+        trades = [live("trades", n, symbol=symbol) for n in range(1, 5)]
+        deliver(bridge, *trades, warm("trades", symbol=symbol))
+    got = client.take()
+    assert seqs(got, "trades.BTC") == [2, 3, 4]
+    (gap,) = [m for m in got if m["type"] == "gap"]
+    assert (gap["topic"], gap["from"], gap["to"]) == ("trades.ETH", 2, 4), "all or nothing"
 
 
 def test_history_of_late_topics_is_bounded_for_the_whole_request() -> None:

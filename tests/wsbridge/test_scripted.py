@@ -122,6 +122,21 @@ def test_what_is_refused_again_is_a_gap_up_to_where_the_next_one_began(node: lis
     assert [line["state"] for line in lines if "state" in line] == ["open"]
 
 
+@pytest.mark.parametrize("is_old_silent", [True, False])
+def test_what_the_bus_did_not_answer_in_time_comes_late(
+    node: list[str], is_old_silent: bool
+) -> None:
+    cold = ack(1, 0, recovered=False, reason="disabled")
+    del cold[1]["topics"][0]["epoch"]  # type: ignore[index]
+    more = [] if is_old_silent else [trade(0, 7)]
+    shown, _ = play(
+        node, *begun(5), *more, cold, (0, "close", 4001),
+        trade(1, 7, recovered=True, epoch="e1"), trade(1, 8, recovered=True, epoch="e1"),
+        trade(1, 9),
+    )  # fmt: skip
+    assert shown == [6, 7, 8, 9]
+
+
 def test_an_answer_that_comes_after_the_old_one_has_ended_is_no_last_word(node: list[str]) -> None:
     """It was asked from where its client stood then; the old one brought more before it ended."""
     shown, lines = play(
