@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from bus.client import Publisher
 from bus.clock import now_ns
-from bus.model import News, OrderBook, Price, Trade
+from bus.model import News, OrderBook, Price, Status, Trade
 from bus.model.topic import Topic
 from bus.testing import eventually
 from tests.wsbridge.access.tokens import JWT, SECRET, jwt_of, now_s, token
@@ -131,6 +132,39 @@ async def test_the_page_goes_from_a_server_that_leaves_to_the_next_without_a_bre
     publish(62_000.0)
     await browser.shows(f"{last}.startsWith('62,')")
     assert set(await browser.evaluate("states")) <= {"Connected"}
+    assert browser.complaints == []
+
+
+@pytest.mark.browser
+async def test_nothing_on_the_page_looks_fresh_while_its_feed_is_down(
+    start_server: StartServer, publisher: Publisher, browser: Browser
+) -> None:
+    running = await start_server()
+    feed = publisher.writer(Topic.status("binance"))
+    price = publisher.writer(Topic.md("price", "sim", "BTC-USDT"))
+
+    def say(state: Literal["live", "down"]) -> None:
+        feed.publish(Status(state, "test", now_ns()), venue_ts_ns=None, recv_ts_ns=now_ns())
+        if state == "live":
+            price.publish(Price(61_000.0, 5.0, 0.1), venue_ts_ns=None, recv_ts_ns=now_ns())
+
+    badge = "document.getElementById('state')"
+    detail = "document.getElementById('detail')"
+    source = "document.getElementById('detail-source').textContent"
+    last = "document.getElementById('detail-last')"
+    looks_up = f"getComputedStyle({last}).color === 'rgb(53, 196, 141)'"
+    say("live")
+    await browser.do("Page.navigate", url=running.http_url + "/")
+    for _ in range(2):
+        await browser.shows(
+            f"{badge}.textContent === 'Connected' && {detail}.dataset.state === 'live'"
+        )
+        await browser.shows(f"{source} === 'simulated' && {looks_up}")
+        say("down")
+        await browser.shows(f"{badge}.textContent === 'Connected, but binance is down'")
+        await browser.shows(f"{badge}.dataset.state === 'degraded'")
+        await browser.shows(f"{source} === 'simulated, down' && !({looks_up})")
+        say("live")
     assert browser.complaints == []
 
 

@@ -129,12 +129,13 @@ function connect() {
 function become(state) {
   isOpen = state === "open";
   if (isOpen) {
-    setState("open", "Connected");
+    showConnected();
     bus.send({ action: "status" });
     return;
   }
   for (const row of rows.values()) row.state = "down";
   redraw("prices");
+  redraw("detail");
   if (state === "waiting") setState("connecting", "Disconnected, retrying…");
   else if (!$("token-form").hidden) setState("stopped", "Waiting for a token");
   else setState("stopped", `Closed by the server: ${farewell || "for good"}`);
@@ -181,9 +182,13 @@ const handlers = {
     for (const entry of message.subscriptions) setTopicState(entry.topic, entry.state);
   },
   status(message) {
+    if (message.scope === "topic") setTopicState(message.topic, message.state);
+    if (message.scope !== "feed") return;
     // A feed that an operator has stopped says that its topics are closed; that is not the market.
-    const stopped = message.state === "closed" && message.reason === "stopped";
-    if (message.scope === "feed") showFeeds({ [message.feed]: stopped ? "stopped" : message.state });
+    const state = message.state === "closed" && message.reason === "stopped" ? "stopped" : message.state;
+    const isNews = feedStates.get(message.feed) !== state;
+    showFeeds({ [message.feed]: state });
+    if (isNews) bus.send({ action: "list" }); // its topics have other states now
   },
   price(message) {
     const data = message.data;
@@ -239,6 +244,7 @@ function setTopicState(topic, state) {
   if (stream === "price" && rows.has(symbol)) {
     rows.get(symbol).state = state;
     redraw("prices");
+    if (symbol === selected) redraw("detail");
   }
   if (symbol === selected && stream === "orderbook") {
     $("book-note").textContent = state === "live" ? "" : state;
@@ -255,6 +261,14 @@ function showFeeds(states) {
     item.append(make("b", "", name), ` ${state}`);
     return item;
   }));
+  if (isOpen) showConnected();
+}
+
+// The badge is not green while a feed gives nothing, however well the bridge can be reached.
+function showConnected() {
+  const silent = [...feedStates].filter(([, state]) => state === "down" || state === "stale");
+  if (!silent.length) setState("open", "Connected");
+  else setState("degraded", `Connected, but ${silent.map(([name, state]) => `${name} is ${state}`).join(", ")}`);
 }
 
 // ---------------------------------------------------------------- choosing an instrument
@@ -349,7 +363,10 @@ const drawers = {
   detail() {
     const data = selected && rows.get(selected).data;
     const direction = data ? directionOf(data.change_percent) : "";
-    $("detail-source").textContent = data ? (data.source === "sim" ? "simulated" : data.source) : "waiting for the first price";
+    const state = selected ? rows.get(selected).state : "pending";
+    const source = data && (data.source === "sim" ? "simulated" : data.source);
+    $("detail").dataset.state = state;
+    $("detail-source").textContent = data ? (state === "live" ? source : `${source}, ${state}`) : "waiting for the first price";
     $("detail-last").textContent = data ? priceText(data.price) : "–";
     $("detail-last").className = `last ${direction}`;
     $("detail-change").textContent = data ? `${signed(data.change, digitsOf(data.price), "")}  ${signed(data.change_percent, 2, " %")}` : "";
