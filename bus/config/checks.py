@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from bus.config.access import ALGORITHMS
 from bus.config.bridge import CLOSES_PER_S, LEAST_TTL_S, is_loopback
+from bus.config.patterns import PATTERNS, read_pattern
 from bus.config.settings import Settings
 from bus.config.venues import MARKET_STREAMS
 from bus.endpoint import check_endpoint
@@ -145,6 +146,10 @@ def _check_access(settings: Settings, problem: Report) -> None:
         near = nearest(bridge.access.default_tier, bridge.tiers)
         tier = bridge.access.default_tier
         problem("bridge.access.default_tier", f"there is no tier {tier!r}", near)
+    for name, tier_settings in bridge.tiers.items():
+        for text in tier_settings.topics:
+            if read_pattern(text) is None:
+                problem(f"bridge.tiers.{name}.topics", f"{text!r} means no topics", PATTERNS)
     for proxy in bridge.limits.trusted_proxies:
         from ipaddress import ip_network  # there are hardly ever any
 

@@ -7,6 +7,9 @@ from typing import Final
 MARKET_STREAMS: Final = ("price", "quote", "orderbook", "trades", "ticker")
 """Streams of an instrument, as clients name them."""
 
+CLIENT_STREAMS: Final = (*MARKET_STREAMS, "news")
+"""Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
+
 _LESS: Final = {"finnhub": ("price", "trades", "ticker")}
 """Of venues that do not serve all of them."""
 

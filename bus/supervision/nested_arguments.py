@@ -78,11 +78,19 @@ def add_token(verbs: Any) -> None:
     new.add_argument("--sub", required=True, metavar="USER", help="who it is for")
     new.add_argument("--tier", metavar="NAME", help="his limits (the default tier)")
     new.add_argument("--ttl", type=_ttl, metavar="TIME", help="90s, 15m, 8h, 30d (1h)")
-    new.add_argument("--topics", metavar="LIST", help="comma-separated; else those of the tier")
+    new.add_argument(
+        "--topics", type=_patterns, metavar="LIST", help="comma-separated; else those of the tier"
+    )
     new.add_argument("--ticket", action="store_true", help="for a URL: good once, for a minute")
     new.add_argument("--kid", metavar="ID", help="the key to sign with (the last one)")
     add_settings(new)
     add_json(new)
+
+
+def _patterns(text: str) -> list[str]:
+    from bus.supervision.token_verb import patterns_of
+
+    return patterns_of(text)
 
 
 def _ttl(text: str) -> int:

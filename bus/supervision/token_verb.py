@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Final
 
+from bus.config.patterns import PATTERNS, read_pattern
 from bus.errors import ConfigError
 from bus.supervision import exit_codes
 from bus.supervision.documents import json_line
@@ -34,6 +35,15 @@ def seconds_of(text: str) -> int:
     return int(found[1]) * _UNITS[found[2] or "s"]
 
 
+def patterns_of(text: str) -> list[str]:
+    """Patterns of topics, separated by commas. Raises ArgumentTypeError for what is none."""
+    patterns = [one for one in (part.strip() for part in text.split(",")) if one]
+    for one in patterns:
+        if read_pattern(one) is None:
+            raise argparse.ArgumentTypeError(f"{one!r} means no topics; {PATTERNS}")
+    return patterns
+
+
 def _new(arguments: argparse.Namespace) -> int:
     bridge = settings_for(arguments).bridge
     access = bridge.access
@@ -49,7 +59,6 @@ def _new(arguments: argparse.Namespace) -> int:
             raise ConfigError.of("--ttl", f"a ticket lives at most {longest_s} s")
     ttl_s = DEFAULT_TTL_S if ttl_s is None else ttl_s
     keyring = load_keyring(access)
-    topics = arguments.topics
     at_ns = time.time_ns()
     token = make_token(
         _signing_key(list(keyring.keys.values()), arguments.kid),
@@ -57,7 +66,7 @@ def _new(arguments: argparse.Namespace) -> int:
         now_s=at_ns // 1_000_000_000,
         ttl_s=ttl_s,
         tier=tier,
-        topics=None if topics is None else [one for one in topics.split(",") if one],
+        topics=arguments.topics,
         audience=access.audience[0] if access.audience else None,
         issuer=access.issuer[0] if access.issuer else None,
         ticket=arguments.ticket,
@@ -65,7 +74,7 @@ def _new(arguments: argparse.Namespace) -> int:
     claims = Verifier(access, keyring).check(token, at_ns, ticket=arguments.ticket)
     if arguments.json:
         made = {"token": token, "sub": claims.subject, "tier": claims.tier, "jti": claims.token_id}
-        sys.stdout.write(json_line(made | {"expires_s": int(claims.expires_s)}) + "\n")
+        sys.stdout.write(json_line(made | {"expires_at_s": int(claims.expires_s)}) + "\n")
     else:
         sys.stdout.write(token + "\n")
     return exit_codes.OK

@@ -23,6 +23,7 @@ from bus.clock import monotonic_ns, now_ns
 from bus.runtime import get_logger
 from bus.wsbridge.access.entrance import Visit
 from bus.wsbridge.actions import Refusal, split_requests
+from bus.wsbridge.faults import is_told
 from bus.wsbridge.frames import PING
 from bus.wsbridge.http import is_allowed_origin, plain
 from bus.wsbridge.intake import Intake
@@ -170,7 +171,12 @@ class ClientConnection(Outgoing, asyncio.Protocol):
             return
         if not is_allowed_origin(request.headers, self._settings.origins):
             server.refused["origin"] += 1
-            self._answer(plain(HTTPStatus.FORBIDDEN, "this Origin may not connect"))
+            if is_told(server.refused["origin"]):
+                origin = request.headers.get_all("Origin")
+                so_far = server.refused["origin"]
+                _log.warning("Origin not in bridge.origins", origin=origin, so_far=so_far)
+            why = "this Origin may not connect: bridge.origins lists those that may"
+            self._answer(plain(HTTPStatus.FORBIDDEN, why))
             return
         if server.is_full:
             server.refused["full"] += 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
+from bus.config.venues import CLIENT_STREAMS
 from bus.wsbridge.grants import Grant, snapshots
 from bus.wsbridge.holdings import Pattern, symbols_of
 from bus.wsbridge.market import Market
@@ -34,7 +35,7 @@ from bus.wsbridge.profile import Profile
 from bus.wsbridge.routes import Options
 from bus.wsbridge.steps import Attach, Give, Join, Send, Step
 from bus.wsbridge.style import granted_class_ms
-from bus.wsbridge.topics import STREAMS, Directory, MarketTopic
+from bus.wsbridge.topics import Directory, MarketTopic
 
 FEED_DOWN_RETRY_MS = 5_000
 
@@ -115,7 +116,7 @@ def connected(
         capabilities=CAPABILITIES,
         limits=limits,
         feeds=feeds,
-        streams=list(STREAMS),
+        streams=list(CLIENT_STREAMS),
         symbols=UNSET if fixed is not None else list(directory.symbols),
         categories=UNSET if fixed is not None else list(directory.categories),
         timestamp=rfc3339(now_ns),

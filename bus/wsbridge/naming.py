@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from bus.config.patterns import stream_named
 from bus.wsbridge.messages import SnapshotRequest, Subscribe, Unsubscribe
-from bus.wsbridge.topics import DELTA, Directory, MarketTopic, Unknown, is_pattern, stream_named
+from bus.wsbridge.topics import DELTA, Directory, MarketTopic, Unknown, is_pattern
 
 Named = Subscribe | SnapshotRequest | Unsubscribe
 

@@ -12,18 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bus.config import Settings
-from bus.config.venues import MARKET_STREAMS, streams_of
-from bus.model.streams import STREAMS as BUS_STREAMS
-from bus.model.streams import StreamKind
+from bus.config.patterns import stream_named
+from bus.config.venues import CLIENT_STREAMS, streams_of
+from bus.model import STREAMS, StreamKind
 from bus.model.topic import Topic
 
-STREAMS = (*MARKET_STREAMS, "news")
-"""Streams a client can subscribe to. ``news`` takes a category where the others take a symbol."""
-
-STATE_STREAMS = frozenset(n for n in STREAMS if BUS_STREAMS[n].kind is StreamKind.STATE)
+STATE_STREAMS = frozenset(n for n in CLIENT_STREAMS if STREAMS[n].kind is StreamKind.STATE)
 """A newer message replaces an older one. The rest is lossless: every message counts."""
 
-_STREAM_ALIASES = {"trade": "trades", "book": "orderbook", "depth": "orderbook"}
 _SYMBOL = re.compile(r"[A-Za-z0-9._\-:/^=$]{1,64}")
 _CATEGORY = re.compile(r"[a-z0-9_-]{1,32}")
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
@@ -74,17 +70,14 @@ class Unknown:
     topic: str = ""
 
 
-def stream_named(text: str) -> str | None:
-    """The stream of a client's word for it (any case, legacy aliases), or ``None``."""
-    word = text.lower()
-    word = _STREAM_ALIASES.get(word, word)
-    return word if word in STREAMS else None
-
-
 def shown(text: str) -> str:
     """A client's text, short enough and free of control characters, for an error message."""
     clean = "".join(c if c.isprintable() else "�" for c in text[:_SHOWN_CHARS])
     return clean + ("…" if len(text) > _SHOWN_CHARS else "")
+
+
+def _no_stream(text: str) -> str:
+    return f"there is no stream {shown(text)}; streams are {', '.join(CLIENT_STREAMS)}"
 
 
 def is_pattern(text: str) -> bool:
@@ -152,7 +145,7 @@ class Directory:
             return Unknown(
                 symbol_text,
                 "stream_unknown",
-                f"there is no stream {shown(stream_text)}; streams are {', '.join(STREAMS)}",
+                _no_stream(stream_text),
                 f"{shown(stream_text)}.{shown(symbol_text)}",
             )
         if stream == "news":
@@ -248,14 +241,14 @@ class Directory:
             return wrong
         if is_delta and stream_text != _ANY and stream_named(stream_text) != "orderbook":
             return Unknown(pattern, "stream_unknown", _NO_DELTA, shown(pattern))
-        named = STREAMS if stream_text == _ANY else (stream_named(stream_text),)
+        named = CLIENT_STREAMS if stream_text == _ANY else (stream_named(stream_text),)
         found: dict[str, MarketTopic] = {}
         for stream in named:
             if stream is None:
                 return Unknown(
                     pattern,
                     "stream_unknown",
-                    f"there is no stream {shown(stream_text)}; streams are {', '.join(STREAMS)}",
+                    _no_stream(stream_text),
                     shown(pattern),
                 )
             for topic in self._matching_in(stream, symbol, source.lower() if at else None):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bus.config import Settings
+from bus.config.access import TierSettings
 from bus.config.checks import check_together, nearest
 
 
@@ -30,6 +31,11 @@ def test_the_defaults_go_together() -> None:
         ({"host": "0.0.0.0"}, "bridge.host", "no authentication"),
         ({"ttl_s": {"price": 3.0}}, "bridge.ttl_s.price", "stream.SYMBOL"),
         ({"ttl_s": {"price.BTC": 0.0}}, "bridge.ttl_s.price.BTC", "below the least"),
+        (
+            {"tiers": {"free": TierSettings(1, 1, 1, topics=("*.BTC", "prize.*"))}},
+            "bridge.tiers.free.topics",
+            "'prize.*' means no topics (patterns are e.g. price.*",
+        ),
     ],
 )
 def test_a_contradiction_is_told_by_its_key(

@@ -56,6 +56,7 @@ def test_a_ticket_is_a_ticket_only(config: Path, capsys: pytest.CaptureFixture[s
     assert main(words) == 0
     made = json.loads(capsys.readouterr().out)
     assert (made["sub"], made["tier"]) == ("page", "free")
+    assert 0 < made["expires_at_s"] - now_ns() / 1e9 <= 60
     assert checked(config, made["token"], ticket=True)["jti"] == made["jti"]
     with pytest.raises(TokenRefused):
         checked(config, made["token"])
@@ -79,6 +80,18 @@ def test_what_cannot_be_made_is_told_in_one_line(
     assert output.out == ""
     assert named in output.err
     assert len(output.err.splitlines()) == 1
+
+
+def test_topics_that_are_none_are_refused_before_a_token_is_made(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["token", "new", "--config", str(config), "--sub", "a", "--topics", "price.*, price"])
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "'price' means no topics; patterns are e.g. price.*" in output.err
 
 
 def test_a_key_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

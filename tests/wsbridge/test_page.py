@@ -119,7 +119,7 @@ async def test_the_page_goes_from_a_server_that_leaves_to_the_next_without_a_bre
     state = "document.getElementById('state')"
     last = "document.getElementById('detail-last').textContent"
     await browser.do("Page.navigate", url=old.http_url + "/")
-    await browser.shows(f"{state}.textContent === 'Connected' && {last}.startsWith('61,')")
+    await browser.shows(f"{state}.textContent.startsWith('Connected') && {last}.startsWith('61,')")
     await browser.evaluate(
         f"window.states = []; new MutationObserver(() => states.push({state}.textContent))"
         f".observe({state}, {{ subtree: true, childList: true, attributes: true }})"
@@ -131,7 +131,7 @@ async def test_the_page_goes_from_a_server_that_leaves_to_the_next_without_a_bre
     assert new.server.client_count == 1
     publish(62_000.0)
     await browser.shows(f"{last}.startsWith('62,')")
-    assert set(await browser.evaluate("states")) <= {"Connected"}
+    assert all(text.startswith("Connected") for text in await browser.evaluate("states"))
     assert browser.complaints == []
 
 
@@ -202,7 +202,7 @@ async def test_the_page_asks_for_a_token_and_keeps_it_no_longer_than_its_tab(
     assert await browser.evaluate(kept) is None, "one that does not hold is not kept"
     good = token("u-1")
     await enter(good)
-    await browser.shows(f"{form}.hidden && {state} === 'Connected'")
+    await browser.shows(f"{form}.hidden && {state}.startsWith('Connected')")
     await browser.shows("document.getElementById('detail-last').textContent.startsWith('61,')")
     assert await browser.evaluate(kept) == good
     places = "document.cookie + JSON.stringify(localStorage) + location.href"
@@ -210,6 +210,6 @@ async def test_the_page_asks_for_a_token_and_keeps_it_no_longer_than_its_tab(
     assert await browser.evaluate("document.getElementById('token').value") == ""
 
     await browser.do("Page.reload")
-    await browser.shows(f"document.readyState === 'complete' && {state} === 'Connected'")
+    await browser.shows(f"document.readyState === 'complete' && {state}.startsWith('Connected')")
     assert await browser.evaluate(f"{form}.hidden") is True
     assert browser.complaints == []

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.config.venues import CLIENT_STREAMS
 from bus.model import Body, Price, Quote, Tick, Ticker, Trade
 from bus.model.topic import Topic
 from bus.wsbridge.messages import encode, epoch_text, rfc3339
 from bus.wsbridge.payloads import message_of
 from bus.wsbridge.topics import Directory, MarketTopic
 from tests.wsbridge.makers import BODIES, EPOCH, T0_NS, settings_of
+from tests.wsbridge.schema import check_message
 
 DIRECTORY = Directory(settings_of())
 
@@ -33,6 +36,11 @@ def sent(stream: str, body: Body | None = None, **options: Any) -> dict[str, Any
     )
     message: dict[str, Any] = msgspec.json.decode(encode(message_of(tick, topic, **options)))
     return message
+
+
+@pytest.mark.parametrize("stream", CLIENT_STREAMS)
+def test_every_stream_has_a_payload_that_the_schema_knows(stream: str) -> None:
+    check_message(sent(stream))
 
 
 def test_a_price_has_the_legacy_keys_and_the_envelope() -> None:
