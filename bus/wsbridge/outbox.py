@@ -172,6 +172,10 @@ class Outbox(ABC):
         self._marks.setdefault(channel, mark)
         self._set_direct(False)
 
+    def shown(self, channel: Channel[Any]) -> None:
+        """The client is given the present value anyway, after what waits: older ones are spared."""
+        self._marks.pop(channel, None)
+
     def forget(self, name: str) -> None:
         """Nothing more of a topic: it was given up. What is queued stands before the answer."""
         for channel in [one for one in self._marks if one.topic.name == name]:

@@ -127,7 +127,7 @@ def test_what_the_bus_did_not_answer_in_time_comes_late(
     node: list[str], is_old_silent: bool
 ) -> None:
     cold = ack(1, 0, recovered=False, reason="disabled")
-    del cold[1]["topics"][0]["epoch"]  # type: ignore[index]
+    del cold[1]["topics"][0]["epoch"]  # type: ignore[index,union-attr]
     more = [] if is_old_silent else [trade(0, 7)]
     shown, _ = play(
         node, *begun(5), *more, cold, (0, "close", 4001),
