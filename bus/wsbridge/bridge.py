@@ -313,12 +313,16 @@ class Bridge:
         client.on_slow[topic.name] = terms.on_slow
         old = self.subscriptions.channel_of(client, topic.name)
         if old is not None and (old.style, old.wire) == (terms.style, client.wire):
-            return
-        behind = 0 if old is None else self.fanout.out.leaving(client, old)
-        line = self.market.open(topic)
-        new = self.subscriptions.join(client, topic, terms.style, now_ns, client.wire, line.epoch)
-        if old is not None:
-            self.fanout.out.moved(client, old, new, behind)
+            new = old
+        else:
+            out, style, wire = self.fanout.out, terms.style, client.wire
+            behind = 0 if old is None else out.leaving(client, old)
+            epoch = self.market.open(topic).epoch
+            new = self.subscriptions.join(client, topic, style, now_ns, wire, epoch)
+            if old is not None:
+                out.moved(client, old, new, behind)
+        if join.is_shown:
+            self.fanout.out.shown(client, new)
 
     def _rewire(self, client: BridgeClient, now_ns: int) -> None:
         """Let everything of a client follow its session's profile."""
@@ -360,8 +364,9 @@ class Bridge:
         self._waits.add(client, attach, cold, now_ns + wait_ns)
 
     def _complete(self, wait: Wait[BridgeClient], now_ns: int) -> None:
+        if not self._waits.forget(wait):
+            return  # its client has left while others were answered
         client, attach = wait.client, wait.attach
-        self._waits.forget(wait)
         self._guarded(client, partial(client.session.attached, attach, now_ns), now_ns)
         self._release(attach.wanted, now_ns)
         client.resume()
@@ -385,6 +390,8 @@ class Bridge:
         """Everything the bus had on a topic is known: pay what was owed, answer who waited."""
         now_ns = self._now_ns
         for client, wanted in self._waits.due(key):
+            if not self._waits.is_owed(client, wanted):
+                continue  # given up, or its client has left, because of what it was given before
             self._guarded(client, partial(client.session.arrived, wanted, now_ns), now_ns)
             self._cancel_debt(client, wanted.topic.name, now_ns)
         for wait in self._waits.warmed(key):

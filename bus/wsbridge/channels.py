@@ -27,7 +27,8 @@ class Unit(NamedTuple):
     """Bytes for every client of a channel, and the messages (of one epoch) they stand for.
 
     ``first`` and ``last`` are 0 for what carries no message (``reset``, ``gap``, ``status``);
-    ``is_frame``: a whole frame, not an encoded message.
+    ``is_frame``: a whole frame, not an encoded message; ``is_word``: a ``gap`` or a ``status``,
+    told even to clients that are spared the messages around it.
     """
 
     data: bytes
@@ -35,6 +36,7 @@ class Unit(NamedTuple):
     first: int = 0
     last: int = 0
     is_frame: bool = False
+    is_word: bool = False
 
 
 class Mark(NamedTuple):
@@ -42,6 +44,10 @@ class Mark(NamedTuple):
 
     updates: int
     epoch: int
+
+
+RESYNC: Final = Mark(-1, 0)
+"""Of a book whose changes were dropped: it begins anew."""
 
 
 @dataclass(slots=True)

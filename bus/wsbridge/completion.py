@@ -56,6 +56,8 @@ class Completion:
             has_value = granted.view.has_value
             if not has_value and not wanted.allow_pending and not wanted.pattern:
                 rejected.append(_pending(wanted))
+                if wanted.topic.name in holdings:  # a wildcard still waits for it
+                    after += self._begin(wanted, granted, room)
                 continue
             holdings.take(wanted)
             if not wanted.pattern or wanted.since is not None:
@@ -103,7 +105,7 @@ class Completion:
         if self._market.is_warm(wanted.topic.bus_key):
             self._holdings.owed.pop(name, None)
             room.take(granted)
-            return [*_gift(granted), self._live(wanted)]
+            return [*_gift(granted), self._live(wanted, granted)]
         if not wanted.topic.is_lossless:
             # The acknowledgement has said that nothing is recovered: its value is owed whole.
             wanted = replace(wanted, since=None)
@@ -124,7 +126,7 @@ class Completion:
         granted = grant(wanted, self._market, now_ns, owed.room.messages)
         owed.room.take(granted)
         granted.given = replace(granted.given, names_epoch=True)
-        return [*self._gap(wanted, granted, now_ns), *_gift(granted), self._live(wanted)]
+        return [*self._gap(wanted, granted, now_ns), *_gift(granted), self._live(wanted, granted)]
 
     def _gap(self, wanted: Wanted, granted: Grant, now_ns: int) -> list[Step]:
         """What an owed topic has lost since the position of its client, which it was not told."""
@@ -144,8 +146,12 @@ class Completion:
         )
         return [Send(gap)]
 
-    def _live(self, wanted: Wanted) -> Join:
-        return self._holdings.best(wanted.topic.name) or Join(wanted.topic, wanted.terms)
+    def _live(self, wanted: Wanted, granted: Grant) -> Join:
+        join = self._holdings.best(wanted.topic.name) or Join(wanted.topic, wanted.terms)
+        given = granted.given
+        is_whole = given.style.depth >= join.terms.style.depth
+        is_shown = bool(given.kepts) and is_whole and not wanted.topic.is_lossless
+        return replace(join, is_shown=is_shown)
 
 
 def _each_given_once(asked: Iterable[Wanted], patterns: Container[str]) -> list[Wanted]:

@@ -181,7 +181,7 @@ class Fanout(Generic[ClientT]):
     def put(self, channel: Channel[ClientT], payload: bytes) -> None:
         """Something that is no market data for all clients of a channel, after what is there
         already; it goes with the batch, or with :meth:`write`."""
-        channel.units.append(self.rendering.unit(channel, payload))
+        channel.units.append(self.rendering.unit(channel, payload, is_word=True))
         self._dirty[channel] = None
 
     def write(self, now_ns: int) -> None:

@@ -63,6 +63,9 @@ class Client(Abortable, Routed, Protocol):
     def moved(self, old: Channel[Any], new: Channel[Any]) -> None:
         """It is on another channel of the same topic."""
 
+    def shown(self, channel: Channel[Any]) -> None:
+        """It need not be brought up to date on a channel."""
+
 
 ClientT = TypeVar("ClientT", bound=Client)
 
@@ -344,6 +347,12 @@ class Handout(Generic[ClientT]):
         client.moved(old, new)
         if behind:
             client.catch_up(new, Mark(new.updates - behind, new.epoch))
+
+    def shown(self, client: ClientT, channel: Channel[ClientT]) -> None:
+        """``client`` has been given the present value of a channel it is on."""
+        if channel.conflate_ns:
+            channel.newcomers[client] = channel.updates
+        client.shown(channel)
 
     def rerouted(self) -> None:
         """Some client's :meth:`Client.route` has changed."""

@@ -19,9 +19,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
-from bus.wsbridge.channels import Channel, Mark, Unit
+from bus.wsbridge.channels import RESYNC, Channel, Mark, Unit
 from bus.wsbridge.helping import Helping, batch_frame
 from bus.wsbridge.lines import Kept
 from bus.wsbridge.messages import (
@@ -33,23 +33,12 @@ from bus.wsbridge.messages import (
     rfc3339,
 )
 from bus.wsbridge.notices import Notice
+from bus.wsbridge.runs import Hole, Run, Runs, rebased
 from bus.wsbridge.steps import Given
 from bus.wsbridge.style import OnSlow, Wire
 
 MAX_BATCH_MESSAGES: Final = 1_000
 """More of them do not wait for the end of their ``batch_ms``."""
-_RESYNC: Final = Mark(-1, 0)
-
-
-class _Run(NamedTuple):
-    """One thing that waits: units of a channel, a message of the client's own (a unit without one),
-    or messages to make. Units are shared with everybody who gets them: a run is cut, not changed.
-    """
-
-    units: Sequence[Unit]
-    at_ns: int = 0
-    channel: Channel[Any] | None = None
-    given: Given | None = None
 
 
 class Source(Protocol):
@@ -70,9 +59,9 @@ class Outbox(ABC):
 
     # Attributes of a connection without slots are a dict of 1.6 KiB for everybody.
     __slots__ = (
-        "_gaps", "_given", "_given_done_ns", "_marks", "_queue", "_queued_bytes", "batch",
-        "direct_bytes", "dropped_messages", "is_direct", "is_overrun", "is_pressed",
-        "limit_age_ns", "limit_bytes", "on_slow", "pending", "pressure_bytes", "wire",
+        "_given", "_given_done_ns", "_marks", "_runs", "batch", "direct_bytes", "is_direct",
+        "is_overrun", "is_pressed", "limit_age_ns", "limit_bytes", "on_slow", "pending",
+        "pressure_bytes", "wire",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -86,14 +75,11 @@ class Outbox(ABC):
         self.direct_bytes = 0
         self.is_pressed = False
         self.is_overrun = False
-        self.dropped_messages = 0
         self.on_slow: dict[str, OnSlow] = {}
-        self._queue: list[_Run] = []  # a deque would be 760 bytes for everybody who is not slow
-        self._queued_bytes = 0
+        self._runs = Runs()
         self._given = 0
         self._given_done_ns = 0
         self._marks: dict[Channel[Any], Mark] = {}
-        self._gaps: dict[tuple[Channel[Any], int], tuple[int, int]] = {}
 
     # ------------------------------------------------------------------ the shell's part
 
@@ -118,7 +104,7 @@ class Outbox(ABC):
     @property
     def has_waiting(self) -> bool:
         """Whether anything waits for the socket or for its turn."""
-        return bool(self._queue or self._marks or self._gaps)
+        return bool(self._runs.queue or self._marks)
 
     @property
     def has_answer_waiting(self) -> bool:
@@ -128,7 +114,12 @@ class Outbox(ABC):
     @property
     def queued_bytes(self) -> int:
         """Bytes of messages that wait here."""
-        return self._queued_bytes
+        return self._runs.size_bytes
+
+    @property
+    def dropped_messages(self) -> int:
+        """Messages that this client has not been sent because it was too slow for them."""
+        return self._runs.dropped_messages
 
     def tell(self, message: Control, now_ns: int = 0) -> None:
         """A message for this client alone, after everything before it."""
@@ -137,8 +128,8 @@ class Outbox(ABC):
     def notify(self, notice: Notice, now_ns: int = 0) -> None:
         """A message for this client and others, after everything before it."""
         told = notice.on(self.wire)
-        if self._queue or self._marks or self._gaps:
-            self._put(_Run((Unit(told.payload),), now_ns))
+        if self._runs.queue or self._marks:
+            self._put(Run((Unit(told.payload),), now_ns))
             return
         self.close_batch()
         self.pending.append(told.frame)
@@ -146,26 +137,27 @@ class Outbox(ABC):
     def give(self, given: Given) -> None:
         """Messages that are made when their turn comes."""
         self.close_batch()
-        self._queue.append(_Run((), given=given))
+        self._put(Run((), given=given))
         self._given += 1
-        self._set_direct(False)
 
     def hold(self, channel: Channel[Any], units: Sequence[Unit], mark: Mark, now_ns: int) -> None:
         """Units of a channel for a client that is not direct; it was at ``mark`` before them.
 
         They are kept as they are: ``units`` must not change any more.
         """
-        if not self.is_pressed and not self._queue and not self._marks:
+        if not (self.is_pressed or self._runs.queue or self._marks):
             self.batch += [unit.data for unit in units]  # nothing is behind: it only batches
             if len(self.batch) >= MAX_BATCH_MESSAGES:
                 self.close_batch()
             return
-        if channel.topic.is_state and self.is_pressed:
-            self._marks.setdefault(channel, mark)
+        is_spared = channel.topic.is_state and self.is_pressed
+        if is_spared or channel in self._marks:  # it will be brought up to date, with these
+            if self._runs.put_words(units, now_ns):
+                self._set_direct(False)
+            if is_spared and any(unit.last for unit in units):
+                self._marks.setdefault(channel, mark)
             return
-        if channel in self._marks:
-            return  # it will be brought up to date, with these
-        self._put(_Run(units, now_ns, channel))
+        self._put(Run(units, now_ns, channel, mark))
         if self._is_over(now_ns):
             self.keep_to_limit(now_ns)
 
@@ -180,32 +172,32 @@ class Outbox(ABC):
         self._marks.setdefault(channel, mark)
         self._set_direct(False)
 
+    def shown(self, channel: Channel[Any]) -> None:
+        """The client is given the present value anyway, after what waits: older ones are spared."""
+        self._marks.pop(channel, None)
+
     def forget(self, name: str) -> None:
         """Nothing more of a topic: it was given up. What is queued stands before the answer."""
         for channel in [one for one in self._marks if one.topic.name == name]:
             del self._marks[channel]
-        for key in [one for one in self._gaps if one[0].topic.name == name]:
-            del self._gaps[key]
+        self._runs.forget(name)
         self.on_slow.pop(name, None)
 
     def moved(self, old: Channel[Any], new: Channel[Any]) -> None:
-        """The client is on another channel of the same topic now: marks go with it."""
+        """The client is on another channel of the same topic now: what waits of the old one counts
+        as the new one's."""
         mark = self._marks.pop(old, None)
         if mark is not None:
-            behind = old.updates - mark.updates
-            there = mark if mark is _RESYNC else Mark(new.updates - behind, mark.epoch)
-            self._marks[new] = there
-        for key in [one for one in self._gaps if one[0] is old]:
-            self._gaps[new, key[1]] = self._gaps.pop(key)
+            self._marks[new] = rebased(mark, old, new)
+        self._runs.moved(old, new)
 
     def _set_direct(self, is_direct: bool) -> None:
         if is_direct is not self.is_direct:
             self.is_direct = is_direct
             self.reroute()
 
-    def _put(self, run: _Run) -> None:
-        self._queue.append(run)
-        self._queued_bytes += _size_of(run.units)
+    def _put(self, run: Run) -> None:
+        self._runs.put(run)
         self._set_direct(False)
 
     # ------------------------------------------------------------------ pressure
@@ -222,66 +214,33 @@ class Outbox(ABC):
 
     def keep_to_limit(self, now_ns: int) -> None:
         """What is too much or too old goes, or the connection does; time alone can pass a limit."""
+        runs = self._runs
         while self._is_over(now_ns):
-            index = next((i for i, one in enumerate(self._queue) if one.channel is not None), None)
+            index = runs.oldest_of_a_channel()
             if index is None:
-                self.is_overrun = self._queued_bytes >= self.limit_bytes
+                self.is_overrun = runs.size_bytes >= self.limit_bytes
                 return
-            channel = self._queue[index].channel
+            channel, mark = runs.queue[index].channel, runs.queue[index].mark
             assert channel is not None, "chosen for having one"
-            if self.on_slow.get(channel.topic.name, "close") == "close":
+            if channel.topic.is_state:  # it was queued behind an answer; its last value will do
+                runs.drop_all_of(channel)
+                self._marks[channel] = mark
+            elif self.on_slow.get(channel.topic.name, "close") == "close":
                 self.is_overrun = True
                 return
-            if channel.topic.is_delta:
-                self._drop_all_of(channel)
-                self._marks[channel] = _RESYNC
+            elif channel.topic.is_delta:
+                runs.drop_all_of(channel)
+                self._marks[channel] = RESYNC
             else:
-                self._drop_from(index)
+                runs.drop_from(index, runs.size_bytes - self.limit_bytes)
 
     def _is_over(self, now_ns: int) -> bool:
-        if self._queued_bytes >= self.limit_bytes:
+        if self._runs.size_bytes >= self.limit_bytes:
             return True
-        if self._given or not self._queue:
+        if self._given:
             return False  # it is reading what it asked for
-        oldest_ns = max(self._queue[0].at_ns, self._given_done_ns)
-        return oldest_ns > 0 and now_ns - oldest_ns >= self.limit_age_ns
-
-    def _drop_from(self, index: int) -> None:
-        """The oldest units of a run go: as many as are too much, or all when they are too old."""
-        run = self._queue[index]
-        channel, units = run.channel, run.units
-        assert channel is not None, "only what is a channel's is dropped"
-        excess_bytes = self._queued_bytes - self.limit_bytes
-        count = len(units)
-        if excess_bytes >= 0:
-            freed_bytes = count = 0
-            while count < len(units) and freed_bytes <= excess_bytes:
-                freed_bytes += len(units[count].data)
-                count += 1
-        self._cut(index, count)
-        for unit in units[:count]:
-            if unit.last:
-                self.dropped_messages += unit.last - unit.first + 1
-                first, _ = self._gaps.get((channel, unit.epoch), (unit.first, 0))
-                self._gaps[channel, unit.epoch] = (first, unit.last)
-
-    def _cut(self, index: int, count: int) -> None:
-        """The first units of a run are in the queue no more."""
-        run = self._queue[index]
-        units = run.units
-        if count == len(units):
-            del self._queue[index]
-        else:
-            self._queue[index] = run._replace(units=units[count:])
-            units = units[:count]
-        self._queued_bytes -= _size_of(units)
-
-    def _drop_all_of(self, channel: Channel[Any]) -> None:
-        for run in self._queue:
-            if run.channel is channel:
-                self._queued_bytes -= _size_of(run.units)
-                self.dropped_messages += len(run.units)
-        self._queue = [run for run in self._queue if run.channel is not channel]
+        oldest_ns = self._runs.oldest_ns
+        return oldest_ns > 0 and now_ns - max(oldest_ns, self._given_done_ns) >= self.limit_age_ns
 
     def _notice(self, state: Any, now_ns: int, buffered_bytes: int) -> None:
         if self.wire.events:
@@ -319,20 +278,21 @@ class Outbox(ABC):
         helping = Helping(self.wire)
         helping.add(self.batch)  # whatever waits came after it
         self.batch = []
-        for (channel, epoch), (first, last) in self._gaps.items():
-            if self.wire.events:
-                helping.add([self._gap(channel, epoch, first, last, now_ns)])
-        self._gaps.clear()
-        while self._queue and helping.room:
-            run = self._queue[0]
+        runs = self._runs
+        while runs.queue and helping.room:
+            run = runs.queue[0]
             if run.given is not None:
                 helping.add(self._make(run.given, source, helping.room, now_ns))
+            elif run.hole is not None:
+                runs.take_hole(run.hole)
+                if self.wire.events:
+                    helping.add([self._gap(run.hole, now_ns)])
             else:
-                self._cut(0, helping.add_units(run.units))
-        if not self._queue:
+                runs.cut(0, helping.add_units(run.units))
+        if not runs.queue:
             while self._marks and helping.room:
                 channel, mark = self._marks.popitem()
-                is_anew = mark is _RESYNC
+                is_anew = mark is RESYNC
                 helping.add(
                     source.rebuilt(channel, self) if is_anew else source.latest(channel, mark, self)
                 )
@@ -349,9 +309,9 @@ class Outbox(ABC):
         kepts = given.kepts
         made = [source.show(kept, given, self.wire) for kept in kepts[:count]]
         if len(kepts) > count:
-            self._queue[0] = _Run((), given=replace(given, kepts=kepts[count:]))
+            self._runs.queue[0] = Run((), given=replace(given, kepts=kepts[count:]))
         else:
-            del self._queue[0]
+            del self._runs.queue[0]
             self._given -= 1
             if not self._given:
                 self._given_done_ns = now_ns
@@ -368,20 +328,14 @@ class Outbox(ABC):
         )
         return blob + self.wire.frame(encode(message, self.wire.codec))
 
-    def _gap(self, channel: Channel[Any], epoch: int, first: int, last: int, now_ns: int) -> bytes:
+    def _gap(self, hole: Hole, now_ns: int) -> bytes:
         message = Gap(
-            topic=channel.topic.name,
-            epoch=epoch_text(epoch),
-            from_seq=first,
-            to_seq=last,
-            count=last - first + 1,
+            topic=hole.topic,
+            epoch=epoch_text(hole.epoch),
+            from_seq=hole.first,
+            to_seq=hole.last,
+            count=hole.last - hole.first + 1,
             reason="slow_client",
             timestamp=rfc3339(now_ns),
         )
         return encode(message, self.wire.codec)
-
-
-def _size_of(units: Sequence[Unit]) -> int:
-    if len(units) == 1:  # as most are
-        return len(units[0].data)
-    return sum([len(unit.data) for unit in units])

@@ -45,13 +45,12 @@ def plan_subscribe(
         if not warden.allows(found):
             rejected.append(forbidden(found, requested))
         elif found.name not in wanted:
-            want = holdings.want(found, requested, request, limits)
-            if not want.already:
+            if found.name not in holdings.named:
                 if room <= 0:
                     rejected.append(over_limit(found.name, requested, limits))
                     continue
                 room -= 1
-            wanted[found.name] = want
+            wanted[found.name] = holdings.want(found, requested, request, limits)
     granted: list[str] = []
     extra: list[Wanted] = []
     for text in patterns:

@@ -146,16 +146,16 @@ class Rendering:
         )
         payload = encode(message, channel.wire.codec)
         if channel.style.conflate_ms:
-            channel.waiting.append(Unit(payload))
+            channel.waiting.append(Unit(payload, is_word=True))
         else:
-            channel.units.append(self.unit(channel, payload))
+            channel.units.append(self.unit(channel, payload, is_word=True))
         return True
 
-    def unit(self, channel: Channel[Any], payload: bytes) -> Unit:
-        """An encoded message that is no market data, as a unit of the channel."""
+    def unit(self, channel: Channel[Any], payload: bytes, *, is_word: bool = False) -> Unit:
+        """An encoded message of no number as a unit of the channel; ``is_word``: see there."""
         if channel.wire.batched:
-            return Unit(payload)
-        return Unit(channel.wire.frame(payload), is_frame=True)
+            return Unit(payload, is_word=is_word)
+        return Unit(channel.wire.frame(payload), is_frame=True, is_word=is_word)
 
     # ------------------------------------------------------------------ conflated channels
 
@@ -334,21 +334,26 @@ def _together(wire: Wire, waiting: list[Unit]) -> list[Unit]:
     units: list[Unit] = []
     start = 0
     for index in range(1, len(waiting) + 1):
-        if index == len(waiting) or _other_epoch(waiting[start:index], waiting[index]):
-            group = waiting[start:index]
-            marked = [unit for unit in group if unit.last]
-            frame = wire.frame(
-                array_of([unit.data for unit in group], binary=wire.is_binary), always_deflate=True
-            )
-            if marked:
-                units.append(
-                    Unit(frame, marked[0].epoch, marked[0].first, marked[-1].last, is_frame=True)
-                )
-            else:
-                units.append(Unit(frame, is_frame=True))
+        if index == len(waiting) or _stands_apart(waiting[start:index], waiting[index]):
+            units.append(_array(wire, waiting[start:index]))
             start = index
     return units
 
 
-def _other_epoch(group: list[Unit], one: Unit) -> bool:
+def _array(wire: Wire, group: list[Unit]) -> Unit:
+    if len(group) == 1:
+        return group[0]._replace(data=wire.frame(group[0].data), is_frame=True)
+    payload = array_of([unit.data for unit in group], binary=wire.is_binary)
+    frame = wire.frame(payload, always_deflate=True)
+    marked = [unit for unit in group if unit.last]
+    if not marked:
+        return Unit(frame, is_frame=True)
+    return Unit(frame, marked[0].epoch, marked[0].first, marked[-1].last, is_frame=True)
+
+
+def _stands_apart(group: list[Unit], one: Unit) -> bool:
+    """Whether a message does not belong into the array of those before it, for what is told of an
+    array that is dropped: a range of one epoch, and every word."""
+    if one.is_word or group[-1].is_word:
+        return True
     return bool(one.last) and any(unit.last and unit.epoch != one.epoch for unit in group)

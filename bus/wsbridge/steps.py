@@ -82,10 +82,14 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """From here on this client gets the live messages of the topic."""
+    """From here on this client gets the live messages of the topic.
+
+    ``is_shown``: it was given the present value just before, so nothing up to that is due to it.
+    """
 
     topic: MarketTopic
     terms: Terms
+    is_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Wait(Generic[ClientT]):
     attach: Attach
     cold: set[bytes]
     deadline_ns: int
-    behind: dict[bytes, Wanted] = field(default_factory=dict)
+    behind: dict[str, Wanted] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -41,6 +41,7 @@ class Waits(Generic[ClientT]):
     def __init__(self, is_behind: Callable[[Wanted], bool]) -> None:
         self._is_behind = is_behind
         self._of: dict[ClientT, Wait[ClientT]] = {}
+        self._behind: dict[Wait[ClientT], None] = {}
         self._for: dict[bytes, dict[Wait[ClientT], None]] = {}
         self._put_off: dict[ClientT, Attach] = {}
         self._debts: dict[ClientT, dict[str, Wanted]] = {}
@@ -54,13 +55,13 @@ class Waits(Generic[ClientT]):
     @property
     def has_behind(self) -> bool:
         """Whether any request waits for this bridge to catch up with its client."""
-        return any(wait.behind for wait in self._of.values())
+        return bool(self._behind)
 
     def add(self, client: ClientT, attach: Attach, cold: set[bytes], deadline_ns: int) -> None:
         """The request waits. With nothing cold it waits for us to catch up."""
         wait = Wait(client, attach, cold, deadline_ns)
-        wait.behind = {w.topic.bus_key: w for w in attach.wanted if self._is_behind(w)}
         self._of[client] = wait
+        self._compare(wait, attach.wanted)
         for key in cold:
             self._for.setdefault(key, {})[wait] = None
 
@@ -72,24 +73,32 @@ class Waits(Generic[ClientT]):
             self.forget(wait)
         return wait
 
-    def forget(self, wait: Wait[ClientT]) -> None:
-        """It waits no more."""
-        self._of.pop(wait.client, None)
+    def forget(self, wait: Wait[ClientT]) -> bool:
+        """It waits no more; whether it still did."""
+        if self._of.get(wait.client) is not wait:
+            return False
+        del self._of[wait.client]
+        self._behind.pop(wait, None)
         for key in wait.cold:
             waiting = self._for.get(key)
             if waiting is not None:
                 waiting.pop(wait, None)
                 if not waiting:
                     del self._for[key]
+        return True
+
+    def _compare(self, wait: Wait[ClientT], topics: Iterable[Wanted]) -> None:
+        """Note on which of these topics this bridge is behind."""
+        wait.behind |= {one.topic.name: one for one in topics if self._is_behind(one)}
+        if wait.behind:
+            self._behind[wait] = None
 
     def warmed(self, key: bytes) -> list[Wait[ClientT]]:
         """A topic has turned warm; the requests that miss nothing any more."""
         over: list[Wait[ClientT]] = []
         for wait in self._for.pop(key, {}):
             wait.cold.discard(key)
-            for wanted in wait.attach.wanted:
-                if wanted.topic.bus_key == key and self._is_behind(wanted):
-                    wait.behind[key] = wanted
+            self._compare(wait, (one for one in wait.attach.wanted if one.topic.bus_key == key))
             if wait.is_over:
                 over.append(wait)
         return over
@@ -97,9 +106,10 @@ class Waits(Generic[ClientT]):
     def caught_up(self) -> list[Wait[ClientT]]:
         """The requests that only missed what has come meanwhile."""
         over: list[Wait[ClientT]] = []
-        for wait in self._of.values():
-            if wait.behind:
-                wait.behind = {k: w for k, w in wait.behind.items() if self._is_behind(w)}
+        for wait in list(self._behind):
+            wait.behind = {n: w for n, w in wait.behind.items() if self._is_behind(w)}
+            if not wait.behind:
+                del self._behind[wait]
                 if wait.is_over:
                     over.append(wait)
         return over
@@ -149,6 +159,10 @@ class Waits(Generic[ClientT]):
                 if not debtors:
                     del self._debtors[key]
         return wanted
+
+    def is_owed(self, client: ClientT, wanted: Wanted) -> bool:
+        """Whether it still is."""
+        return self._debts.get(client, {}).get(wanted.topic.name) is wanted
 
     def owed_to(self, client: ClientT) -> Iterable[str]:
         """The names a client is owed."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bus.client.deliveries import Delivery
 from bus.model import Price
+from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.messages import epoch_text
 from tests.wsbridge.makers import (
     BTC_PRICE,
@@ -19,6 +20,7 @@ from tests.wsbridge.makers import (
     SECOND_NS,
     T0_NS,
     WAIT_NS,
+    FakeClient,
     deliver,
     full,
     live,
@@ -205,6 +207,42 @@ def test_a_client_that_leaves_while_waiting_leaves_nothing_behind() -> None:
     deliver(bridge, live("price", 1), warm("price"))
     assert client.got == []
     assert bridge.subscriptions.bus_topic_count == 0
+
+
+class Leaver(FakeClient):
+    """Its connection ends while it is given something."""
+
+    leaves: list[FakeClient]
+
+    def go_on(self) -> None:
+        super().go_on()
+        for client in self.leaves:
+            self._bridge.gone(client, T0_NS)
+
+
+def leaver(bridge: Bridge) -> Leaver:
+    client = Leaver(bridge, "/ws/v1/", "mdbus.v1.json")
+    client.leaves = []
+    bridge.opened(client, T0_NS)
+    return client
+
+
+@pytest.mark.parametrize("is_overdue", [True, False])
+def test_who_leaves_because_of_what_he_is_given_is_given_nothing_more(is_overdue: bool) -> None:
+    """Whether one topic under two names turns warm late, or another client's answer was meant."""
+    bridge, _ = make_bridge()
+    client, other = leaver(bridge), leaver(bridge)
+    for one in (client, other):
+        one.say(action="subscribe", topics=["price.BTC", "price.BTC@sim"])
+    if is_overdue:
+        bridge.sweep(T0_NS + WAIT_NS)
+    client.leaves = [client, other]
+    client.take()
+    deliver(bridge, live("price", 1), warm("price"))
+    assert bridge.subscriptions.channel_count == 0
+    bridge.sweep(T0_NS + 100 * SECOND_NS)
+    assert bridge.subscriptions.bus_topic_count == 0
+    assert bridge.market.lines == {}
 
 
 def test_in_a_crowd_requests_for_topics_are_put_off_and_answered_in_order() -> None:

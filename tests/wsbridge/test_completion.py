@@ -190,6 +190,65 @@ def test_what_several_of_a_request_match_is_given_once(
     assert seqs(client.take(), "trades.BTC") == [6], "and once from here on"
 
 
+@pytest.mark.parametrize("code", ["symbol_unknown", "limit_subscriptions"])
+def test_a_wildcard_still_brings_what_was_refused_by_name(code: str) -> None:
+    """For having no value, or as one topic too many."""
+    limit = 100 if code == "limit_subscriptions" else 101  # a wildcard counts as a hundred
+    bridge, _ = make_bridge(f"bridge.max_subscriptions={limit}")
+    client = full(bridge)
+    client.say(action="subscribe", topics=["price.*"])
+    bridge.sweep(T0_NS + SECOND_NS)
+    client.take()
+    got = client.say(action="subscribe", topics=["price.BTC"], allow_pending=False)
+    bridge.sweep(T0_NS + 2 * SECOND_NS)
+    (ack, *_) = got + client.take()
+    assert [one["code"] for one in ack["rejected"]] == [code]
+    deliver(bridge, live("price", 1), warm("price"))
+    deliver(bridge, live("price", 2))
+    assert seqs(client.take()) == [1, 2]
+
+
+@pytest.mark.parametrize("other", [{}, {"numbers": "string"}, {"conflate_ms": 1_000}])
+def test_a_snapshot_asked_for_again_is_not_told_twice(other: dict[str, Any]) -> None:
+    """Not with the interval in which it was given, nor when the client has caught up."""
+    bridge, _ = make_bridge()
+    client = full(bridge)
+    client.say(action="subscribe", topics=["price.BTC"], conflate_ms=500)
+    deliver(bridge, live("price", 1), warm("price"))
+    for seq in (2, 3, 4):
+        deliver(bridge, live("price", seq))
+    client.take()
+    got = client.say(action="subscribe", topics=["price.BTC"], snapshot=True, **other)
+    bridge.run_due(T0_NS + 2 * SECOND_NS)
+    assert seqs(got + client.take()) == [4]
+    client.is_stuck = True
+    client.press(T0_NS, 300_000)
+    deliver(bridge, live("price", 5), live("price", 6), now_ns=T0_NS + 4 * SECOND_NS)
+    client.take()
+    client.say(action="subscribe", topics=["price.BTC"], snapshot=True)
+    deliver(bridge, live("price", 7), live("price", 8), now_ns=T0_NS + 5 * SECOND_NS)
+    bridge.run_due(T0_NS + 8 * SECOND_NS)
+    prices = [one for one in client.drain() if one["type"] == "price"]
+    assert [(one["seq"], one.get("conflated", 0)) for one in prices] == [(6, 0), (8, 1)]
+
+
+def test_a_snapshot_of_less_depth_is_not_the_value_that_is_due() -> None:
+    bridge, _ = make_bridge()
+    client = full(bridge)
+    client.say(action="subscribe", topics=["orderbook.*"], conflate_ms=500)
+    bridge.sweep(T0_NS + SECOND_NS)
+    deliver(bridge, live("orderbook", 1), warm("orderbook"), now_ns=T0_NS + SECOND_NS)
+    deliver(bridge, live("orderbook", 2), now_ns=T0_NS + SECOND_NS)
+    deliver(bridge, live("orderbook", 3), now_ns=T0_NS + SECOND_NS)
+    client.take()
+    got = client.say(
+        action="subscribe", topics=["orderbook.BTC"], conflate_ms=1_000, depth=1, snapshot=True
+    )
+    bridge.run_due(T0_NS + 4 * SECOND_NS)
+    books = [(m["seq"], len(m["data"]["bids"])) for m in got + client.take() if "seq" in m]
+    assert books == [(3, 1), (3, 2)]
+
+
 names = st.sampled_from(
     ["trades.BTC", "trades.btc-usdt", "price.BTC", "orderbook.BTC#delta", "trades.*", "*.BTC",
      "*.*", "*", "", "trades.", "news.*", "trades.*@sim", "orderbook.*#delta", "x" * 200, "tr*.BTC"]

@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bus.client.deliveries import GapFound, Message
+from bus.model import Depth
 from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.helping import HELPING_MESSAGES
+from bus.wsbridge.messages import epoch_text
 from tests.wsbridge.makers import (
+    EPOCH,
     SECOND_NS,
     T0_NS,
     FakeClient,
@@ -25,11 +29,18 @@ from tests.wsbridge.makers import (
 )
 
 
+def change(seq: int, *, is_snapshot: bool = False) -> Message:
+    """The change number ``seq`` of a book, or the whole of it."""
+    body = Depth(seq, seq, [(float(seq), 1.0)], [], is_snapshot)
+    return live("depth", seq, body=body)
+
+
 def reading(topics: list[str], **options: Any) -> tuple[Bridge, FakeClient]:
     """A full client that holds ``topics``, all warm."""
     bridge, _ = make_bridge()
     client = full(bridge)
-    client.say(action="subscribe", topics=topics, **options)
+    if topics:
+        client.say(action="subscribe", topics=topics, **options)
     for stream in ("price", "trades", "depth"):
         deliver(bridge, live(stream, 1)) if stream != "depth" else None
         deliver(bridge, warm(stream))
@@ -142,6 +153,87 @@ def test_time_is_a_limit_too() -> None:
     assert not client.is_overrun
     client.keep_to_limit(T0_NS + 5 * SECOND_NS)
     assert client.is_overrun
+
+
+def behind_an_answer(on_slow: str) -> tuple[Bridge, FakeClient]:
+    """A client whose recovered trades are still being made, while prices and trades come."""
+    bridge, client = reading(["price.BTC"])
+    full(bridge).say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, *[live("trades", n) for n in range(1, 6)], warm("trades"))
+    client.is_stuck = True
+    since = {"trades.BTC": {"epoch": epoch_text(EPOCH), "seq": 1}}
+    client.say(action="subscribe", id=7, topics=["trades.BTC"], since=since, on_slow=on_slow)
+    client.limit_bytes = 3_000
+    return bridge, client
+
+
+def test_a_price_that_waits_behind_an_answer_comes_last_whatever_the_limit() -> None:
+    """A price is neither what a client is given up for, nor what a gap is told of."""
+    bridge, client = behind_an_answer("close")
+    for seq in range(2, 40):
+        deliver(bridge, live("price", seq))
+    assert not client.is_overrun
+    assert client.queued_bytes < 3_000
+    got = client.drain()
+    assert "gap" not in types(got)
+    assert (seqs(got)[-1], got[-1]["seq"]) == (39, 39)
+    assert sum(m.get("conflated", 0) + 1 for m in got if m.get("topic") == "price.BTC") == 38
+
+
+def test_a_gap_is_told_in_its_place_after_what_was_recovered() -> None:
+    bridge, client = behind_an_answer("gap")
+    for seq in range(6, 40):
+        deliver(bridge, live("trades", seq))
+    got = [one for one in client.drain() if one["type"] in ("trade", "gap")]
+    assert types(got)[:5] == ["trade"] * 4 + ["gap"]
+    assert (seqs(got[:4], "trades.BTC"), got[4]["from"]) == ([2, 3, 4, 5], 6)
+    assert seqs(got[5:], "trades.BTC") == list(range(got[4]["to"] + 1, 40))
+
+
+@pytest.mark.parametrize("conflate_ms", [0, 1_000])
+def test_what_the_bus_lost_is_told_though_what_is_around_it_was_dropped(conflate_ms: int) -> None:
+    bridge, client = reading(["trades.BTC"], on_slow="gap", conflate_ms=conflate_ms)
+    client.limit_bytes = 1_000
+    stick(client)
+    client.take()
+    key = live("trades", 1).topic
+    deliver(bridge, live("trades", 2), GapFound(key, EPOCH, 3, 4, "gone"))
+    deliver(bridge, *[live("trades", n) for n in range(5, 30)])
+    bridge.run_due(T0_NS + 2 * SECOND_NS)
+    client.keep_to_limit(T0_NS + 20 * SECOND_NS)
+    got = client.drain()
+    gaps = [(one["from"], one["to"], one["reason"]) for one in got if one["type"] == "gap"]
+    assert gaps[:2] == [(2, 2, "slow_client"), (3, 4, "bus")]
+    assert gaps[2:] == [(5, 29, "slow_client")]
+
+
+def test_a_client_that_is_spared_prices_is_told_that_they_are_stale() -> None:
+    bridge, client = reading(["price.BTC"])
+    stick(client)
+    deliver(bridge, live("price", 2))
+    bridge.sweep(T0_NS + 61 * SECOND_NS)
+    got = client.drain()
+    assert [(m["state"], m["topic"]) for m in got if m.get("scope") == "topic"] == [
+        ("stale", "price.BTC")
+    ]
+    assert [m["seq"] for m in got if m["type"] == "price"] == [2]
+
+
+def test_changes_of_a_book_that_wait_follow_their_client_to_other_terms() -> None:
+    """What is dropped of them later is made good on the terms in force then."""
+    bridge, client = reading([])
+    client.say(action="subscribe", topics=["orderbook.BTC#delta"], on_slow="gap")
+    deliver(bridge, change(1, is_snapshot=True), warm("depth"))
+    client.take()
+    stick(client)
+    deliver(bridge, *[change(n) for n in range(2, 20)])
+    client.say(action="subscribe", topics=["orderbook.BTC#delta"], numbers="string")
+    client.limit_bytes = client.queued_bytes + 200
+    deliver(bridge, change(20), change(21))
+    assert client.dropped_messages > 0
+    got = [m for m in client.drain() if m["type"] in ("reset", "orderbook")]
+    assert types(got) == ["reset", "orderbook"]
+    assert (got[1]["snapshot"], got[1]["data"]["last_update_id"]) == (True, 21)
 
 
 def test_unsubscribing_under_pressure_is_a_barrier() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bus.wsbridge.messages import Position
 from bus.wsbridge.steps import Attach, Wanted
 from bus.wsbridge.style import Style, Terms
@@ -77,3 +79,53 @@ def test_who_was_put_off_first_is_first_and_who_leaves_is_not_there() -> None:
     assert waits.take_put_off(2) == {"a": requests["a"], "c": requests["c"]}
     assert waits.take_put_off(9) == {"d": requests["d"]}
     assert waits.take_put_off(9) == {}
+
+
+def test_the_same_topic_under_two_names_is_waited_for_as_far_as_either_has_seen() -> None:
+    seen = [5]
+    waits: Waits[str] = Waits(lambda w: w.since is not None and w.since.seq > seen[0])
+    attach = Attach("subscribe", (wanted("trades.BTC", 9), wanted("trades.BTC@sim", 7)))
+    waits.add("client", attach, set(), 100)
+    seen[0] = 8
+    assert waits.caught_up() == []
+    seen[0] = 9
+    assert len(waits.caught_up()) == 1
+    assert not waits.has_behind
+
+
+def test_nobody_is_behind_once_who_was_has_left_or_was_answered() -> None:
+    waits: Waits[str] = Waits(lambda w: w.since is not None)
+    one = wanted("trades.BTC", since=7)
+    for name in ("leaves", "overdue", "stays"):
+        waits.add(name, Attach("subscribe", (one,)), set(), 100)
+    (overdue,) = [wait for wait in waits.overdue(100) if wait.client == "overdue"]
+    assert waits.forget(overdue)
+    assert not waits.forget(overdue), "once"
+    assert waits.gone("leaves") is not None
+    assert waits.has_behind
+    assert waits.gone("stays") is not None
+    assert not waits.has_behind
+
+
+def test_a_wait_that_was_replaced_does_not_end_the_one_in_its_place() -> None:
+    waits: Waits[str] = Waits(lambda _: False)
+    one = wanted("price.BTC")
+    waits.add("client", Attach("subscribe", (one,)), {one.topic.bus_key}, 100)
+    first = waits.gone("client")
+    assert first is not None
+    waits.add("client", Attach("subscribe", (one,)), {one.topic.bus_key}, 100)
+    assert not waits.forget(first)
+    assert "client" in waits
+
+
+def test_what_is_owed_still_is_until_it_is_cancelled_or_another_takes_its_place() -> None:
+    waits: Waits[str] = Waits(lambda _: False)
+    one, other = wanted("price.BTC"), wanted("price.BTC")
+    other = replace(other, snapshot=False)
+    assert not waits.is_owed("client", one)
+    waits.owe("client", one)
+    assert waits.is_owed("client", one)
+    waits.owe("client", other)
+    assert not waits.is_owed("client", one)
+    waits.cancel("client", "price.BTC")
+    assert not waits.is_owed("client", other)
