@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import resource
@@ -290,3 +291,15 @@ def test_an_interrupt_while_modules_are_imported_shows_no_traceback(
 
     monkeypatch.setattr(importlib, "import_module", interrupted)
     assert main(["status"]) == 130
+
+
+def test_the_program_writes_everything_before_it_goes(run_dir: Path) -> None:
+    """It goes at once, without Python's own end: into a pipe, where output waits in a buffer."""
+    (run_dir / "log").mkdir()
+    text = "2026-11-01T00:00:00.000Z INFO  x y z\n" * 1_000
+    (run_dir / "log" / "broker.log").write_text(text)
+    done = command("logs", "-n", "1000", "--run-dir", str(run_dir))
+    assert (done.returncode, done.stdout) == (0, text)
+    done = command("status", "--json", "--run-dir", str(run_dir))
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (4, "stopped")
+    assert "no supervisor" in done.stderr
