@@ -8,7 +8,7 @@ if sys.hexversion < 0x30B0000 or not all(map(find_spec, ("zmq", "msgspec", "uvlo
     sys.stderr.write(f"mdbus is not installed for {sys.executable}: {advice}\n")
     raise SystemExit(2)
 
-from bus.supervision.cli import main
+from bus.supervision.cli import program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from bus.config.field import setting
+from bus.config.field import section, setting
 
 ALGORITHMS = (
     "HS256",
@@ -24,7 +22,7 @@ ALGORITHMS = (
 """What tokens may be signed with. ``none`` is not among them, and cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class AccessSettings:
     """How tokens are checked; in force with ``bridge.auth = "jwt"`` only."""
 
@@ -87,7 +85,7 @@ class AccessSettings:
     default_tier: str = setting("free", doc="The tier of a token that names none.")
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class TierSettings:
     """What the users of one tier may have."""
 
@@ -117,7 +115,7 @@ DEFAULT_TIERS: dict[str, TierSettings] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class LimitSettings:
     """Bounds of one connection, one address and one process."""
 
@@ -191,7 +189,7 @@ class LimitSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class AdminSettings:
     """The admin port of each bridge worker: figures and operator actions."""
 

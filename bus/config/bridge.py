@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from bus.config.access import (
@@ -12,7 +11,7 @@ from bus.config.access import (
     LimitSettings,
     TierSettings,
 )
-from bus.config.field import setting
+from bus.config.field import below, section, setting
 
 LEAST_TTL_S: Final = 0.1
 CLOSES_PER_S: Final = 200
@@ -33,7 +32,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class BridgeSettings:
     """Where browsers connect and what the bridge promises them."""
 
@@ -223,10 +222,10 @@ class BridgeSettings:
         doc="High-water mark of the bridge's bus socket; beyond it ZeroMQ drops, the bridge sees "
         "the gap and repairs it by replay. 0 means no limit.",
     )
-    access: AccessSettings = field(default_factory=AccessSettings)
-    limits: LimitSettings = field(default_factory=LimitSettings)
-    tiers: dict[str, TierSettings] = field(default_factory=lambda: dict(DEFAULT_TIERS))
-    admin: AdminSettings = field(default_factory=AdminSettings)
+    access: AccessSettings = below(AccessSettings)
+    limits: LimitSettings = below(LimitSettings)
+    tiers: dict[str, TierSettings] = below(lambda: dict(DEFAULT_TIERS))
+    admin: AdminSettings = below(AdminSettings)
 
     @property
     def farewell_s(self) -> float:

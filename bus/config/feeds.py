@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from bus.config.field import setting
+from bus.config.field import section, setting
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class FeedSettings:
     """One feed process: which venue, which instruments, how."""
 

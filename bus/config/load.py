@@ -6,7 +6,6 @@ types, values out of range, all with file and dotted key.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import tomllib
@@ -17,7 +16,7 @@ from typing import Any
 
 from bus.config.checks import check_together, nearest
 from bus.config.feeds import DEFAULT_FEEDS, FeedSettings
-from bus.config.field import Meaning, meaning
+from bus.config.field import Meaning, is_section, meanings
 from bus.config.settings import Settings
 from bus.errors import ConfigError, Problem
 
@@ -61,7 +60,7 @@ def prepare(kind: Any = Settings) -> None:
     """Do beforehand what `load` does once in a process: find the types of all settings."""
     for hint in _hints(kind).values():
         for below in (hint, *typing.get_args(hint)):
-            if dataclasses.is_dataclass(below):
+            if is_section(below):
                 prepare(below)
 
 
@@ -111,23 +110,22 @@ def _override(
     origin[".".join(parts)] = where
 
 
-@dataclasses.dataclass
 class _Loader:
-    where: str
-    origin: dict[str, str]
-    problems: list[Problem]
+    def __init__(self, where: str, origin: dict[str, str], problems: list[Problem]) -> None:
+        self.where = where
+        self.origin = origin
+        self.problems = problems
 
     def section(self, kind: type[Any], table: Mapping[str, Any], prefix: str, base: Any) -> Any:
         hints = _hints(kind)  # type: ignore[arg-type]  # a class can be hashed
-        fields = {field.name: field for field in dataclasses.fields(kind)}
+        known = meanings(kind)
         values: dict[str, Any] = {}
         for key, value in table.items():
             dotted = f"{prefix}{key}"
-            field = fields.get(key)
-            if field is None:
-                self.unknown(dotted, key, fields)
+            if key not in known:
+                self.unknown(dotted, key, known)
                 continue
-            declared = meaning(field)
+            declared = known[key]
             if declared is not None and isinstance(value, dict) and _is_table(hints[key]):
                 found = self.table(dotted, value, hints[key], declared, getattr(base, key))
             elif declared is not None:
@@ -143,7 +141,7 @@ class _Loader:
                 found = self.section(hints[key], value, f"{dotted}.", getattr(base, key))
             if found is not None:
                 values[key] = found
-        return dataclasses.replace(base, **values)
+        return kind(**{**vars(base), **values})
 
     def feeds(self, table: Mapping[str, Any]) -> dict[str, FeedSettings]:
         feeds = dict(DEFAULT_FEEDS)

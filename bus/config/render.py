@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from bus.config.field import Meaning, meaning
+from bus.config.field import Meaning, meanings
 from bus.config.settings import Settings
 
 _WIDTH = 96
@@ -49,30 +48,29 @@ def known_keys() -> list[str]:
 
 
 def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Any, Meaning]]:
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        declared = meaning(field)
+    for key, declared in meanings(section).items():
+        value = getattr(section, key)
         if declared is not None:
-            yield f"{prefix}{field.name}", value, declared
+            yield f"{prefix}{key}", value, declared
         elif isinstance(value, dict):
             for name, below in value.items():
-                yield from _walk(below, f"{prefix}{field.name}.{name}.")
+                yield from _walk(below, f"{prefix}{key}.{name}.")
         else:
-            yield from _walk(value, f"{prefix}{field.name}.")
+            yield from _walk(value, f"{prefix}{key}.")
 
 
 def _document(section: Any, *, commented: bool, prefix: str = "") -> Iterator[str]:
     """Plain keys first, then tables: TOML's own order."""
     tables: list[tuple[str, Any, Meaning | None]] = []
-    for field in dataclasses.fields(section):
-        value, declared = getattr(section, field.name), meaning(field)
+    for name, declared in meanings(section).items():
+        value = getattr(section, name)
         if declared is None or isinstance(value, dict):
-            tables.append((field.name, value, declared))
+            tables.append((name, value, declared))
             continue
         if commented:
             yield ""
             yield from _comment(declared)
-        yield f"{field.name} = {_value(value)}"
+        yield f"{name} = {_value(value)}"
     for name, value, declared in tables:
         dotted = f"{prefix}{name}"
         if declared is not None:

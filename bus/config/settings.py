@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bus.config.bridge import BridgeSettings
 from bus.config.broker import BrokerSettings
 from bus.config.feeds import DEFAULT_FEEDS
 from bus.config.feeds import FeedSettings as FeedSettings
-from bus.config.field import setting
+from bus.config.field import below, section, setting
 from bus.config.simulator import SimulatorSettings
 from bus.config.supervision import SupervisorSettings
 
@@ -27,8 +27,7 @@ DEFAULT_ALIASES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
+class Endpoints(NamedTuple):
     """ZeroMQ endpoints and sockets of one bus: publishers and subscribers connect to these."""
 
     publish: str
@@ -36,7 +35,7 @@ class Endpoints:
     control: Path
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class Settings:
     """The whole of ``mdbus.toml``. Read once at start; a changed file means a new instance."""
 
@@ -55,11 +54,11 @@ class Settings:
     log_level: str = setting(
         "info", choices=("debug", "info", "warning", "error"), doc="Least level that is logged."
     )
-    broker: BrokerSettings = field(default_factory=BrokerSettings)
-    bridge: BridgeSettings = field(default_factory=BridgeSettings)
-    simulator: SimulatorSettings = field(default_factory=SimulatorSettings)
-    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
-    feeds: dict[str, FeedSettings] = field(default_factory=lambda: dict(DEFAULT_FEEDS))
+    broker: BrokerSettings = below(BrokerSettings)
+    bridge: BridgeSettings = below(BridgeSettings)
+    simulator: SimulatorSettings = below(SimulatorSettings)
+    supervisor: SupervisorSettings = below(SupervisorSettings)
+    feeds: dict[str, FeedSettings] = below(lambda: dict(DEFAULT_FEEDS))
     aliases: dict[str, str] = setting(
         DEFAULT_ALIASES,
         doc='Short names for WebSocket clients: alias = "SYMBOL@feed", upper case, for example '

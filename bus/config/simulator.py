@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from bus.config.field import setting
+from bus.config.field import section, setting
 
 DEFAULT_PORTS: dict[str, int] = {
     "binance": 8011,
@@ -14,7 +12,7 @@ DEFAULT_PORTS: dict[str, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@section
 class SimulatorSettings:
     """Settings of the ``simulator`` process; the embedded profile's feeds connect to it."""
 

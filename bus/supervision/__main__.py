@@ -1,6 +1,6 @@
 """``python -m bus.supervision …`` is ``mdbus …``."""
 
-from bus.supervision.cli import main
+from bus.supervision.cli import program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()

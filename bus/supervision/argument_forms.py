@@ -13,11 +13,11 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """
 
     def __init__(self, prog: str, **options: Any) -> None:
-        options.setdefault("width", _columns() - 2)
+        options.setdefault("width", columns() - 2)
         super().__init__(prog, **options)
 
 
-def _columns() -> int:
+def columns() -> int:
     """The width of the terminal, or 80."""
     given = os.environ.get("COLUMNS", "")
     if given.isdigit() and int(given) > 0:

@@ -7,13 +7,14 @@ query imports: `pathlib` takes as long as the answer of the supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 from bus.supervision import exit_codes
 from bus.supervision.arguments import make_parser
@@ -49,6 +50,19 @@ _STAYING: Final = ("up", "replay")
 """The verbs that become the supervisor."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as of any program that SIGINT ends."""
+
+
+def program() -> NoReturn:
+    """``mdbus``, as it is installed: `main`, and away.
+
+    All is closed and written by then. Python would take the modules apart one by one, which is a
+    tenth of the time that ``mdbus status`` takes.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a full disk, which has been told
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import sys
 from pathlib import Path
 
 from bus.config.render import default_toml, to_toml
 from bus.supervision import exit_codes
 from bus.supervision.locate import DEFAULT_FILE, config_file, settings_for
-from bus.supervision.premises import check_keys
-from bus.supervision.systemd_unit import unit_file
+from bus.supervision.token_keys import check_keys
 
 
 def run_config(arguments: argparse.Namespace) -> int:
     """Write the commented default file, check a file, or show the settings in force."""
     of_user_manager: bool = arguments.systemd_user
     if arguments.what == "init" and (arguments.systemd or of_user_manager):
+        from bus.supervision.systemd_unit import unit_file
+
         config = config_file(arguments) or DEFAULT_FILE
         text = unit_file(
             sys.executable,
@@ -43,6 +43,8 @@ def run_config(arguments: argparse.Namespace) -> int:
 
 def _user() -> str:
     """Who is to run the service: whoever asks for it, whose Python this likely is; "" for root."""
+    import pwd
+
     try:
         return "" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a user without a name

@@ -2,32 +2,20 @@
 
 Every check stands alone, changes nothing, and ends within a few seconds. What a venue's addresses
 are is asked of the feeds' code in a program of its own: no process imports another's package.
+
+What a check alone needs it imports itself: most of the time of all this is importing.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import http.client
-import importlib.metadata
 import json
 import os
-import re
 import resource
-import shutil
-import socket
-import ssl
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
-
-import psutil
+from typing import Any, Final, NamedTuple
 
 from bus.config import Settings
 from bus.errors import MdbusError
@@ -35,7 +23,6 @@ from bus.supervision.fd_limit import ENOUGH, wanted_limit
 from bus.supervision.listeners import claim_port
 from bus.supervision.lock import running_pid
 from bus.supervision.run_directory import RunDirectory
-from bus.supervision.spawn import import_path
 
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -59,8 +46,7 @@ print(json.dumps({name: getattr(venues[name], "KEY_VARIABLE", "") for name in ve
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a check found: ``verdict`` is one of `OK`, `WARNING`, `WRONG`; ``mend`` says what to
     do, empty when nothing is to be done.
     """
@@ -93,6 +79,8 @@ def python() -> Finding:
 
 def packages() -> Finding:
     """The packages mdbus needs, in the versions it asks for."""
+    import importlib.metadata
+
     try:
         required = importlib.metadata.requires("mdbus") or []
     except importlib.metadata.PackageNotFoundError:
@@ -122,6 +110,8 @@ def run_directory(settings: Settings, running: int | None) -> Finding:
 
 def disk(settings: Settings) -> Finding:
     """Whether the logs will fit where the run directory is."""
+    import shutil
+
     path = settings.run_path.absolute()
     existing = next(each for each in (path, *path.parents) if each.exists())
     supervisor = settings.supervisor
@@ -172,13 +162,20 @@ def open_files(settings: Settings) -> Finding:
 
 def memory(settings: Settings) -> Finding:
     """Whether there is memory for the processes."""
-    free = psutil.virtual_memory().available
+    free = available_bytes()
     count = settings.bridge.workers + len(settings.feeds) + 2 + settings.supervisor.spares
     needed = count * 60 * 2**20
     text = f"{free / 2**20:,.0f} MiB available, {count} processes take about {needed / 2**20:,.0f}"
     if free >= needed:
         return Finding("memory", OK, text)
     return Finding("memory", WARNING, text, "fewer bridge.workers, supervisor.spares = 0")
+
+
+def available_bytes() -> int:
+    """Memory that programs may still take, as the kernel estimates it."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    (line,) = (line for line in lines if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
 
 
 def backlog(path: Path = Path("/proc/sys/net/core/somaxconn")) -> Finding:
@@ -235,6 +232,10 @@ def venue_keys(settings: Settings) -> Iterator[Finding]:
 
 def _said_by_the_feeds(program: str, settings: Settings) -> Any:
     """What ``program`` prints of the venues of the enabled feeds, read as JSON."""
+    import subprocess
+
+    from bus.supervision.spawn import import_path
+
     feeds = [name for name, feed in settings.feeds.items() if feed.enabled]
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, *sorted({settings.venue_of(f) for f in feeds})],
@@ -249,6 +250,12 @@ def _said_by_the_feeds(program: str, settings: Settings) -> Any:
 
 def reach(check: str, url: str) -> Finding:
     """Whether a venue's address answers, how fast, and how far our clock is from its own."""
+    import contextlib
+    import http.client
+    import socket
+    import ssl
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     host = parts.hostname or ""
     secure = parts.scheme in ("wss", "https")
@@ -279,6 +286,8 @@ def reach(check: str, url: str) -> Finding:
 
 def _skew_s(date: str | None) -> float | None:
     """How far this clock is ahead of an HTTP ``Date``, which has whole seconds."""
+    from email.utils import parsedate_to_datetime
+
     try:
         return time.time() - parsedate_to_datetime(date or "").timestamp() - 0.5
     except (TypeError, ValueError):
@@ -287,6 +296,9 @@ def _skew_s(date: str | None) -> float | None:
 
 def _unmet(requirement: str) -> str:
     """What is wrong with one installed package, empty when nothing is."""
+    import importlib.metadata
+    import re
+
     if "extra ==" in requirement:
         return ""
     match = re.match(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?", requirement)
@@ -302,11 +314,15 @@ def _unmet(requirement: str) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
+    import re
+
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _holder(port: int) -> str:
     """Who listens there, as far as this user may see."""
+    import psutil
+
     try:
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN
@@ -322,6 +338,8 @@ def _clock_state() -> int | None:
     """The answer of ``adjtimex(2)``; None where there is none."""
     if sys.platform != "linux":
         return None
+    import ctypes
+
     buffer = ctypes.create_string_buffer(512)  # modes = 0: only ask
     state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
     return None if state < 0 else int(state)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from bus.config import Settings, load
 from bus.errors import ConfigError
 from bus.supervision import exit_codes
+from bus.supervision.argument_forms import columns
 from bus.supervision.doctor import (
     OK,
     WARNING,
@@ -26,12 +22,14 @@ from bus.supervision.doctor import (
     venue_keys,
 )
 from bus.supervision.documents import print_document
+from bus.supervision.drawing import Cell, table_lines
 from bus.supervision.locate import config_file, run_dir_for, run_path_for, settings_for
 from bus.supervision.lock import running_pid
-from bus.supervision.premises import check_keys
 from bus.supervision.run_directory import RunDirectory
+from bus.supervision.tables import wants_colour
+from bus.supervision.token_keys import check_keys
 
-_STYLES: Final = {OK: "green", WARNING: "yellow", WRONG: "bold red"}
+_MOODS: Final = {OK: "good", WARNING: "odd", WRONG: "bad"}
 _WIDE: Final = 160
 
 
@@ -39,7 +37,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     """Print every finding; 1 when one is wrong, else 0, warnings included."""
     findings = list(examine(arguments))
     if arguments.json:
-        rows = [dataclasses.asdict(finding) for finding in findings]
+        rows = [finding._asdict() for finding in findings]
         print_document({"findings": rows})
     else:
         _show(findings)
@@ -84,20 +82,21 @@ def venues(settings: Settings, *, asked: bool) -> list[Finding]:
         for feed, urls in venue_addresses(settings).items()
         for url in dict.fromkeys(urls)
     ]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(lambda target: reach(*target), targets))
 
 
 def _show(findings: list[Finding]) -> None:
-    console = Console()
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table = []
     for finding in findings:
-        text = Text(finding.text)
+        verdict = Cell(finding.verdict, _MOODS[finding.verdict])
+        table.append([verdict, Cell(finding.check), Cell(finding.text)])
         if finding.mend:
-            text.append(f"\n→ {finding.mend}", style="bold")
-        table.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), finding.check, text)
-    wide = console if console.is_terminal else Console(width=_WIDE)
-    wide.print(table)
+            table.append([Cell(""), Cell(""), Cell(f"→ {finding.mend}", "strong")])
+    width = columns() if sys.stdout.isatty() else _WIDE
+    lines = table_lines(table, width, colour=wants_colour(sys.stdout))
     count = {verdict: sum(f.verdict == verdict for f in findings) for verdict in (WARNING, WRONG)}
     warnings = "1 warning" if count[WARNING] == 1 else f"{count[WARNING]} warnings"
-    wide.print(f"\n{count[WRONG]} wrong, {warnings}")
+    sys.stdout.write("\n".join([*lines, "", f"{count[WRONG]} wrong, {warnings}", ""]))

@@ -17,7 +17,7 @@ from bus.supervision.documents import json_line
 from bus.supervision.events import FILE_NAME, KINDS, Happening
 from bus.supervision.locate import run_path_for
 from bus.supervision.log_verb import Followed, last_lines, reader_has_left
-from bus.supervision.tables import dated_event_line
+from bus.supervision.tables import dated_event_line, wants_colour
 
 _POLL_S: Final = 0.2
 _MOST_LINES: Final = 100_000
@@ -83,7 +83,7 @@ def _follow(
 
 def _show(events: Iterable[Happening]) -> None:
     for event in events:
-        line = dated_event_line(*event, colour=sys.stdout.isatty())
+        line = dated_event_line(*event, colour=wants_colour(sys.stdout))
         sys.stdout.write(line + "\n")
 
 

@@ -18,7 +18,7 @@ from bus.supervision.documents import print_document
 from bus.supervision.locate import run_dir_for
 from bus.supervision.lock import running_pid, wait_unlocked
 from bus.supervision.progress import progress
-from bus.supervision.tables import status_table
+from bus.supervision.tables import status_table, wants_colour
 
 HEARD_S: Final = 5.0
 """How long `reexec` waits for processes to speak to the new supervisor."""
@@ -36,7 +36,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_document(status)
     else:
-        sys.stdout.write(status_table(status, colour=sys.stdout.isatty()))
+        sys.stdout.write(status_table(status, colour=wants_colour(sys.stdout)))
     return exit_codes.OK
 
 

@@ -27,6 +27,7 @@ from bus.supervision.run_directory import RunDirectory, RunDirectoryError
 from bus.supervision.settings_diff import keep_ports
 from bus.supervision.spares import Spares
 from bus.supervision.spawn import Child, module_command, process_arguments, spawn
+from bus.supervision.token_keys import check_keys
 from bus.transport.link import LinkEnd
 from bus.transport.pulse import Pulse
 
@@ -266,14 +267,6 @@ class Premises:
             self._listeners = [*open_listeners(bridge.host, port, slots)]
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
         self.settings = settings
-
-
-def check_keys(settings: Settings) -> None:
-    """Raise `ConfigError` for keys that every bridge would refuse to start with."""
-    if settings.bridge.auth == "jwt":
-        from bus.tokens import load_keyring  # with cryptography: only who has tokens waits
-
-        load_keyring(settings.bridge.access)
 
 
 def record_name(name: str, generation: int) -> str:

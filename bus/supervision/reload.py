@@ -23,7 +23,6 @@ from bus.supervision.commands import CommandError
 from bus.supervision.events import Happening
 from bus.supervision.plan import layers
 from bus.supervision.policy import Phase
-from bus.supervision.premises import check_keys
 from bus.supervision.replacement import replace, settled
 from bus.supervision.settings_diff import (
     Change,
@@ -34,6 +33,7 @@ from bus.supervision.settings_diff import (
 )
 from bus.supervision.status import reason_of
 from bus.supervision.symbols import ADD, REMOVE
+from bus.supervision.token_keys import check_keys
 from bus.supervision.unit import Unit
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from bus.errors import MdbusError
 from bus.runtime.guard import DUMP_SIGNAL
 from bus.supervision.unit import Unit
 
-POLL_S: Final = 0.02
+POLL_S: Final = 0.005
 MAX_BYTES: Final = 256 * 1024
 _HEADS: Final = ("Thread 0x", "Current thread 0x")
 
@@ -42,7 +42,8 @@ async def dump(unit: Unit, log_path: Path, timeout_s: float) -> str:
             while True:
                 await asyncio.sleep(POLL_S)
                 found = stacks_in(_read_from(log_path, before))
-                if found and found == seen:  # nothing more has come since the last look
+                # Nothing more has come since the last look, and not because it had to wait.
+                if found and found == seen and not is_dumping(child.pid):
                     return found
                 seen = found
     except TimeoutError:
@@ -70,12 +71,22 @@ def stacks_in(text: str) -> str:
 
 def answers_dump(pid: int) -> bool:
     """Whether the process has the signal's handler: without one the signal would end it."""
+    return _signal_is_in(pid, "SigCgt")
+
+
+def is_dumping(pid: int) -> bool:
+    """Whether the process has the signal still before it, or is busy with it."""
+    return _signal_is_in(pid, "SigPnd", "ShdPnd", "SigBlk")
+
+
+def _signal_is_in(pid: int, *masks: str) -> bool:
+    """Whether the signal is in one of those masks of the process's main thread, or of all."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    caught = next((line for line in text.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
-    return bool(int(caught.split()[1], 16) >> (int(DUMP_SIGNAL) - 1) & 1)
+    values = dict(line.split(":", 1) for line in text.splitlines())
+    return any(int(values.get(mask, "0"), 16) >> (int(DUMP_SIGNAL) - 1) & 1 for mask in masks)
 
 
 def process_state(pid: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from bus.supervision.data_state import UNKNOWN, data_in_words
 
@@ -30,6 +31,14 @@ _HEADINGS: Final = (
     "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "CPU", "MEMORY", "BEAT", "LAST EXIT",
 )  # fmt: skip
 _RIGHT: Final = frozenset({"PID", "UPTIME", "RESTARTS", "CPU", "MEMORY", "BEAT"})
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Whether what is written there is to be coloured: a terminal that can show it, for somebody
+    who has not said ``NO_COLOR`` (https://no-color.org).
+    """
+    dull = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
+    return stream.isatty() and not dull
 
 
 def status_table(status: Mapping[str, Any], *, colour: bool) -> str:

@@ -7,10 +7,10 @@ read: a second apart while somebody asks every second, at most twelve else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bus.supervision.data_state import UNKNOWN
+from bus.supervision.drawing import GAP, Cell, sentence_lines, table_lines
 from bus.supervision.tables import age
 
 HEADINGS: Final = (
@@ -22,8 +22,6 @@ _FIRST_TO_GO: Final = (
     *("LAST EXIT", "FDS", "MEMORY", "LAG", "UPTIME"),
     *("CPU", "RESTARTS", "OUT/S", "IN/S", "FRESH"),
 )
-GAP: Final = 2
-"""Columns of the terminal between two of the table."""
 _LAST_EXIT_WIDTH: Final = 16
 """At least so wide is the one column that may be broken into lines."""
 LAG_WARNING_MS: Final = 100.0
@@ -33,12 +31,19 @@ _GAPS: Final = ("gaps", "bus_gaps")
 _STALE: Final = ("stale_streams",)
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A text and what to make of it: good, odd, bad, faint, or plain when empty."""
-
-    text: str
-    mood: str = ""
+def picture(status: Mapping[str, Any], width: int, *, colour: bool) -> list[str]:
+    """The screen: the line for the system and the table of processes, as far as it has room."""
+    cells = rows(status)
+    columns = fitting(cells, width)
+    shown = [HEADINGS[index] for index in columns]
+    table = [[Cell(heading, "strong") for heading in shown]]
+    table += [[row[index] for index in columns] for row in cells]
+    right = {place for place, heading in enumerate(shown) if heading in NUMBERS}
+    return [
+        *sentence_lines(system_line(status), width, colour=colour),
+        "",
+        *table_lines(table, width, colour=colour, right=right),
+    ]
 
 
 def rows(status: Mapping[str, Any]) -> list[tuple[Cell, ...]]:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import select
 import sys
-import termios
 import time
-import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.supervision import exit_codes
+from bus.supervision.argument_forms import columns
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.documents import json_line
 from bus.supervision.locate import run_dir_for
-from bus.supervision.top import GAP, HEADINGS, NUMBERS, Cell, fitting, rows, system_line
+from bus.supervision.tables import wants_colour
+from bus.supervision.top import picture
 
-if TYPE_CHECKING:  # at run time where there is somebody to draw for: it takes 30 ms
-    from rich.console import Group
+if TYPE_CHECKING:  # at run time where somebody stays to look: it takes longer than one look
     from rich.text import Text
 
 _WIDE: Final = 200
-_STYLES: Final = {"good": "green", "odd": "yellow", "bad": "bold red", "faint": "dim", "": ""}
 
 
 def run_top(arguments: argparse.Namespace) -> int:
@@ -32,57 +29,44 @@ def run_top(arguments: argparse.Namespace) -> int:
     status = ask(path, "status")
     if arguments.json:
         return _follow_json(path, status, arguments.interval, once=arguments.once)
+    looks = sys.stdout.isatty()
+    if arguments.once or not looks:
+        width = columns() if looks else _WIDE
+        for line in picture(status, width, colour=wants_colour(sys.stdout)):
+            sys.stdout.write(line + "\n")
+        return exit_codes.OK
+    return _live(path, status, arguments.interval)
+
+
+def _live(path: str, status: dict[str, Any], interval_s: float) -> int:
+    """The screen again and again, until ``q``."""
     from rich.console import Console
     from rich.live import Live
 
     console = Console()
-    if arguments.once or not console.is_terminal:
-        wide = console if console.is_terminal else Console(width=_WIDE)
-        wide.print(picture(status, wide.width))
-        return exit_codes.OK
     with (
         _keys() as quit_asked,
-        Live(picture(status, console.width), console=console, screen=True) as live,
+        Live(_screen(status, console.width), console=console, screen=True) as live,
     ):
-        while not quit_asked(arguments.interval):
-            live.update(_next_picture(path, console.width), refresh=True)
+        while not quit_asked(interval_s):
+            live.update(_next_screen(path, console.width), refresh=True)
     return exit_codes.OK
 
 
-def picture(status: dict[str, Any], width: int) -> Group:
-    """The screen: the line for the system and the table of processes, as far as it has room."""
-    from rich.console import Group
-    from rich.table import Table
+def _screen(status: dict[str, Any], width: int) -> Text:
     from rich.text import Text
 
-    line = Text("  ").join(_styled(cell) for cell in system_line(status))
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    cells = rows(status)
-    columns = fitting(cells, width)
-    for heading in (HEADINGS[index] for index in columns):
-        right = heading in NUMBERS
-        last = heading == HEADINGS[-1]  # the one that may be broken when the screen is narrow
-        table.add_column(heading, justify="right" if right else "left", no_wrap=not last)
-    for row in cells:
-        table.add_row(*(_styled(row[index]) for index in columns))
-    return Group(line, Text(""), table)
+    return Text.from_ansi("\n".join(picture(status, width, colour=True)), no_wrap=True)
 
 
-def _next_picture(path: str, width: int) -> Group:
+def _next_screen(path: str, width: int) -> Text:
     """The screen as it is now; a supervisor that has gone is said and waited for."""
-    from rich.console import Group
     from rich.text import Text
 
     try:
-        return picture(ask(path, "status"), width)
+        return _screen(ask(path, "status"), width)
     except RefusedError as error:
-        return Group(Text(f"{error}", style="bold red"), Text("waiting; q to leave", style="dim"))
-
-
-def _styled(cell: Cell) -> Text:
-    from rich.text import Text
-
-    return Text(cell.text, style=_STYLES[cell.mood])
+        return Text.assemble((f"{error}\n", "bold red"), ("waiting; q to leave", "dim"))
 
 
 def _follow_json(path: str, status: dict[str, Any], interval_s: float, *, once: bool) -> int:
@@ -99,6 +83,10 @@ def _follow_json(path: str, status: dict[str, Any], interval_s: float, *, once: 
 @contextmanager
 def _keys() -> Iterator[Any]:
     """A function that waits so many seconds and is True once ``q`` was pressed."""
+    import select  # for who stays
+    import termios
+    import tty
+
     if not sys.stdin.isatty():
 
         def wait(seconds: float) -> bool:

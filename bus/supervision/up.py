@@ -32,7 +32,7 @@ from bus.supervision.origin import Origin
 from bus.supervision.spawn import import_path
 from bus.supervision.status import bus_status, reason_of
 from bus.supervision.supervisor import Supervisor
-from bus.supervision.tables import event_line, up_summary
+from bus.supervision.tables import event_line, up_summary, wants_colour
 
 _log = get_logger("supervision.events")
 _STDERR: Final = 2
@@ -246,7 +246,7 @@ class _Screen:
     """Standard output; once nobody reads it any more, it is left alone."""
 
     def __init__(self) -> None:
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._colour = wants_colour(sys.stdout)
         self._gone = False
 
     def event(self, happening: Happening) -> None:

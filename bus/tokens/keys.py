@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import jwt
-from jwt.algorithms import get_default_algorithms
-
 from bus.config.access import AccessSettings
 from bus.errors import ConfigError, Problem
 
@@ -116,6 +113,10 @@ def _key(key_id: str, source: str, algorithms: Sequence[str], environ: Mapping[s
             setting,
             f"is a public key, which bridge.access.algorithms ({', '.join(algorithms)}) do not use",
         )
+    # Not for secrets: with cryptography it takes longer than all the rest of `mdbus config check`.
+    from jwt import PyJWTError
+    from jwt.algorithms import get_default_algorithms
+
     known = get_default_algorithms()
     if not any(name in known for name in usable):
         raise ConfigError.of(
@@ -126,7 +127,7 @@ def _key(key_id: str, source: str, algorithms: Sequence[str], environ: Mapping[s
             continue
         try:
             material = known[name].prepare_key(text)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (PyJWTError, ValueError, TypeError):
             continue
         fitting = tuple(other for other in usable if other[:2] == name[:2])
         if name[:2] in ("RS", "PS"):

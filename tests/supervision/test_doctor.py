@@ -11,6 +11,7 @@ from email.utils import formatdate
 from pathlib import Path
 from time import time
 
+import psutil
 import pytest
 
 from bus.config import Settings
@@ -96,6 +97,11 @@ def test_files_and_memory_are_counted_against_the_settings() -> None:
     assert "ulimit -n" in doctor.open_files(many).mend
     crowd = replace(settings, bridge=replace(settings.bridge, workers=10**6))
     assert doctor.memory(crowd).verdict == WARNING
+
+
+def test_the_memory_is_what_the_kernel_says_is_available() -> None:
+    told, shown = psutil.virtual_memory(), doctor.available_bytes()
+    assert abs(shown - told.available) < told.total / 4, "some is taken and given back meanwhile"
 
 
 @contextmanager

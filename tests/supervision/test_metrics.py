@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from bus.supervision.metrics import exposition
 
@@ -32,6 +36,20 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+class Parsed(Collector):
+    """The families of a text, to be written once more by Prometheus' own library."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def collect(self) -> Iterable[Metric]:
+        return text_string_to_metric_families(self._text)
+
+
+def rewritten(text: str) -> str:
+    return generate_latest(Parsed(text)).decode()
 
 
 def test_figures_are_in_base_units_one_family_for_all_processes() -> None:
@@ -93,3 +111,24 @@ def test_whatever_a_process_calls_itself_or_counts_the_text_can_be_read(
     ]
     found = samples(exposition({"state": "running", "processes": processes}))
     assert sum(key[0] == "mdbus_process_uptime_seconds" for key in found) == len(rows)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            words,
+            st.dictionaries(
+                st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.floats() | st.integers()
+            ),
+        ),
+        max_size=4,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_the_text_is_what_the_library_of_prometheus_writes(
+    rows: list[tuple[str, dict[str, float]]],
+) -> None:
+    processes = [row(name, "feed", counters=counters) for name, counters in rows]
+    text = exposition({"state": "running", "processes": processes})
+    assert rewritten(text) == text
+    assert rewritten(exposition(None)) == exposition(None)

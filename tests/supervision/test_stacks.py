@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from bus.runtime.guard import DUMP_SIGNAL
 from bus.supervision.cli import main
 from bus.supervision.control_client import RefusedError, ask
-from bus.supervision.stacks import answers_dump, process_state, stacks_in
+from bus.supervision.stacks import answers_dump, is_dumping, process_state, stacks_in
 from bus.testing import wait_until
 from tests.supervision.conftest import Driven
 from tests.supervision.test_supervisor import driven_bus
@@ -75,6 +76,34 @@ def test_a_process_without_the_handler_is_never_signalled() -> None:
         process.communicate(b"\n")
     assert not answers_dump(process.pid)
     assert process_state(process.pid) == ""
+
+
+def test_a_process_that_is_about_to_dump_is_told_from_one_that_is_done() -> None:
+    code = (
+        "import faulthandler, signal, sys\n"
+        f"number = {int(DUMP_SIGNAL)}\n"
+        "faulthandler.register(number, file=sys.stderr)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [number]); print('deaf', flush=True); input()\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, [number]); print('done', flush=True); input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "deaf\n"
+        process.send_signal(DUMP_SIGNAL)
+        assert is_dumping(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+        assert not is_dumping(process.pid)
+        process.communicate("\n")
+    assert not is_dumping(process.pid), "it has gone"
 
 
 def test_stacks_are_told_from_other_lines() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 
-from bus.supervision.tables import age, event_line, status_table, up_summary
+from bus.supervision.tables import age, event_line, status_table, up_summary, wants_colour
 
 ROW: dict[str, Any] = {
     "name": "feed.binance",
@@ -54,6 +55,27 @@ def test_colour_changes_nothing_but_colour() -> None:
     assert "\x1b[32m" in coloured
     bare = coloured.replace("\x1b[32m", "").replace("\x1b[0m", "")
     assert bare == status_table(STATUS, colour=False)
+
+
+class _Stream(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+def test_colours_are_for_terminals_and_for_who_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert wants_colour(_Stream(True))
+    assert not wants_colour(_Stream(False))
+    monkeypatch.setenv("TERM", "dumb")
+    assert not wants_colour(_Stream(True))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not wants_colour(_Stream(True))
 
 
 def test_what_is_not_known_is_a_dash() -> None:

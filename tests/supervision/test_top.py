@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bus.supervision.data_state import data_of
-from bus.supervision.top import HEADINGS, Cell, fitting, rows, system_line
+from bus.supervision.drawing import Cell
+from bus.supervision.top import HEADINGS, fitting, rows, system_line
 
 
 def process(**facts: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -13,11 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bus.supervision.cli import main
-from bus.supervision.top import HEADINGS
-from bus.supervision.top_verb import picture
+from bus.supervision.top import HEADINGS, picture
 from tests.supervision.conftest import ROOT, Driven
 
 
@@ -39,13 +36,25 @@ def test_programs_get_the_status(played_bus: Driven, capsys: pytest.CaptureFixtu
 
 
 def test_at_80_columns_every_heading_is_whole(played_bus: Driven) -> None:
-    console = Console(width=80, file=io.StringIO())
-    with console.capture() as drawn:
-        console.print(picture(played_bus.status(), 80))
-    (header,) = [line for line in drawn.get().splitlines() if line.startswith("NAME")]
+    drawn = picture(played_bus.status(), 80, colour=False)
+    (header,) = [line for line in drawn if line.startswith("NAME")]
     assert header.split()[:3] == ["NAME", "STATE", "PID"]
     assert set(header.split()) <= {*HEADINGS}
-    assert "…" not in drawn.get()
+    assert max(map(len, drawn)) <= 80
+
+
+def test_one_look_on_a_terminal_is_coloured_as_wide_as_that(
+    played_bus: Driven, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["top", "--once", "--run-dir", str(played_bus.run_dir)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("\x1b[32mrunning, healthy\x1b[0m  ")
+    assert "\x1b[1mNAME\x1b[0m" in out
+    assert "LAST EXIT" not in out, "no room"
 
 
 def test_without_a_supervisor_it_is_4(run_dir: Path) -> None:
