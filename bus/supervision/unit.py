@@ -179,7 +179,9 @@ class Unit:
             case Beat(number, at_ns, loop_lag_ms, counters):
                 run.vitals.take_beat(number, loop_lag_ms, counters, self._beaten(run, at_ns))
             case Draining(reason) if is_current and self.phase is not Phase.STOPPING:
-                self._say("note", f"draining: {reason}")
+                if not run.vitals.drains:  # once: what it repeats would push out all other events
+                    self._say("note", f"draining: {reason}")
+                run.vitals.drains = True
             case Bye(_, line):
                 run.vitals.farewell = line
         return True
