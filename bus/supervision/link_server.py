@@ -8,7 +8,7 @@ wants to know: they are in memory, and wake nobody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -119,11 +119,13 @@ class LinkServer:
         for sender in list(self._links):
             self.forget(sender)
 
-    def leave(self) -> list[list[Any]]:
-        """Name, generation and both descriptors of every link, for `resume` in a program that takes
-        this one's place. They stay open and are used no more here.
+    def leave(self, watched: Container[Sender]) -> list[list[Any]]:
+        """Name, generation and both descriptors of the link to each of ``watched``, for `resume` in
+        a program that takes this one's place. They stay open and are used no more here.
         """
         left = []
+        for sender in [sender for sender in self._links if sender not in watched]:
+            self.forget(sender)  # which nobody would ever do there
         for sender, link in self._links.items():
             self._stop_reading(link)
             left.append([sender.name, sender.generation, link.end.leave(), link.pulse.leave()])

@@ -225,7 +225,9 @@ async def test_last_words_are_read_when_asked_and_the_end_is_no_noise() -> None:
 async def test_another_program_goes_on_with_the_same_links() -> None:
     heard, successor = Heard(), Heard()
     end, pulse = heard.start()
-    left = heard.server.leave()
+    stranger, _ = heard.start(Sender("gone", 1))
+    left = heard.server.leave({SENDER})
+    assert not stranger.send(b"anybody?"), "a link that nobody would forget is not passed on"
     end.send(encode_link(Draining("meanwhile")))
     pulse.write(5, encode_link(Beat(1, 5, 0.0)))
     successor.server.resume(left)
