@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.supervision import exit_codes
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 CONTROL_VERSION: Final = 1
 ANSWER_MARGIN_S: Final = 5.0
+PATIENCE_S: Final = 3.0
+"""How long a supervisor that runs may have no ear: it has just begun, or replaces itself."""
+_AGAIN_S: Final = 0.02
 LONGEST_PATH_BYTES: Final = 107
 """Of a unix socket, on Linux."""
 SERVICE_PATH = "/run/mdbus"
@@ -56,9 +60,9 @@ def _of_the_service(path: StrPath) -> str:
 def ask(run_path: StrPath, verb: str, *, wait_s: float = 0.0, **request: Any) -> Any:
     """The result of ``verb``, whose answer may take ``wait_s`` seconds.
 
-    Raises `NoSupervisorError`, or `RefusedError` for an error answer or none in time.
+    One that is starting, or is being replaced in place, is waited for, `PATIENCE_S` at most. Raises
+    `NoSupervisorError`, or `RefusedError` for an error answer or none in time.
     """
-    limit_s = wait_s + ANSWER_MARGIN_S
     address = os.path.join(run_path, "control.sock")
     if len(os.fsencode(address)) > LONGEST_PATH_BYTES:
         raise RefusedError(
@@ -66,33 +70,8 @@ def ask(run_path: StrPath, verb: str, *, wait_s: float = 0.0, **request: Any) ->
             f"no run directory: {run_path} (a socket in it would have a path of "
             f"{len(os.fsencode(address))} bytes, at most {LONGEST_PATH_BYTES} work)",
         )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(limit_s)
-        try:
-            connection.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            pid = running_pid(run_path)
-            if pid is not None:
-                raise RefusedError(
-                    exit_codes.FAILED, f"the supervisor (pid {pid}) does not take requests yet"
-                ) from error
-            raise NoSupervisorError(run_path) from error
-        except PermissionError as error:
-            raise RefusedError(exit_codes.FAILED, f"{run_path} belongs to another user") from error
-        except TimeoutError as error:
-            raise RefusedError(exit_codes.TIMEOUT, "the supervisor does not answer") from error
-        message = {"v": CONTROL_VERSION, "verb": verb, **request}
-        try:
-            connection.sendall(json.dumps(message).encode() + b"\n")
-            line = connection.makefile("rb").readline()
-        except TimeoutError as error:
-            raise RefusedError(
-                exit_codes.TIMEOUT, f"no answer from the supervisor within {limit_s:g} s"
-            ) from error
-        except ConnectionError:
-            line = b""
-    if not line:
-        raise RefusedError(exit_codes.FAILED, "the supervisor hung up")
+    message = json.dumps({"v": CONTROL_VERSION, "verb": verb, **request}).encode() + b"\n"
+    line = _converse(run_path, address, message, wait_s + ANSWER_MARGIN_S)
     answer = json.loads(line)
     if answer.get("ok"):
         return answer["result"]
@@ -102,3 +81,49 @@ def ask(run_path: StrPath, verb: str, *, wait_s: float = 0.0, **request: Any) ->
     elif answer.get("known"):
         text += f"; there are {', '.join(answer['known'])}"
     raise RefusedError(int(answer.get("code", exit_codes.FAILED)), text)
+
+
+def _converse(run_path: StrPath, address: str, message: bytes, limit_s: float) -> bytes:
+    """The answer to ``message``. Who is hung up on asks once more: the supervisor that replaces
+    itself has not done what it did not answer.
+    """
+    end = time.monotonic() + PATIENCE_S
+    is_second = False
+    while True:
+        try:
+            line = _exchange(run_path, address, message, limit_s)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            pid = running_pid(run_path)
+            if pid is None:
+                raise NoSupervisorError(run_path) from error
+            if time.monotonic() > end:
+                text = f"the supervisor (pid {pid}) does not take requests"
+                raise RefusedError(exit_codes.FAILED, text) from error
+        else:
+            if line:
+                return line
+            if is_second or running_pid(run_path) is None:
+                raise RefusedError(exit_codes.FAILED, "the supervisor hung up")
+            is_second = True
+        time.sleep(_AGAIN_S)
+
+
+def _exchange(run_path: StrPath, address: str, message: bytes, limit_s: float) -> bytes:
+    """One line for another; empty when the supervisor hung up. Raises what `_converse` minds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(limit_s)
+        try:
+            connection.connect(address)
+        except PermissionError as error:
+            raise RefusedError(exit_codes.FAILED, f"{run_path} belongs to another user") from error
+        except TimeoutError as error:
+            raise RefusedError(exit_codes.TIMEOUT, "the supervisor does not answer") from error
+        try:
+            connection.sendall(message)
+            return connection.makefile("rb").readline()
+        except TimeoutError as error:
+            raise RefusedError(
+                exit_codes.TIMEOUT, f"no answer from the supervisor within {limit_s:g} s"
+            ) from error
+        except ConnectionError:
+            return b""

@@ -17,6 +17,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,7 @@ from bus.supervision.handover import try_out
 from bus.supervision.nearest import nearest
 from bus.supervision.policy import Phase
 from bus.supervision.reload import reload, scale
-from bus.supervision.replacement import replace_all, settled
+from bus.supervision.replacement import DISMISSED, replace_all, settled
 from bus.supervision.stacks import dump
 from bus.supervision.status import bus_status, data_state, reason_of, unhealthy
 from bus.supervision.symbols import ADD, REMOVE
@@ -44,6 +45,7 @@ MAX_REQUEST_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 64
 IDLE_S: Final = 10.0
 _MAX_WAIT_S: Final = 600.0
+_QUERIES: Final = ("status", "check")
 _KINDS: Final = ("bridge", "feed")
 """The kinds that may stand for several processes."""
 
@@ -125,7 +127,7 @@ class ControlServer:
                 line = b""
                 answer: dict[str, Any] = _error(exit_codes.USAGE, "the request is too long")
             else:
-                if not line:
+                if not line or self._supervisor.is_replaced:  # who takes our place is asked again
                     return
                 answer = await self._answer(line)
             writer.write(json.dumps({"v": CONTROL_VERSION, **answer}).encode() + b"\n")
@@ -142,11 +144,13 @@ class ControlServer:
             return _error(
                 exit_codes.USAGE, f"this supervisor speaks version {CONTROL_VERSION} of control"
             )
-        verb = self._verbs.get(str(request.get("verb")))
+        name = str(request.get("verb"))
+        verb = self._verbs.get(name)
         if verb is None:
             return _error(exit_codes.USAGE, f"there is no verb {request.get('verb')!r}")
         try:
-            return {"ok": True, "result": await verb(request)}
+            with nullcontext() if name in _QUERIES else self._supervisor.succession.act():
+                return {"ok": True, "result": await verb(request)}
         except _Refused as refusal:
             return _error(refusal.code, str(refusal), **refusal.facts)
         except CommandError as error:
@@ -244,13 +248,13 @@ class ControlServer:
         supervisor = self._supervisor
         if supervisor.state != "running":
             raise _Refused(exit_codes.FAILED, f"the supervisor is {supervisor.state}")
-        async with supervisor.settings_lock:  # not while a reload is under way
-            await try_out(_timeout_s(request), supervisor.helpers)
-            # answered first, done after: the answer must still get through
-            asyncio.get_running_loop().call_later(0.05, supervisor.hand_over)
+        timeout_s = _timeout_s(request)
+        await try_out(timeout_s, supervisor.helpers)
+        supervisor.succession.begin(timeout_s)  # once this is answered, as all else
         return {"pid": os.getpid(), "program_started_at_ns": supervisor.program_started_at_ns}
 
     async def _down(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self._supervisor.succession.forbid()
         # answered first, done after: the answer must still get through
         asyncio.get_running_loop().call_later(0.01, self._supervisor.request_stop, "mdbus down")
         return {"pid": os.getpid()}
@@ -268,6 +272,8 @@ class ControlServer:
 
         async def one(unit: Unit) -> bool:
             async with unit.operator_lock:
+                if unit.is_dismissed:
+                    raise _Refused(exit_codes.NO_SUCH_PROCESS, f"{unit.name} {DISMISSED}")
                 act(unit)
                 return await unit.until(done, timeout_s)
 
@@ -286,7 +292,8 @@ class ControlServer:
     @staticmethod
     def _outcome(units: Sequence[Unit]) -> dict[str, Any]:
         """What became of those acted on; refused when one that should run does not."""
-        failed = [unit for unit in units if unit.state.wanted and reason_of(unit)]
+        idle = [unit for unit in units if not unit.operator_lock.locked()]  # else another one's
+        failed = [unit for unit in idle if unit.state.wanted and reason_of(unit)]
         if failed:
             reasons = "; ".join(f"{unit.name}: {reason_of(unit)}" for unit in failed)
             raise _Refused(exit_codes.FAILED, reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,7 @@ class Vitals:
     beats: int = 0
     loop_lag_ms: float = 0.0
     farewell: str = ""
+    drains: bool = False
 
     def take_beat(
         self, number: int, loop_lag_ms: float, counters: Mapping[str, int | float | str], now: float
@@ -71,10 +73,11 @@ class Vitals:
         """What a heartbeat says that was at monotonic second ``now``."""
         if self.counted_at is not None and now > self.counted_at:
             self.rates = {
-                key: max(0.0, (value - before) / (now - self.counted_at))
+                key: max(0.0, rate)
                 for key in _RATED
                 if isinstance(value := counters.get(key), (int, float))
                 and isinstance(before := self.counters.get(key), (int, float))
+                and math.isfinite(rate := (value - before) / (now - self.counted_at))
             }
         if counters.get("messages_in", 0) != self.counters.get("messages_in", 0):
             self.moved_at = now

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -82,8 +83,13 @@ def capture(supervisor: Supervisor, links: Sequence[Sequence[Any]], *, detached:
 
 
 def hold_signals() -> None:
-    """Hold `SIGNALS` back until `release_signals`, also across ``execve``."""
+    """Hold `SIGNALS` back from this thread until `release_signals`, also across ``execve``."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def quiet_threads() -> ThreadPoolExecutor:
+    """Threads that no signal of `SIGNALS` is given to: it would get past `hold_signals`."""
+    return ThreadPoolExecutor(max_workers=4, initializer=hold_signals)
 
 
 def release_signals() -> None:

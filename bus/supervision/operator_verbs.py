@@ -5,7 +5,6 @@ answer shown.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import time
@@ -105,12 +104,11 @@ def run_reexec(arguments: argparse.Namespace) -> int:
     heard_by = end
     before = ask(path, "reexec", wait_s=arguments.timeout, timeout_s=arguments.timeout)
     while True:
-        with contextlib.suppress(RefusedError):  # for a moment nobody answers
-            status = ask(path, "status")
-            if status["program_started_at_ns"] != before["program_started_at_ns"]:
-                heard_by = min(heard_by, time.monotonic() + HEARD_S)
-                if _all_heard(status) or time.monotonic() >= heard_by:
-                    break
+        status = _status_if_it_answers(path)
+        if status and status["program_started_at_ns"] != before["program_started_at_ns"]:
+            heard_by = min(heard_by, time.monotonic() + HEARD_S)
+            if _all_heard(status) or time.monotonic() >= heard_by:
+                break
         if time.monotonic() > end:
             text = f"not replaced within {arguments.timeout:g} s"
             raise RefusedError(exit_codes.TIMEOUT, text)
@@ -124,6 +122,17 @@ def run_reexec(arguments: argparse.Namespace) -> int:
             f"{kept} processes kept\n"
         )
     return exit_codes.OK
+
+
+def _status_if_it_answers(path: str) -> dict[str, Any]:
+    """The status, empty while nobody answers. Raises `NoSupervisorError` when it was stopped."""
+    try:
+        status: dict[str, Any] = ask(path, "status")
+    except NoSupervisorError:
+        raise
+    except RefusedError:
+        return {}
+    return status
 
 
 def _all_heard(status: dict[str, Any]) -> bool:

@@ -164,6 +164,8 @@ class Premises:
 
     def _listener(self, slot: int) -> socket.socket:
         """The listening socket of a slot; raises `OSError` when the port has been taken."""
+        if slot >= len(self._listeners):
+            raise OSError(errno.ESRCH, "new settings have no place for it")
         listener = self._listeners[slot]
         if listener is None:
             bridge = self.settings.bridge

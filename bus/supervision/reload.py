@@ -22,8 +22,7 @@ from bus.runtime.log import set_level
 from bus.supervision.commands import CommandError
 from bus.supervision.events import Happening
 from bus.supervision.plan import layers
-from bus.supervision.policy import Phase
-from bus.supervision.replacement import replace, settled
+from bus.supervision.replacement import has_left, replace, settled
 from bus.supervision.settings_diff import (
     Change,
     Consequences,
@@ -207,13 +206,14 @@ class _Application:
         async def one(unit: Unit) -> None:
             async with unit.operator_lock:
                 unit.stop()
-                stopped = await unit.until(_is_stopped, self._timeout_s)
+                stopped = await unit.until(has_left, self._timeout_s)
             if not stopped:
                 self._outcome.add(unit.name, "stop", "has not stopped in time", ok=False)
                 unit.kill()
-                await unit.until(_is_stopped, self._timeout_s)
+                await unit.until(has_left, self._timeout_s)
             else:
                 self._outcome.add(unit.name, "stopped")
+            unit.is_dismissed = True
             del self._supervisor.units[unit.name]
 
         for layer in reversed(layers([unit.spec for unit in units])):
@@ -291,7 +291,3 @@ async def inform(supervisor: Supervisor, name: str, timeout_s: float) -> bool:
         supervisor.tell(Happening(now_ns(), "note", name, error.why))
         return False
     return True
-
-
-def _is_stopped(unit: Unit) -> bool:
-    return unit.phase is Phase.STOPPED

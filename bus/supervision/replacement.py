@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from bus.supervision.policy import Phase
 from bus.supervision.unit import Unit
+
+DISMISSED: Final = "is no part of the bus any more"
+"""Why a process cannot be had that was, when it was asked for."""
 
 
 async def replace_all(units: Sequence[Unit], timeout_s: float) -> dict[str, str]:
@@ -45,6 +49,8 @@ async def replace(unit: Unit, timeout_s: float) -> str:
     The old one may still drain then.
     """
     async with unit.operator_lock:
+        if unit.is_dismissed:
+            return DISMISSED
         if _can_roll(unit):
             return await unit.succeed(timeout_s)
         before = unit.generation
@@ -57,6 +63,13 @@ async def replace(unit: Unit, timeout_s: float) -> str:
 def settled(unit: Unit) -> bool:
     """Whether waiting longer for the process would be in vain."""
     return unit.phase in (Phase.READY, Phase.FATAL) or unit.failing()
+
+
+def has_left(unit: Unit) -> bool:
+    """Whether nothing of the process runs, an earlier generation included, and nothing will. Not
+    before may it be forgotten: a child that nobody knows is ended as a stranger.
+    """
+    return unit.phase is Phase.STOPPED and not unit.retiring
 
 
 def _can_roll(unit: Unit) -> bool:

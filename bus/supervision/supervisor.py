@@ -22,15 +22,17 @@ from bus.supervision.control_server import ControlServer
 from bus.supervision.down_notice import DownNotices
 from bus.supervision.events import EventLog, Happening
 from bus.supervision.generation import Sender
-from bus.supervision.handover import Handover, capture, hold_signals, release_signals
+from bus.supervision.handover import Handover, capture, quiet_threads, release_signals
 from bus.supervision.link_server import LinkServer
 from bus.supervision.origin import Origin
 from bus.supervision.plan import Planner, ProcessSpec, layers, patience, plan
 from bus.supervision.policy import Phase
 from bus.supervision.premises import Premises
+from bus.supervision.replacement import has_left
 from bus.supervision.rounds import Rounds
 from bus.supervision.service_manager import ServiceManager
 from bus.supervision.spawn import Child
+from bus.supervision.succession import Succession
 from bus.supervision.unit import Unit
 from bus.wire.link import LinkMessage, Reopen, Reply
 
@@ -78,7 +80,7 @@ class Supervisor:
         self.handover: Handover | None = None
         """What to pass on to the program that is to take this one's place, once `run` returns."""
         self._resumed: Final = resumed
-        self._is_replaced = False
+        self.succession: Final = Succession(self)
         self._strangers: Final = Strangers()
         self._stop_requests = 0
         self._stop_wanted: asyncio.Event | None = None
@@ -105,9 +107,10 @@ class Supervisor:
         """Start everything, call ``on_up`` once all layers were started, run until stopped.
 
         Stops on SIGTERM, SIGINT, SIGHUP and `request_stop`; a second one kills at once. When it
-        returns or raises, no process is left; or all of them are, after `hand_over`.
+        returns or raises, no process is left; or all of them are, after `leave`.
         """
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(quiet_threads())
         self._stop_wanted = asyncio.Event()
         become_subreaper()
         control: ControlServer | None = None
@@ -129,13 +132,11 @@ class Supervisor:
             await self._stop_wanted.wait()
             starter.cancel()
             await asyncio.gather(starter, return_exceptions=True)
-            if not self._is_replaced:
+            if not self.is_replaced:
                 await self._stop_layers()
         finally:
             self.rounds.end()
-            if self._is_replaced:
-                self._leave()
-            else:
+            if not self.is_replaced:
                 for unit in self.units.values():
                     unit.kill()
             self.premises.spares.close()
@@ -148,24 +149,12 @@ class Supervisor:
                 self._link = None
             for number in (*_STOPPING, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
-            if not self._is_replaced:
+            if not self.is_replaced:
                 end_strangers(self.premises.spares.pids())  # who watches those waits for them
                 self.say("ended", "everything is stopped")
                 self.manager.status("everything is stopped")
                 self.premises.close()
             self.manager.close()
-
-    def hand_over(self, tries: int = 100) -> None:
-        """Have another program take this one's place as soon as every process is steady."""
-        if self.state != "running" or self._stop_wanted is None:
-            return
-        if all(unit.is_steady for unit in self.units.values()):
-            self._is_replaced = True
-            self._stop_wanted.set()
-        elif tries:
-            asyncio.get_running_loop().call_later(0.1, self.hand_over, tries - 1)
-        else:
-            self.say("note", "not replaced: there was always a process starting or ending")
 
     def _take_up(self) -> None:
         """Watch on over the processes of the program that this one took the place of."""
@@ -182,15 +171,24 @@ class Supervisor:
             if unit.spec.feed and unit.state.wanted and not unit.serving:
                 self._tell_down(unit.spec.feed, unit)
 
-    def _leave(self) -> None:
-        """Keep all there is for the next program, which is this very process."""
-        hold_signals()
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it has left, for another program to take its place."""
+        return self.handover is not None
+
+    def leave(self) -> None:
+        """Keep all there is for the next program, which is this very process. `SIGNALS` are held
+        back, and nothing may be going on: see `Succession`.
+        """
         self.say("note", "the supervisor is being replaced in place")
-        links = [] if self._link is None else self._link.leave()
+        self.rounds.end()
+        watched = {unit.sender for unit in self.units.values() if unit.child is not None}
+        links = [] if self._link is None else self._link.leave(watched)
         self.handover = capture(self, links, detached=self.detached)
         for unit in self.units.values():
-            for child in unit.children():
-                child.leave()
+            unit.abandon()
+        if self._stop_wanted is not None:
+            self._stop_wanted.set()
 
     def request_stop(self, reason: str) -> None:
         """Take everything down in order; asked a second time, kill what is left at once."""
@@ -335,13 +333,13 @@ class Supervisor:
                     units = [self.units[spec.name] for spec in layer]
                     for unit in units:
                         unit.leave()
-                    await asyncio.gather(*(unit.until(_stopped, deadline_s) for unit in units))
+                    await asyncio.gather(*(unit.until(has_left, deadline_s) for unit in units))
         except TimeoutError:
             self.say("stopping", f"not all stopped within {deadline_s:g} s: killing what is left")
             for unit in self.units.values():
                 unit.stop()
                 unit.kill()
-            await asyncio.gather(*(unit.until(_stopped, 2.0) for unit in self.units.values()))
+            await asyncio.gather(*(unit.until(has_left, 2.0) for unit in self.units.values()))
 
     def in_words(self) -> str:
         """One line for the service manager."""
@@ -391,7 +389,3 @@ def _under_nohup() -> bool:
 def _settled(unit: Unit) -> bool:
     hopeless = unit.state.unstable_starts >= HOPELESS_STARTS
     return unit.phase in (Phase.READY, Phase.FATAL, Phase.STOPPED) or hopeless
-
-
-def _stopped(unit: Unit) -> bool:
-    return unit.phase is Phase.STOPPED and not unit.retiring

@@ -38,6 +38,7 @@ class Unit:
         self.state = State()
         self.last_exit: LastExit | None = None
         self.operator_lock: Final = asyncio.Lock()
+        self.is_dismissed = False  # by new settings: it is not to run again
         self.settings = settings
         self._ground = ground
         self._current = Generation(spec.name, 0, 0.0)
@@ -179,7 +180,9 @@ class Unit:
             case Beat(number, at_ns, loop_lag_ms, counters):
                 run.vitals.take_beat(number, loop_lag_ms, counters, self._beaten(run, at_ns))
             case Draining(reason) if is_current and self.phase is not Phase.STOPPING:
-                self._say("note", f"draining: {reason}")
+                if not run.vitals.drains:  # once: what it repeats would push out all other events
+                    self._say("note", f"draining: {reason}")
+                run.vitals.drains = True
             case Bye(_, line):
                 run.vitals.farewell = line
         return True
@@ -236,6 +239,13 @@ class Unit:
         if (pid := facts["current"]["pid"]) is not None:
             run.child = Child(pid, partial(self._on_exit, run))
         self._happen(Event.PAUSED)  # nobody is judged by the time it took
+
+    def abandon(self) -> None:
+        """Watch it no longer, without ending it: somebody else will."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for child in self.children():
+            child.leave()
 
     def paused(self) -> None:
         """The supervisor itself did not run for a while: give the process time to be heard."""

@@ -16,8 +16,9 @@ kind          direction    body, after ``[version, kind]``
 
 Each process has a pair of sockets of its own with the supervisor, so a message need not say who
 it is from. Both sides MUST ignore a message whose version they do not know and MUST NOT trust its
-lengths: every text and map is bounded here. A command's arguments and a reply's result are what
-JSON can hold.
+lengths: every text and map is bounded here. What a child says of itself is read without what a
+terminal would obey, and without numbers that are not finite. A command's arguments and a reply's
+result are what JSON can hold.
 
 A ``beat`` is not sent but left in memory that both sides share, each in the place of the one
 before. It carries the time of the machine's monotonic clock, as it may be read later.
@@ -171,13 +172,13 @@ def decode_link(frame: bytes) -> LinkMessage:
         case "beat", [number, at_ns, lag_ms, dict() as counters, *_]:
             return Beat(_count(number), _count(at_ns), _number(lag_ms), _counters(counters))
         case "draining", [reason, *_]:
-            return Draining(_text(reason))
+            return Draining(_line(reason))
         case "bye", [exit_code, line, *_]:
-            return Bye(_integer(exit_code), _text(line))
+            return Bye(_integer(exit_code), _line(line))
         case "stop", [reason, *_]:
             return Stop(_text(reason))
         case "reply", [id_, bool() as ok, result, error, *_]:
-            return Reply(_count(id_), ok, check_data(result), _text(error))
+            return Reply(_count(id_), ok, check_data(result), _line(error))
         case "reopen", [path, *_]:
             return Reopen(_text(path))
         case "command", [id_, verb, arguments, timeout_s, *_]:
@@ -257,7 +258,7 @@ def _cut_counters(counters: Counters) -> dict[str, int | float | str]:
     for key, value in list(counters.items())[:MAX_COUNTERS]:
         if isinstance(value, int) and not -(2**63) <= value < 2**64:
             kept[str(key)[:200]] = float(value)  # msgpack holds no wider integer
-        elif isinstance(value, (int, float)):
+        elif isinstance(value, (int, float)) and math.isfinite(value):
             kept[str(key)[:200]] = value
         else:
             kept[str(key)[:200]] = str(value)[:200]
@@ -268,6 +269,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise LinkError(f"expected a text of at most {MAX_TEXT} characters")
     return value
+
+
+def _line(value: object) -> str:
+    """A text that is shown to people: what a terminal would obey is a question mark in it."""
+    text = _text(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _integer(value: object) -> int:
@@ -292,7 +299,7 @@ def _number(value: object) -> float:
 def _endpoints(raw: dict[object, object]) -> dict[str, str]:
     if len(raw) > MAX_ENDPOINTS:
         raise LinkError(f"more than {MAX_ENDPOINTS} endpoints")
-    return {_text(key): _text(value) for key, value in raw.items()}
+    return {_line(key): _line(value) for key, value in raw.items()}
 
 
 def _verbs(raw: list[object]) -> tuple[str, ...]:
@@ -308,5 +315,7 @@ def _counters(raw: dict[object, object]) -> dict[str, int | float | str]:
     for key, value in raw.items():
         if not isinstance(value, (int, float, str)) or isinstance(value, bool):
             raise LinkError("a counter is neither a number nor a text")
-        counters[_text(key)] = value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise LinkError("a counter is not finite")
+        counters[_line(key)] = _line(value) if isinstance(value, str) else value
     return counters

@@ -9,29 +9,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bus.supervision import control_client
 from bus.supervision.control_client import NoSupervisorError, RefusedError, ask
 from bus.supervision.run_directory import RunDirectory
+from bus.testing import wait_until
 
 
 @contextmanager
-def pretended(run_dir: Path, answer: bytes | None) -> Iterator[None]:
-    """Somebody on the control socket who says ``answer`` once, or nothing at all."""
+def pretended(run_dir: Path, *answers: bytes | None) -> Iterator[None]:
+    """Somebody on the control socket who says each of ``answers`` once, or nothing at all."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(run_dir / "control.sock"))
         server.listen(1)
         done = threading.Event()
 
         def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(10_000)
-                if answer is None:
-                    done.wait(5)
-                else:
-                    connection.sendall(answer)
+            for answer in answers:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(10_000)
+                    if answer is None:
+                        done.wait(5)
+                    else:
+                        connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -96,6 +99,48 @@ def test_no_answer_in_time_is_a_timeout(run_dir: Path, monkeypatch: pytest.Monke
     with pretended(run_dir, None), pytest.raises(RefusedError) as late:
         ask(run_dir, "status")
     assert late.value.exit_code == 5
+
+
+@contextmanager
+def held(run_dir: Path) -> Iterator[None]:
+    """A run directory that a supervisor holds."""
+    directory = RunDirectory(run_dir)
+    directory.lock()
+    yield
+    directory.unlock()
+
+
+ANSWER = b'{"v": 1, "ok": true, "result": [1, 2]}\n'
+
+
+def test_a_supervisor_that_has_no_ear_yet_is_waited_for(run_dir: Path) -> None:
+    """As while it replaces itself in place: no probe may fail for it."""
+    asked: list[object] = []
+    with held(run_dir):
+        asking = threading.Thread(target=lambda: asked.append(ask(run_dir, "status")))
+        asking.start()
+        wait_until(lambda: psutil.Process().num_threads() > 1)
+        with pretended(run_dir, ANSWER):
+            asking.join(10)
+    assert asked == [[1, 2]]
+
+
+def test_one_that_never_has_an_ear_is_named(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_client, "PATIENCE_S", 0.1)
+    with held(run_dir), pytest.raises(RefusedError, match=f"pid {os.getpid()}") as refused:
+        ask(run_dir, "status")
+    assert refused.value.exit_code == 1
+
+
+def test_what_was_not_answered_is_asked_once_more_of_who_comes_next(run_dir: Path) -> None:
+    with held(run_dir), pretended(run_dir, b"", ANSWER):
+        assert ask(run_dir, "restart", names=["a"]) == [1, 2]
+    with (
+        held(run_dir),
+        pretended(run_dir, b"", b""),
+        pytest.raises(RefusedError, match="hung up"),
+    ):
+        ask(run_dir, "restart", names=["a"])
 
 
 def test_a_hang_up_is_not_an_answer(run_dir: Path) -> None:

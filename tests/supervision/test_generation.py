@@ -21,6 +21,13 @@ def test_a_counter_that_went_back_is_no_negative_rate() -> None:
     assert vitals.rates == {"messages_in": 0.0}
 
 
+def test_a_rate_beyond_all_numbers_is_none() -> None:
+    vitals = Vitals()
+    vitals.take_beat(1, 0.0, {"messages_in": -1e308}, 10.0)
+    vitals.take_beat(2, 0.0, {"messages_in": 1e308}, 11.0)
+    assert vitals.rates == {}, "infinity is not JSON"
+
+
 def test_only_a_running_spawn_is_the_sender() -> None:
     run = Generation("a", 3, 0.0)
     assert not run.is_sender(Sender("a", 3)), "it does not run"

@@ -6,8 +6,13 @@ import asyncio
 import os
 from collections.abc import Callable
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bus.supervision import link_server
 from bus.supervision.generation import Sender
-from bus.supervision.link_server import LinkServer
+from bus.supervision.link_server import MOST_A_SECOND, LinkServer
 from bus.testing import eventually
 from bus.transport.link import LinkEnd
 from bus.transport.pulse import Pulse
@@ -65,15 +70,99 @@ async def test_a_burst_arrives_whole_and_noise_is_counted() -> None:
             frame = encode_link(Draining(text))
             await eventually(lambda frame=frame: end.send(frame))  # type: ignore[misc]
 
-    await say([str(number) for number in range(900)])
-    await eventually(lambda: len(heard.messages) == 900)
-    assert heard.messages == [(SENDER, Draining(str(number))) for number in range(900)]
+    await say([str(number) for number in range(400)])
+    await eventually(lambda: len(heard.messages) == 400)
+    assert heard.messages == [(SENDER, Draining(str(number))) for number in range(400)]
     end.send(b"noise")
     other, _ = heard.start(Sender("b", 1))
     other.send(encode_link(Draining("x")))
     await eventually(lambda: heard.server.refused == 2)
     heard.close()
     assert asyncio.get_running_loop().is_running()
+
+
+def fill(end: LinkEnd, frame: bytes) -> int:
+    """Send until no more fits; how many did."""
+    count = 0
+    while end.send(frame):
+        count += 1
+    return count
+
+
+async def test_who_never_stops_talking_is_heard_so_often_and_the_others_always(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_server, "_WINDOW_S", 1e6)
+    heard = Heard()
+    loud, _ = heard.start()
+    other, _ = heard.start(Sender("c", 1))
+    frame = encode_link(Draining("still"))
+
+    def said_all() -> bool:
+        fill(loud, frame)
+        return len(heard.messages) == MOST_A_SECOND
+
+    await eventually(said_all)
+    fill(loud, frame)
+    other.send(frame)
+    await turns(20)
+    assert heard.messages[MOST_A_SECOND:] == [(Sender("c", 1), Draining("still"))]
+    assert fill(loud, frame) == 0, "the rest is left where it takes no memory of ours"
+    heard.server.forget(SENDER)
+    await turns(5)
+    heard.close()
+
+
+async def test_what_waited_is_heard_when_its_time_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_server, "_WINDOW_S", 0.02)
+    heard = Heard()
+    loud, _ = heard.start()
+    sent = 0
+
+    def enough() -> bool:
+        nonlocal sent
+        sent += fill(loud, encode_link(Draining("still")))
+        return sent > 3 * MOST_A_SECOND
+
+    await eventually(enough)
+    await eventually(lambda: len(heard.messages) == sent)
+    heard.close()
+
+
+async def test_nonsense_is_logged_once_and_counted_always(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    heard = Heard()
+    end, pulse = heard.start()
+    for number in range(1, 21):
+        end.send(b"noise")
+        pulse.write(number, b"noise")
+        heard.server.read(SENDER)
+    assert heard.server.refused == 40
+    assert capsys.readouterr().err.count("bad link message") == 1
+    heard.close()
+
+
+@given(frames=st.lists(st.binary(max_size=200), max_size=30))
+@settings(deadline=None)
+def test_no_bytes_of_a_process_stop_the_server(frames: list[bytes]) -> None:
+    async def play() -> None:
+        heard = Heard()
+        end, pulse = heard.start()
+        for number, frame in enumerate(frames):
+            end.send(frame)
+            pulse.write(number, frame)
+            heard.server.feel()
+            heard.server.read_beats()
+        heard.server.read(SENDER)
+        other, _ = heard.start(Sender("c", 1))
+        other.send(encode_link(Draining("well")))
+        await eventually(lambda: (Sender("c", 1), Draining("well")) in heard.messages)
+        heard.close()
+
+    asyncio.run(play())
 
 
 async def test_a_message_reaches_the_spawn_it_is_for_and_no_other() -> None:
@@ -136,7 +225,9 @@ async def test_last_words_are_read_when_asked_and_the_end_is_no_noise() -> None:
 async def test_another_program_goes_on_with_the_same_links() -> None:
     heard, successor = Heard(), Heard()
     end, pulse = heard.start()
-    left = heard.server.leave()
+    stranger, _ = heard.start(Sender("gone", 1))
+    left = heard.server.leave({SENDER})
+    assert not stranger.send(b"anybody?"), "a link that nobody would forget is not passed on"
     end.send(encode_link(Draining("meanwhile")))
     pulse.write(5, encode_link(Beat(1, 5, 0.0)))
     successor.server.resume(left)

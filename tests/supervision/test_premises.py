@@ -42,6 +42,23 @@ def test_children_get_the_ports_in_force(run_dir: Path) -> None:
         premises.close()
 
 
+async def test_a_slot_that_new_settings_have_not_is_a_reason_and_no_crash(run_dir: Path) -> None:
+    wanted = settings(run_dir, "bridge.workers=1")
+    premises = Premises(wanted)
+    premises.prepare(plan(wanted))
+    ends = link_pair()
+    pulse = Pulse.make()
+    try:
+        spec = ProcessSpec("bridge.2", "bridge", "bus.wsbridge", 3, slot=1)
+        with pytest.raises(OSError, match="no place for it"):
+            premises.launch(spec, 1, (ends[1], pulse), lambda _: None)
+    finally:
+        premises.close()
+        pulse.close()
+        for end in ends:
+            end.close()
+
+
 @pytest.mark.parametrize(
     "setting", ["bridge.port={}", "simulator.ports.binance={}", "broker.publish=tcp://127.0.0.1:{}"]
 )

@@ -12,7 +12,7 @@ import pytest
 
 from bus.supervision.control_client import RefusedError, ask
 from bus.supervision.generation import Sender
-from bus.supervision.replacement import replace_all
+from bus.supervision.replacement import DISMISSED, has_left, replace_all
 from bus.supervision.unit import Unit
 from bus.testing import eventually
 from bus.wire.link import Ready
@@ -109,6 +109,30 @@ def test_a_kind_stands_for_all_its_processes(
     ask(played_bus.run_dir, "restart", names=["bridge"], wait_s=30)
     assert not set(before.values()) & {played_bus.pid(name) for name in before}
     wait_for_pids(*before.values())
+
+
+async def test_who_was_taken_out_of_the_bus_meanwhile_is_not_started_again() -> None:
+    ground = PretendedGround()
+    unit = Unit(SPEC, SETTINGS, ground)
+    unit.is_dismissed = True
+    assert await replace_all([unit], 20) == {SPEC.name: DISMISSED}
+    assert not ground.children
+
+
+async def test_a_process_has_left_when_its_earlier_generations_have() -> None:
+    ground = PretendedGround()
+    unit = Unit(replace(SPEC, slot=0), SETTINGS, ground)
+    unit.start()
+    unit.heard(Sender(unit.name, 1), Ready({}))
+    taking_over = asyncio.create_task(unit.succeed(20))
+    await eventually(lambda: len(ground.children) == 2)
+    unit.heard(Sender(unit.name, 2), Ready({}))
+    assert await taking_over == ""
+    unit.stop()
+    ground.children[1].end(0)
+    assert not has_left(unit), "the first still drains, and would be killed as a stranger"
+    ground.children[0].end(0)
+    assert has_left(unit)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bus.supervision.policy import Phase
 from bus.supervision.spawn import Child
 from bus.supervision.unit import Unit
 from bus.testing import eventually
-from bus.wire.link import Beat, Bye, LinkMessage, Ready, Stop
+from bus.wire.link import Beat, Bye, Draining, LinkMessage, Ready, Stop
 
 SPEC = ProcessSpec("feed.x", "feed", "bus.feeds", 2, feed="x")
 SETTINGS = SupervisorSettings(backoff_first_s=0.01, backoff_cap_s=0.02)
@@ -171,6 +171,14 @@ async def test_rates_are_of_what_was_counted_whenever_that_is_read() -> None:
     unit.vitals.counted_at = (unit.vitals.counted_at or 0.0) - 4.0  # as if four seconds had passed
     unit.heard(ground.sender(1), Beat(5, monotonic_ns(), 0.0, {"messages_in": 500}))
     assert unit.vitals.rates["messages_in"] == pytest.approx(100.0, rel=0.1)
+
+
+async def test_what_a_process_repeats_is_one_event() -> None:
+    unit, ground = await started()
+    unit.heard(Sender("feed.x", 1), Ready())
+    for _ in range(3):
+        assert unit.heard(Sender("feed.x", 1), Draining("tired"))
+    assert [each.text for each in ground.told].count("draining: tired") == 1
 
 
 async def test_it_is_said_what_happens() -> None:

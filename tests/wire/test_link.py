@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 
 import msgpack
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.wire.link import (
+    LINK_VERSION,
     MAX_COUNTERS,
     MAX_DATA_BYTES,
     MAX_DATA_DEPTH,
@@ -65,6 +67,26 @@ def test_counters_of_any_size_fit_within_their_bounds(
     message = decode_link(encode_link(Beat(1, 0, 0.0, counters)))
     assert isinstance(message, Beat)
     assert len(message.counters) <= MAX_COUNTERS
+
+
+def test_a_counter_that_is_no_number_is_shown_and_not_counted() -> None:
+    message = decode_link(encode_link(Beat(1, 0, 0.0, {"a": math.nan, "b": math.inf, "c": 1.5})))
+    assert message == Beat(1, 0, 0.0, {"a": "nan", "b": "inf", "c": 1.5})
+    raw = msgpack.packb([LINK_VERSION, "beat", 1, 0, 0.0, {"a": math.nan}])
+    with pytest.raises(LinkError, match="not finite"):
+        decode_link(raw)
+
+
+def test_what_people_are_shown_holds_nothing_that_a_terminal_obeys() -> None:
+    line, shown = "no\x1b[2J\nvenue …", "no?[2J?venue …"
+    for message, expected in (
+        (Draining(line), Draining(shown)),
+        (Bye(1, line), Bye(1, shown)),
+        (Reply(1, False, {}, line), Reply(1, False, {}, shown)),
+        (Ready({line: line}), Ready({shown: shown})),
+        (Beat(1, 0, 0.0, {line: line}), Beat(1, 0, 0.0, {shown: shown})),
+    ):
+        assert decode_link(encode_link(message)) == expected
 
 
 @given(st.binary(max_size=300))
