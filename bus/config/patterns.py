@@ -7,8 +7,7 @@ and a symbol ``*`` without ``@`` means every symbol of every source.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from bus.config.venues import CLIENT_STREAMS
 
@@ -21,8 +20,7 @@ PATTERNS: Final = (
 _ALIASES: Final = {"trade": "trades", "book": "orderbook", "depth": "orderbook"}
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """Topics of which each part is this one, or any where it is ``*``."""
 
     stream: str
