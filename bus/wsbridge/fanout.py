@@ -126,6 +126,9 @@ class Fanout(Generic[ClientT]):
         except WireError as error:
             line.discard_last()
             self._malformed(message, error)
+            if not line.is_state:
+                seq = message.seq
+                self._gap(GapFound(line.key, message.epoch, seq, seq, "undecodable"), dirty)
             return
         if channels is None or not line.warm or step is BookStep.LOST:
             return

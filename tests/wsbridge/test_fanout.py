@@ -12,6 +12,7 @@ from tests.wsbridge.makers import (
     EPOCH,
     T0_NS,
     deliver,
+    full,
     live,
     make_bridge,
     multi,
@@ -81,6 +82,25 @@ def test_a_malformed_message_is_skipped_and_counted() -> None:
     deliver(bridge, live("price", 4))
     assert seqs(client.take()) == [4]
     assert bridge.fanout.malformed == 1
+
+
+def test_a_malformed_trade_is_a_gap() -> None:
+    bridge, _ = make_bridge()
+    client, legacy = full(bridge), multi(bridge)
+    for one in (client, legacy):
+        one.say(action="subscribe", topics=["trades.BTC", "price.BTC"])
+    deliver(bridge, live("trades", 1), warm("trades"), warm("price"))
+    for one in (client, legacy):
+        one.take()
+    key = live("trades", 1).topic
+    bad = Message("live", key, EPOCH, 2, key + b"\0\xc1")
+    worse = Message("live", BTC_PRICE, EPOCH, 2, BTC_PRICE + b"\0\xc1")
+    deliver(bridge, bad, worse, live("trades", 3))
+    assert seqs(legacy.take(), "trades.BTC") == [3]
+    gap, trade = client.take()
+    assert (gap["type"], gap["from"], gap["to"], gap["reason"]) == ("gap", 2, 2, "bus")
+    assert trade["seq"] == 3
+    assert (bridge.fanout.malformed, bridge.fanout.gaps) == (2, 1)
 
 
 def test_trades_are_never_merged_or_dropped_in_a_batch() -> None:
