@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bus.client.deliveries import EpochChanged, GapFound, Message
@@ -82,6 +84,22 @@ def test_a_malformed_message_is_skipped_and_counted() -> None:
     deliver(bridge, live("price", 4))
     assert seqs(client.take()) == [4]
     assert bridge.fanout.malformed == 1
+
+
+def test_who_comes_after_a_gap_begins_behind_it() -> None:
+    """And whoever missed what is lost has not recovered it."""
+    bridge, _ = make_bridge()
+    full(bridge).say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, live("trades", 1), warm("trades"))
+    deliver(bridge, GapFound(live("trades", 1).topic, EPOCH, 2, 3, "missing"))
+    since = {"trades.BTC": {"epoch": epoch_text(EPOCH), "seq": 1}}
+    asked: list[tuple[dict[str, Any], bool | None]] = [({}, None), ({"since": since}, False)]
+    for request, recovered in asked:
+        client = full(bridge)
+        entry = client.say(action="subscribe", topics=["trades.BTC"], **request)[0]["topics"][0]
+        assert (entry["seq"], entry.get("recovered")) == (3, recovered)
+    deliver(bridge, live("trades", 4))
+    assert seqs(client.take(), "trades.BTC") == [4]
 
 
 def test_a_malformed_trade_is_a_gap() -> None:
