@@ -126,6 +126,9 @@ class Fanout(Generic[ClientT]):
         except WireError as error:
             line.discard_last()
             self._malformed(message, error)
+            if not line.is_state:
+                seq = message.seq
+                self._gap(GapFound(line.key, message.epoch, seq, seq, "undecodable"), dirty)
             return
         if channels is None or not line.warm or step is BookStep.LOST:
             return
@@ -140,7 +143,7 @@ class Fanout(Generic[ClientT]):
         self.gaps += 1
         line = self._market.lines.get(gap.topic)
         if line is not None:
-            line.note_gap()
+            line.note_gap(gap.epoch, gap.to_seq)
             channels = self._by_key.get(gap.topic, ()) if line.warm else ()
             for channel in channels:
                 if self.rendering.add_gap(channel, gap, self._now_ns):

@@ -70,7 +70,9 @@ class Health:
             known = before.get(name, "live")
             view = self._market.feed(topic.feed)
             if view is not None and view.state != "live":
-                told[name] = known  # the feed's own status says more
+                # The feed's own status says more. Who comes meanwhile is told no more than that, so
+                # a topic that was stale before is told of afterwards, however it stands.
+                told[name] = "live" if known == "live" else "down"
                 continue
             present = self._market.view(topic, now_ns)
             state: TopicState = "stale" if present.state == "stale" else "live"

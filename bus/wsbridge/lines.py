@@ -136,8 +136,11 @@ class Line:
             self.ring.append(kept)
         return True
 
-    def note_gap(self) -> None:
-        """Messages were lost for good: a book is not known any more."""
+    def note_gap(self, epoch: int, to_seq: int) -> None:
+        """Messages up to ``to_seq`` were lost for good: nobody waits for them, and a book is not
+        known any more."""
+        if epoch == self.epoch:
+            self.seq = max(self.seq, to_seq)
         self._break("bus")
 
     def _break(self, reason: ResyncReason) -> None:

@@ -76,7 +76,7 @@ class Rendering:
                 self._reset(channel, line, reset, tick)
             # Who joined before there was anything has not been told the epoch.
             names_epoch = new_epoch or not channel.epoch
-            key = (channel.form, True) if names_epoch else channel.form
+            key = (channel.form, "epoch") if names_epoch else channel.form
             payload = None if alone else memo.get(key)
             wire = channel.wire
             if payload is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from bus.model.topic import Topic
 from bus.wire.codec import encode_frame
 from bus.wsbridge.bridge import Bridge
 from bus.wsbridge.client import BridgeClient
+from bus.wsbridge.frames import WINDOW_BITS
 from bus.wsbridge.messages import CloseCode
 from bus.wsbridge.profile import agreed
 from bus.wsbridge.routes import Endpoint, EndpointKind, Options, endpoint_of, options_of
@@ -215,17 +217,20 @@ def deliver(bridge: Bridge, *deliveries: Delivery, now_ns: int = T0_NS) -> None:
 
 
 def split_frames(blob: bytes, *, is_binary: bool = False) -> list[bytes]:
-    """The payloads of unmasked, unfragmented, uncompressed data frames."""
+    """The payloads of unmasked, unfragmented data frames, inflated where they are compressed."""
     payloads: list[bytes] = []
     while blob:
-        assert blob[0] == (0x82 if is_binary else 0x81), "a final data frame"
+        is_compressed = bool(blob[0] & 0x40)
+        assert blob[0] & ~0x40 == (0x82 if is_binary else 0x81), "a final data frame"
         length, start = blob[1], 2
         if length == 126:
             length, start = int.from_bytes(blob[2:4]), 4
         elif length == 127:
             length, start = int.from_bytes(blob[2:10]), 10
-        payloads.append(blob[start : start + length])
-        blob = blob[start + length :]
+        payload, blob = blob[start : start + length], blob[start + length :]
+        if is_compressed:
+            payload = zlib.decompressobj(-WINDOW_BITS).decompress(payload + b"\0\0\xff\xff")
+        payloads.append(payload)
     return payloads
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bus.client.deliveries import EpochChanged, GapFound, Message
@@ -12,6 +14,7 @@ from tests.wsbridge.makers import (
     EPOCH,
     T0_NS,
     deliver,
+    full,
     live,
     make_bridge,
     multi,
@@ -81,6 +84,41 @@ def test_a_malformed_message_is_skipped_and_counted() -> None:
     deliver(bridge, live("price", 4))
     assert seqs(client.take()) == [4]
     assert bridge.fanout.malformed == 1
+
+
+def test_who_comes_after_a_gap_begins_behind_it() -> None:
+    """And whoever missed what is lost has not recovered it."""
+    bridge, _ = make_bridge()
+    full(bridge).say(action="subscribe", topics=["trades.BTC"])
+    deliver(bridge, live("trades", 1), warm("trades"))
+    deliver(bridge, GapFound(live("trades", 1).topic, EPOCH, 2, 3, "missing"))
+    since = {"trades.BTC": {"epoch": epoch_text(EPOCH), "seq": 1}}
+    asked: list[tuple[dict[str, Any], bool | None]] = [({}, None), ({"since": since}, False)]
+    for request, recovered in asked:
+        client = full(bridge)
+        entry = client.say(action="subscribe", topics=["trades.BTC"], **request)[0]["topics"][0]
+        assert (entry["seq"], entry.get("recovered")) == (3, recovered)
+    deliver(bridge, live("trades", 4))
+    assert seqs(client.take(), "trades.BTC") == [4]
+
+
+def test_a_malformed_trade_is_a_gap() -> None:
+    bridge, _ = make_bridge()
+    client, legacy = full(bridge), multi(bridge)
+    for one in (client, legacy):
+        one.say(action="subscribe", topics=["trades.BTC", "price.BTC"])
+    deliver(bridge, live("trades", 1), warm("trades"), warm("price"))
+    for one in (client, legacy):
+        one.take()
+    key = live("trades", 1).topic
+    bad = Message("live", key, EPOCH, 2, key + b"\0\xc1")
+    worse = Message("live", BTC_PRICE, EPOCH, 2, BTC_PRICE + b"\0\xc1")
+    deliver(bridge, bad, worse, live("trades", 3))
+    assert seqs(legacy.take(), "trades.BTC") == [3]
+    gap, trade = client.take()
+    assert (gap["type"], gap["from"], gap["to"], gap["reason"]) == ("gap", 2, 2, "bus")
+    assert trade["seq"] == 3
+    assert (bridge.fanout.malformed, bridge.fanout.gaps) == (2, 1)
 
 
 def test_trades_are_never_merged_or_dropped_in_a_batch() -> None:

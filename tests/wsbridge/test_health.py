@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.wsbridge.makers import (
     SECOND_NS,
     T0_NS,
@@ -57,6 +59,31 @@ def test_a_topic_grows_stale_at_its_ttl_and_is_live_again() -> None:
     bridge.sweep(now_ns + SECOND_NS)
     states = [m["state"] for m in client.take() if m["type"] == "status"]
     assert states == ["live"]
+
+
+@pytest.mark.parametrize("is_stale", [True, False])
+def test_who_came_while_the_feed_was_down_hears_how_its_topics_stand(is_stale: bool) -> None:
+    bridge, _ = make_bridge()
+    deliver(bridge, status("binance", "live"))
+    first, other = (full(bridge, "/ws/v1/?heartbeat_ms=0") for _ in range(2))
+    first.say(action="subscribe", topics=["price.BTC"])
+    deliver(bridge, live("price", 1), warm("price"))
+    bridge.sweep(T0_NS + 61 * SECOND_NS)
+    now_ns = T0_NS + 62 * SECOND_NS
+    deliver(bridge, status("binance", "down", 2), now_ns=now_ns)
+    bridge.sweep(now_ns + SECOND_NS)
+    ack = other.say(now_ns + SECOND_NS, action="subscribe", topics=["price.BTC"])[0]
+    assert ack["topics"][0]["state"] == "down"
+    first.take()
+    now_ns += 2 * SECOND_NS
+    deliver(bridge, status("binance", "live", 3), now_ns=now_ns)
+    if not is_stale:
+        deliver(bridge, live("price", 2, at_ns=now_ns), now_ns=now_ns)
+    for turn in range(4):
+        bridge.sweep(now_ns + turn * SECOND_NS)
+    for client in (first, other):
+        told = [(m["scope"], m["state"]) for m in client.take() if m["type"] == "status"]
+        assert told == [("feed", "live"), ("topic", "stale" if is_stale else "live")]
 
 
 def test_many_topics_are_looked_at_some_at_a_time_and_each_is_told_once() -> None:

@@ -51,7 +51,7 @@ def test_the_whole_book_again_changes_nothing_unless_it_is_another() -> None:
 def test_after_a_loss_there_is_no_book_until_the_next_whole_one() -> None:
     line = Line(TOPIC, 10)
     take(line, 1, Depth(10, 10, [(99.0, 1.0)], [], True))
-    line.note_gap()
+    line.note_gap(line.epoch, line.seq)
     assert not line.has_book
     assert take(line, 5, Depth(15, 15, [(97.0, 1.0)], [])) is BookStep.LOST
     assert take(line, 6, Depth(16, 16, [(97.0, 1.0)], [], True)) is BookStep.RESYNC

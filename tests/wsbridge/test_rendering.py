@@ -42,6 +42,33 @@ def subscribed(codec: str = "json", **options: Any) -> tuple[Any, FakeClient]:
     return bridge, client
 
 
+@pytest.mark.parametrize("conflated_first", [True, False])
+@pytest.mark.parametrize("deflate", [True, False])
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+def test_some_are_told_the_epoch_and_some_know_it_and_each_gets_whole_frames(
+    codec: str, deflate: bool, conflated_first: bool
+) -> None:
+    """Of a topic that had no message yet, and then two at once: who does not wait for an interval
+    has been told its epoch with the first."""
+    bridge, _ = make_bridge()
+    clients: dict[int, FakeClient] = {}
+    for conflate_ms in sorted((0, 1_000), reverse=conflated_first):
+        client = clients[conflate_ms] = FakeClient(bridge, "/ws/v1/", f"mdbus.v1.{codec}")
+        client.session.profile.deflate = deflate
+        client.wire = client.session.profile.wire
+        bridge.opened(client, T0_NS)
+        client.say(action="subscribe", topics=["trades.BTC"], conflate_ms=conflate_ms)
+        deliver(bridge, warm("trades"))
+    deliver(bridge, live("trades", 1), live("trades", 2))
+    late = full(bridge, codec=codec)
+    late.say(action="subscribe", topics=["trades.BTC"], conflate_ms=500)
+    deliver(bridge, live("trades", 3), live("trades", 4))
+    bridge.run_due(T0_NS + 2_000 * MS)
+    for client in clients.values():
+        assert seqs(client.take(), "trades.BTC") == [1, 2, 3, 4]
+    assert seqs(late.take(), "trades.BTC") == [3, 4]
+
+
 def test_a_conflated_price_is_sent_at_once_and_then_once_an_interval() -> None:
     bridge, client = subscribed(symbols=["BTC"], conflate_ms=200)
     deliver(bridge, live("price", 1), warm("price"))
