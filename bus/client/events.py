@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -71,8 +70,7 @@ class SnapshotEnd(msgspec.Struct, frozen=True):
 Event = Update | Gap | EpochChange | SnapshotEnd
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriberStats:
+class SubscriberStats(msgspec.Struct, frozen=True):
     """What a subscriber has seen since it was made."""
 
     connected: bool

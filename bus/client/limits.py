@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from bus.client.positions import Positions
 from bus.clock import NS_PER_SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class InboxLimits:
+class InboxLimits(msgspec.Struct, frozen=True):
     """Bounds of an inbox."""
 
     max_held: int = 100_000
@@ -26,8 +25,7 @@ class InboxLimits:
     snapshot that is not answered is asked for until it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class InboxStats:
+class InboxStats(msgspec.Struct, frozen=True):
     """What an inbox has seen; all but ``held`` and ``topics`` only grow."""
 
     messages: int

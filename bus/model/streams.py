@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from bus.model.tick import (
     Body,
@@ -30,8 +31,7 @@ class StreamKind(Enum):
     """Changes to a state: the last snapshot and every message since are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSpec:
+class StreamSpec(msgspec.Struct, frozen=True):
     """One stream: ``name`` as in topics, its kind, and the struct of its body."""
 
     name: str

@@ -55,10 +55,12 @@ INTERRUPTED: Final = 130
 def program() -> NoReturn:
     """``mdbus``, as it is installed: `main`, and away.
 
-    All is closed and written by then. Python would take the modules apart one by one, which is a
-    tenth of the time that ``mdbus status`` takes.
+    Whoever only asks has closed and written all by then, and Python would take its modules apart
+    one by one, which is a tenth of the time that ``mdbus status`` takes.
     """
     code = main()
+    if sys.argv[1:2] and sys.argv[1] in _STAYING:
+        sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # a full disk, which has been told
             stream.flush()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from bus.client import EpochChange, Event, Gap, SnapshotEnd, Subscriber, Update
 from bus.clock import now_ns
@@ -84,8 +84,7 @@ def run_get(arguments: argparse.Namespace) -> int:
     return exit_codes.OK
 
 
-@dataclasses.dataclass(slots=True)
-class _Kept:
+class _Kept(msgspec.Struct):
     """What the cache keeps of one topic."""
 
     last: Tick
@@ -237,7 +236,9 @@ def _is_served(endpoint: str) -> bool:
 
 def _settings(arguments: argparse.Namespace, run_dir: str) -> Settings:
     """Those the bus was last started with, else those the command names."""
-    from bus.config import load  # takes longer than all the rest, and a bus that runs needs none
+    from pathlib import Path  # a bus that runs needs none of this
+
+    from bus.config import load
 
     effective = Path(run_dir, "effective.toml")
     return load(effective) if effective.exists() else settings_for(arguments)

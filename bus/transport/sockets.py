@@ -7,9 +7,9 @@ mark is said where it is made; no default of ZeroMQ's is relied on.
 from __future__ import annotations
 
 import errno
+import os
 import socket as os_socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import zmq
@@ -133,7 +133,7 @@ def bind(socket: ZmqSocket, endpoint: str, key: str = "endpoint") -> str:
     except zmq.ZMQError as error:
         raise BusError(f"cannot bind {endpoint}: {_reason(error)}") from None
     if path:
-        Path(path).chmod(0o600)
+        os.chmod(path, 0o600)  # noqa: PTH101  # every program of the bus would import pathlib
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 

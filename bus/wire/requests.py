@@ -12,7 +12,8 @@ from __future__ import annotations
 import base64
 import os
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from bus.errors import PayloadError, RequestError, TopicError
 from bus.wire.codec import SEPARATOR, _pack, unpack
@@ -27,8 +28,7 @@ _MAX_UINT = 2**64 - 1  # what a payload can hold
 _POSITION = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRequest:
+class SnapshotRequest(msgspec.Struct, frozen=True):
     """Every cached message under ``prefix`` is wanted."""
 
     request_id: bytes
@@ -45,8 +45,7 @@ class SnapshotRequest:
         return self.root + self.prefix
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
+class ReplayRequest(msgspec.Struct, frozen=True):
     """The messages of ``topic`` after (``epoch``, ``seq``) are wanted, in order."""
 
     request_id: bytes
@@ -65,15 +64,13 @@ class ReplayRequest:
         return self.root + self.topic
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The answer is complete: ``count`` messages came before this marker."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """The position is no longer held; the oldest message that is has this (epoch, seq).
 
     Both are 0 when the cache holds nothing at all of the topic.

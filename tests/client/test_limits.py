@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from msgspec.structs import fields
 
 from bus.client.limits import InboxCounters, InboxStats
 from bus.client.positions import Positions

@@ -147,11 +147,11 @@ def test_a_closed_pipe_is_quiet(run_dir: Path) -> None:
 
 SLOW = {
     *("asyncio", "bus.client", "bus.config", "cryptography", "dataclasses", "http.client"),
-    *("httpx", "importlib.metadata", "inspect", "jwt", "msgpack", "msgspec", "pathlib"),
+    *("httpx", "importlib.metadata", "jwt", "msgpack", "msgspec", "pathlib"),
     *("prometheus_client", "psutil", "rich", "ssl", "subprocess", "tomllib", "zmq"),
 }
 SETTINGS = {"bus.config", "pathlib", "tomllib"}
-READING = {"bus.client", "dataclasses", "inspect", "msgpack", "msgspec", "pathlib", "zmq"}
+READING = {"bus.client", "msgpack", "msgspec", "zmq"}
 NEEDED: dict[str, set[str]] = {
     "--version": set(),
     "status": set(),
