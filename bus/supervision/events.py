@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -78,7 +80,15 @@ class EventLog:
         try:
             with contextlib.suppress(FileNotFoundError):
                 rotate_log(self._file, MAX_FILE_BYTES, 2)
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(happening.to_json() + "\n")
+            self._append(self._file, (happening.to_json() + "\n").encode())
         except OSError:
             self.lost += 1
+
+    @staticmethod
+    def _append(path: Path, line: bytes) -> None:
+        """All of ``line``, or nothing and `OSError`: half a line would take the next one along."""
+        with path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if file.write(line) != len(line):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

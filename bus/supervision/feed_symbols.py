@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bus.clock import now_ns
+from bus.config import Settings
+from bus.errors import MdbusError
 from bus.supervision import exit_codes
 from bus.supervision.commands import CommandError
 from bus.supervision.events import Happening
@@ -30,10 +32,10 @@ async def change_symbols(
 
     ``arguments`` is ``{"symbols": [text, …]}``. The result has ``process``, ``result`` (the feed's
     ``symbols`` and ``refused``), ``recorded`` (whether the next start of the feed has them too),
-    ``changed`` (whether any came or went), ``file`` (the operator's own, None when there is none)
-    and ``lines`` (what it must say to have them after the next `up`), and ``uninformed``, the
-    bridges that go on with their old list of symbols. Raises `CommandError` when the feed did
-    nothing.
+    ``unrecorded`` (what went wrong when it has not), ``changed`` (whether any came or went),
+    ``file`` (the operator's own, None when there is none) and ``lines`` (what it must say to have
+    them after the next `up`), and ``uninformed``, the bridges that go on with their old list of
+    symbols. Raises `CommandError` when the feed did nothing.
     """
     symbols = arguments.get("symbols")
     if not isinstance(symbols, list) or not all(isinstance(each, str) for each in symbols):
@@ -55,23 +57,37 @@ async def change_symbols(
         recorded = now is not None and feed in supervisor.settings.feeds
         changed = now is not None and set(now) != set(before)
         uninformed: list[str] = []
+        unrecorded = ""
         refused = [str(each.get("symbol")) for each in result["refused"]]
         _tell(supervisor, unit, before, before if now is None else now, refused)
         if now is not None and recorded and changed:
-            supervisor.change(with_symbols(supervisor.settings, feed, now))
+            unrecorded = _record(supervisor, unit, with_symbols(supervisor.settings, feed, now))
+            recorded = not unrecorded
             bridges = [u.name for u in supervisor.units.values() if u.spec.kind == "bridge"]
-            for name in bridges:
+            for name in bridges if recorded else ():
                 if not await inform(supervisor, name, timeout_s):
                     uninformed.append(name)
     return {
         "process": unit.name,
         "result": result,
         "recorded": recorded,
+        "unrecorded": unrecorded,
         "changed": changed,
         "file": _settings_file(supervisor),
         "lines": lines_to_keep(feed, now) if now is not None else None,
         "uninformed": uninformed,
     }
+
+
+def _record(supervisor: Supervisor, unit: Unit, wanted: Settings) -> str:
+    """Have the next start of the feed know; the reason when it will not, as on a full disk."""
+    try:
+        supervisor.change(wanted)
+    except MdbusError as error:
+        text = f"its next start goes back to the symbols it had: {error}"
+        supervisor.tell(Happening(now_ns(), "note", unit.name, text))
+        return str(error)
+    return ""
 
 
 def _tell(

@@ -28,7 +28,7 @@ def run_feed(arguments: argparse.Namespace) -> int:
             sys.stdout.write(_changed(answer))
         for each in refused:
             sys.stderr.write(f"mdbus: refused: {refusal_line(each)}\n")
-    return exit_codes.FAILED if refused else exit_codes.OK
+    return exit_codes.FAILED if refused or answer.get("unrecorded") else exit_codes.OK
 
 
 def process_name(feed: str) -> str:
@@ -94,7 +94,8 @@ def _changed(answer: dict[str, Any]) -> str:
     symbols = answer["result"].get("symbols") or []
     lines = [f"{answer['process']} ({len(symbols)}): {' '.join(map(str, symbols)) or '-'}"]
     if not answer["recorded"]:
-        lines.append("not recorded: a restart of the feed goes back to its settings")
+        why = f" ({answer['unrecorded']})" if answer.get("unrecorded") else ""
+        lines.append(f"not recorded{why}: a restart of the feed goes back to its settings")
     elif answer["lines"] and answer.get("changed", True):
         keep = "to keep this beyond `mdbus down` and `mdbus reload`, put"
         file = answer["file"]

@@ -44,11 +44,10 @@ def claim_port(host: str, port: int, setting: str) -> int:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortBusyError(host, port, setting) from error
-            host_key = setting.partition(".")[0] + ".host"
-            raise ConfigError.of(
-                host_key if error.errno == errno.EADDRNOTAVAIL else setting,
-                f"cannot listen on {host}:{port}: {error.strerror}",
-            ) from error
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise _not_ours(host, setting) from error
+            text = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise ConfigError.of(setting, text) from error
         claimed: int = probe.getsockname()[1]
         return claimed
 
@@ -100,7 +99,11 @@ def _resolve(host: str, port: int, setting: str) -> tuple[int, tuple[object, ...
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        host_key = setting.partition(".")[0] + ".host"
-        raise ConfigError.of(host_key, f"{host!r} is no address of this machine") from error
+        raise _not_ours(host, setting) from error
     family, _, _, _, address = found[0]
     return family, address
+
+
+def _not_ours(host: str, setting: str) -> ConfigError:
+    section = setting.rpartition(".")[0].removesuffix(".ports")
+    return ConfigError.of(f"{section}.host", f"{host!r} is no address of this machine")

@@ -268,6 +268,10 @@ class Premises:
             port = claim_port(bridge.host, bridge.port, "bridge.port")
             self._listeners = [*open_listeners(bridge.host, port, slots)]
             settings = dataclasses.replace(settings, bridge=dataclasses.replace(bridge, port=port))
+            admin = bridge.admin
+            if admin.enabled and admin.port:
+                for number in range(admin.port, min(admin.port + slots, 65_536)):
+                    claim_port(admin.host, number, "bridge.admin.port")
         self.settings = settings
 
 

@@ -29,6 +29,8 @@ _KNOWN = frozenset((*_SIGNS, *_SOCKETS, "log", "pids", "shared", "mdbus.toml"))
 """A directory that holds nothing else may be used; the settings file may lie in it."""
 _SHOWN = 3
 _STALE_WAIT_S = 2.0
+_LEAST_FREE_BYTES = 1_048_576
+"""What a start writes, some times over: a process that cannot write its part of it fails."""
 _LOCK_TRIES = 20
 _LOCK_PAUSE_S = 0.01
 
@@ -111,9 +113,10 @@ class RunDirectory:
         """Create the directory and take it for this process.
 
         Raises `AlreadyRunningError` when a supervisor lives there, `RunDirectoryError` as `check`
-        does, before anything in it is touched.
+        does and when the disk is full, before anything in it is touched.
         """
         self._create()
+        self._check_space()
         try:
             fd = os.open(self.path / "supervisor.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -128,6 +131,18 @@ class RunDirectory:
             os.close(fd)
             raise RunDirectoryError(f"cannot write in {self.path}: {error.strerror}") from error
         self._lock_fd = fd
+
+    def _check_space(self) -> None:
+        if running_pid(self.path) is not None:
+            return  # which is what to be told first
+        found = os.statvfs(self.path)
+        free = found.f_bavail * found.f_frsize
+        if found.f_blocks and free < _LEAST_FREE_BYTES:  # some file systems do not count
+            raise RunDirectoryError(
+                f"cannot run in {self.path}: {free // 1024} KiB of disk space are left there, "
+                f"{_LEAST_FREE_BYTES // 1024} KiB are needed to begin; free some, or name another "
+                "directory with --run-dir"
+            )
 
     @property
     def lock_fd(self) -> int:

@@ -91,7 +91,8 @@ def data_state(units: Iterable[Unit]) -> dict[str, Any]:
 
 def http_url(host: str, port: int) -> str:
     """Where a browser on this machine finds the bridge."""
-    shown = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
+    near = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    shown = f"[{near}]" if ":" in near else near
     return f"http://{shown}:{port}"
 
 

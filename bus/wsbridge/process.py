@@ -28,6 +28,7 @@ async def body(life: Life, settings: Settings) -> None:
         server.garbage.take_over(monotonic_ns())
         life.ready(endpoints)
         await life.stopping.wait()
+        admin.make_way()
         await server.drain(lambda: life.is_taken_down)
     finally:
         loop.remove_signal_handler(signal.SIGHUP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 from bus.supervision.events import FILE_NAME, MAX_FILE_BYTES, EventLog, Happening
@@ -48,6 +50,30 @@ def test_what_cannot_be_written_is_counted_and_harms_nothing(tmp_path: Path) -> 
     log = EventLog()
     log.keep_in(tmp_path / "not there")
     log.add(Happening(1, "note", "", ""))
+    assert log.lost == 1
+
+
+def test_a_disk_that_fills_in_the_middle_of_an_event_costs_that_event_alone(
+    tmp_path: Path,
+) -> None:
+    log = EventLog()
+    log.keep_in(tmp_path)
+    log.add(Happening(1, "note", "", "before"))
+    size = (tmp_path / FILE_NAME).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))  # then a write is cut short
+    try:
+        log.add(Happening(2, "note", "", "while it is full"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    log.add(Happening(3, "note", "", "after"))
+    lines = (tmp_path / FILE_NAME).read_text().splitlines()
+    assert [Happening.of_json(line) for line in lines] == [
+        Happening(1, "note", "", "before"),
+        Happening(3, "note", "", "after"),
+    ]
     assert log.lost == 1
 
 

@@ -78,6 +78,19 @@ def test_without_a_settings_file_none_is_named(
     assert played_bus.events("note", "feed.binance")[-1]["text"] == "- XRP-USDT"
 
 
+def test_on_a_full_disk_what_the_feed_took_is_said_and_that_it_is_not_kept(
+    played_bus: Driven, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--run-dir", str(played_bus.run_dir)]
+    (played_bus.run_dir / "effective.new").symlink_to("/dev/full")
+    assert main(["feed", "add", "binance", "XRP-USDT", *where]) == 1
+    out = capsys.readouterr().out
+    assert "XRP-USDT" in out.splitlines()[0]
+    assert "not recorded (cannot write" in out
+    assert "No space left" in played_bus.events("note", "feed.binance")[-1]["text"]
+    assert main(["feed", "remove", "binance", "XRP-USDT", *where]) == 0
+
+
 def test_an_unknown_feed_is_3(played_bus: Driven, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["feed", "list", "binanc", "--run-dir", str(played_bus.run_dir)]
     assert main(words) == 3

@@ -51,8 +51,13 @@ def test_a_port_just_given_up_is_free(free_port: Callable[[], int]) -> None:
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
 def test_a_host_that_is_not_ours_is_a_setting_to_change(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"bridge\.host"):
-        claim_port(host, 0, "bridge.port")
+    for setting, key in (
+        ("bridge.port", "bridge.host"),
+        ("bridge.admin.port", "bridge.admin.host"),
+        ("simulator.ports.binance", "simulator.host"),
+    ):
+        with pytest.raises(ConfigError, match=f"{key}: '{host}' is no address of this machine"):
+            claim_port(host, 0, setting)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])

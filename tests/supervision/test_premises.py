@@ -60,7 +60,13 @@ async def test_a_slot_that_new_settings_have_not_is_a_reason_and_no_crash(run_di
 
 
 @pytest.mark.parametrize(
-    "setting", ["bridge.port={}", "simulator.ports.binance={}", "broker.publish=tcp://127.0.0.1:{}"]
+    "setting",
+    [
+        "bridge.port={}",
+        "bridge.admin.port={}",
+        "simulator.ports.binance={}",
+        "broker.publish=tcp://127.0.0.1:{}",
+    ],
 )
 def test_a_busy_port_frees_everything_again(run_dir: Path, setting: str) -> None:
     with socket.socket() as other:

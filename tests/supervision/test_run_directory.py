@@ -196,6 +196,23 @@ def test_a_full_disk_is_named_with_the_file(directory: RunDirectory) -> None:
     assert directory.effective_config.read_text() == "a = 3"
 
 
+def test_a_disk_that_is_nearly_full_is_said_before_anything_starts(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir.chmod(0o700)
+    real = os.statvfs(run_dir)
+    facts = [*real][:10]
+    facts[4] = 20_480 // real.f_frsize  # blocks that are free for a user
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(facts))
+    with pytest.raises(RunDirectoryError, match="20 KiB of disk space are left there, 1024"):
+        RunDirectory(run_dir).lock()
+    assert not (run_dir / "supervisor.pid").exists()
+    facts[2] = 0
+    directory = RunDirectory(run_dir)
+    directory.lock()
+    directory.unlock()
+
+
 def test_a_pid_file_that_cannot_be_written_frees_the_directory(run_dir: Path) -> None:
     run_dir.chmod(0o700)
     (run_dir / "supervisor.pid").symlink_to("/dev/full")

@@ -60,6 +60,7 @@ def test_the_http_endpoint_answers(whole_bus: WholeBus) -> None:
         ("127.0.0.1", "http://127.0.0.1:80"),
         ("0.0.0.0", "http://127.0.0.1:80"),
         ("::", "http://[::1]:80"),
+        ("::1", "http://[::1]:80"),
         ("bus.example", "http://bus.example:80"),
     ],
 )

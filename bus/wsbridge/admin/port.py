@@ -71,13 +71,23 @@ class AdminPort:
                 raise ConfigError.of("bridge.admin.token", why)
 
     async def start(self) -> str:
-        """Listen; the URL. Raises ConfigError when the port cannot be had."""
+        """Listen; the URL. Raises ConfigError when the port cannot be had.
+
+        A port that is named is shared with the worker that this one succeeds, until that drains.
+        """
         port = port_of(self._settings.port, self.server.name)
-        sock: socket.socket = bind(self._settings.host, port, "bridge.admin", shared=False)
+        sock: socket.socket = bind(self._settings.host, port, "bridge.admin", shared=bool(port))
         self._listener = await asyncio.get_running_loop().create_server(
             lambda: _Connection(self), sock=sock
         )
         return url_of(sock)
+
+    def make_way(self) -> None:
+        """Leave a port that is named to the worker that comes next. Any other is this one's own,
+        and open as long as it lives.
+        """
+        if self._listener is not None and self._settings.port:
+            self._listener.close()
 
     def close(self) -> None:
         """Listen no more, and cut off who is there."""

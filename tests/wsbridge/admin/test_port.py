@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -189,6 +190,29 @@ async def test_garbage_is_answered_or_cut_off_and_harms_nobody(
         writer.close()
     async with httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_a_named_port_goes_from_one_worker_to_the_next(
+    start_server: StartServer, free_port: Callable[[], int]
+) -> None:
+    """Both live for a while when bridges are replaced one at a time."""
+    settings = load(None, [f"bridge.admin.port={free_port()}"]).bridge.admin
+    drained: list[int] = []
+    first, second = [
+        AdminPort(settings, (await start_server()).server, partial(drained.append, number))
+        for number in (1, 2)
+    ]
+    try:
+        url = await first.start()
+        assert await second.start() == url
+        first.make_way()
+        for _ in range(20):
+            async with httpx.AsyncClient(base_url=url) as http:
+                assert (await http.post("/admin/drain")).is_success
+        assert drained == [2] * 20
+    finally:
+        first.close()
+        second.close()
 
 
 def test_each_worker_has_the_next_port() -> None:
