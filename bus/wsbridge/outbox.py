@@ -7,7 +7,8 @@ its own waits: shared frames go straight to its socket. It is not while
 * its socket is behind: then it is *pressed*. Messages of state topics are not kept for it, only a
   mark per topic; the value is taken from the last-value cache when the socket drains. Lossless
   messages queue, as references to the shared frames. At the limit the oldest subscription that is
-  in the way decides: the connection is closed, or its oldest messages are dropped and announced;
+  in the way decides: the connection is closed, or its oldest messages are dropped and announced.
+  (What queued of a state topic, behind an answer, becomes a mark there);
 * it asked for batches (``batch_ms``).
 
 Bounds, by construction: the socket's buffer (``pressure_bytes`` and one turn's writes), a batch,

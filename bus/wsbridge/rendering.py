@@ -152,7 +152,7 @@ class Rendering:
         return True
 
     def unit(self, channel: Channel[Any], payload: bytes, *, is_word: bool = False) -> Unit:
-        """An encoded message of no number as a unit of the channel; ``is_word``: see there."""
+        """An encoded message as a unit of the channel; ``is_word``: as in :class:`Unit`."""
         if channel.wire.batched:
             return Unit(payload, is_word=is_word)
         return Unit(channel.wire.frame(payload), is_frame=True, is_word=is_word)

@@ -74,7 +74,8 @@ class Published:
         found: list[Delivery] = []
         while self.told < len(self.log):
             message = self.log[self.told]
-            if self.stream in ("trades", "depth") and rng.random() < 0.03:
+            is_first = not self.told or not self.same_count(self.told, self.told + 1)
+            if self.stream in ("trades", "depth") and not is_first and rng.random() < 0.05:
                 end = self._lose(self.told + 1, rng.randrange(1, 4))
                 last = self.log[end - 1].seq
                 found.append(GapFound(message.topic, message.epoch, message.seq, last, "gone"))

@@ -102,8 +102,8 @@ class World:
         client.got = got + client.got
 
     def _position(self, witness: Witness, name: str) -> dict[str, object] | None:
-        number = None if witness.holds(name) else witness.left.get(name)
-        if number is None:
+        number = witness.left.get(name)
+        if number is None or witness.holds(name) or witness.asked:  # it may hold it by now
             return None
         message = self.market[name].log[number - 1]
         return {"epoch": epoch_text(message.epoch), "seq": message.seq}

@@ -33,8 +33,9 @@ class Running:
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
+        """Until its end; a line that it was killed in the middle of counts for nothing."""
         assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
+        while (line := await self.process.stdout.readline()).endswith(b"\n"):
             topic, seq, _ = line.decode().split(" ", 2)
             self.seqs.setdefault(topic, []).append(int(seq))
 
