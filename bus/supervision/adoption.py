@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Container
+from pathlib import Path
 
 from bus.runtime.guard import children_of
 from bus.runtime.log import get_logger
@@ -29,8 +30,8 @@ def become_subreaper() -> bool:
     return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def end_strangers(own: Container[int]) -> list[int]:
-    """Kill and reap every child of this process that is not in ``own``; the pids of those that
+def end_strangers(own: Container[int]) -> dict[int, str]:
+    """Kill and reap every child of this process that is not in ``own``; pid and name of those that
     still lived.
 
     One that is still dying is reaped by the next call: its death raises SIGCHLD.
@@ -38,7 +39,7 @@ def end_strangers(own: Container[int]) -> list[int]:
     if os.getpid() == 1:
         _reap_unseen(own)
     adopted = [pid for pid in children_of(os.getpid()) if pid not in own]
-    strangers = [pid for pid in adopted if not _was_dead(pid)]
+    strangers = {pid: _name(pid) for pid in adopted if not _was_dead(pid)}
     for pid in strangers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -55,10 +56,18 @@ class Strangers:
 
     def end(self, own: Container[int]) -> None:
         """Kill and reap every child of this process that is not in ``own``."""
-        strangers = set(end_strangers(own))
-        for pid in strangers - self._dying:
-            _log.warning("ended a process whose parent died", pid=pid)
-        self._dying = strangers
+        strangers = end_strangers(own)
+        for pid in strangers.keys() - self._dying:
+            _log.warning("ended a process whose parent died", pid=pid, name=strangers[pid])
+        self._dying = set(strangers)
+
+
+def _name(pid: int) -> str:
+    """What its program is called, as far as the kernel knows; empty when it has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _was_dead(pid: int) -> bool:

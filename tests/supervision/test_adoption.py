@@ -28,6 +28,8 @@ subprocess.run([sys.executable, "-c", orphan])
 adopted = [pid for pid in children_of(os.getpid()) if pid != own.pid]
 assert len(adopted) == 1, adopted
 deadline = time.monotonic() + 5
+(name,) = end_strangers({own.pid}).values()
+assert name.startswith("python"), name
 while end_strangers({own.pid}) and time.monotonic() < deadline:
     pass
 assert children_of(os.getpid()) == [own.pid]
