@@ -87,6 +87,7 @@ async def test_08_a_killed_feed_is_told_down_its_values_stale_and_begins_a_new_c
     codec: str, bus: RunningBus
 ) -> None:
     async with following(bus, codec) as client:
+        await eventually(lambda: _has_value(client, "ticker.BTC"), 20, "a topic for later")
         watched = await positions(client)
         await told_down(client, bus)
         await client.say(action="snapshot", topics=TOPICS, history=3, id=3)
@@ -114,6 +115,11 @@ async def _is_live(client: Client, topic: str) -> bool:
     await client.say(action="list", id="l")
     listed = (await client.until("list", id="l"))["subscriptions"]
     return any(one["topic"] == topic and one["state"] == "live" for one in listed)
+
+
+async def _has_value(client: Client, topic: str) -> bool:
+    await client.say(action="snapshot", topics=[topic], id="v")
+    return topic not in (await client.until("snapshot_end", id="v"))["empty"]
 
 
 async def positions(client: Client) -> dict[str, tuple[str, int]]:
